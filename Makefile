@@ -1,0 +1,60 @@
+# `make demo` and `make test` set up everything they need in .venv (and .venv-dlc) and run.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+DLC := .venv-dlc
+INSTALLED := $(VENV)/.installed
+DLC_INSTALLED := $(DLC)/.installed
+
+.PHONY: help install interop demo test test-fast lint format clean
+
+help:
+	@echo "make demo       set up, then train, evaluate and export on the synthetic project"
+	@echo "make test       set up, then linters and every test, the real DeepLabCut included"
+	@echo "make test-fast  the tests that take seconds, without DeepLabCut"
+	@echo "make lint       ruff, mypy, import-linter"
+	@echo "make format     let ruff format the code"
+	@echo "make interop    set up the environment of the real DeepLabCut"
+	@echo "make clean      remove both environments"
+
+install: $(INSTALLED)
+interop: $(DLC_INSTALLED)
+
+$(INSTALLED): pyproject.toml
+	command -v $(PYTHON) > /dev/null || { echo "Python 3.11 is needed; name yours: make PYTHON=..." >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+# DeepLabCut pins older versions of what dlcexp uses. It gets an environment of its own that finds
+# torch, the largest package by far, in ours.
+$(DLC_INSTALLED): $(INSTALLED)
+	test -x $(DLC)/bin/python || $(PYTHON) -m venv $(DLC)
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+		> $$($(DLC)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/shared_torch.pth
+	$(DLC)/bin/python -m pip install --quiet "deeplabcut==3.0.2"
+	touch $@
+
+demo: install
+	$(BIN)/dlcexp experiment=demo hydra.run.dir=runs/demo resume=never
+	$(BIN)/dlcexp export run=runs/demo export.file=runs/demo/exported_pytorch_config.yaml
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: install interop lint
+	$(BIN)/python -m pytest
+
+test-fast: install
+	$(BIN)/python -m pytest -m "not slow and not interop"
+
+clean:
+	rm -rf $(VENV) $(DLC)

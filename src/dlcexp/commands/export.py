@@ -1,0 +1,45 @@
+"""`dlcexp export`: the experiment as a `pytorch_config.yaml` that DeepLabCut loads."""
+
+import sys
+from pathlib import Path
+
+from dlcexp.commands.arguments import take_config_dir, take_values, wants_help
+
+HELP = """\
+dlcexp export [group=option ...] [key=value ...]
+dlcexp export run=DIR
+
+Prints the resolved pytorch_config.yaml; nothing is trained. Takes every override of `dlcexp train`.
+
+  export.file=FILE         write there instead
+  export.schema=dlc3       dlc3: DeepLabCut 3.0.2; flat: one level, as before DeepLabCut 3.0
+  run=DIR                  the experiment of an existing run folder
+
+  dlcexp export project=~/mouse net_type=dekr_w32 > pytorch_config.yaml
+"""
+
+
+def run(words: list[str]) -> int:
+    if wants_help(words):
+        print(HELP, end="")
+        return 0
+    from dlcexp.config.composition import compose_run
+    from dlcexp.deeplabcut.pytorch_config import export_config
+    from dlcexp.files import write_text
+
+    overrides, config_dir = take_config_dir(words)
+    overrides, settings = take_values(overrides, ["run"])
+    if "run" in settings:
+        from dlcexp.training import Run
+
+        cfg = Run.open(Path(settings["run"])).tree(overrides)
+    else:
+        cfg, _ = compose_run(overrides, config_dir)
+    target = Path(cfg.export.file).expanduser() if cfg.export.file else None
+    text = export_config(cfg, schema=cfg.export.schema, path=target)
+    if target is None:
+        sys.stdout.write(text)
+    else:
+        write_text(target, text)
+        print(f"wrote {target}")
+    return 0

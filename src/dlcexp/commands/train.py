@@ -1,0 +1,138 @@
+"""`dlcexp [train]`: one experiment, or with `-m` a sweep of them."""
+
+import logging
+import sys
+from collections.abc import Sequence
+
+from omegaconf import DictConfig
+
+from dlcexp.commands.arguments import take_config_dir
+from dlcexp.config.composition import (
+    CONFIG_MODULE,
+    CONFIG_NAME,
+    compose_raw,
+    compose_run,
+    expand,
+    groups,
+    options,
+    validated,
+)
+from dlcexp.errors import UserError
+
+HELP = """\
+dlcexp [train] [group=option ...] [key=value ...]
+
+Composes an experiment, checks all of it, trains, evaluates on train and test frames, and leaves
+runs/PROJECT/TIME-HASH/ with config.yaml, pytorch_config.yaml, metrics.json, snapshots/, figures/.
+
+Groups and their options:
+{groups}
+
+Keys often set:
+  project=PATH             a DeepLabCut project, a COCO .json, or demo
+  batch_size=8 epochs=200 save_epochs=25 seed=42
+  device=auto              auto, cpu, cuda, cuda:0, mps
+  data.resize.width=640    resize in training and inference (the height follows the ratio)
+  data.train.affine.rotation=90
+  trainer.precision=bf16-mixed trainer.accumulate_grad_batches=4 trainer.early_stopping.patience=3
+  resume=auto              auto, never, or a run folder to go on from
+  hydra.run.dir=DIR        where the run goes; the same folder again resumes it
+
+Flags:
+  --cfg job [--resolve]    show the composed tree and stop; --package KEY shows a part
+  --info [defaults-tree]   how it was composed
+  -m, --multirun           sweep: model=dekr,heatmap optimizer.lr=1e-3,1e-4 'split.fold=range(5)'
+  --config-dir DIR         options of your own, in folders named as the groups
+"""
+
+# Flags that Hydra's own application answers.
+_HYDRA_FLAGS = {
+    "--cfg", "-c", "--resolve", "--package", "-p", "--info", "-i", "--multirun", "-m",
+    "--shell-completion", "-sc", "--hydra-help", "--run", "-r",
+}  # fmt: skip
+_COMPLETION = {"--shell-completion", "-sc"}
+
+
+def run(words: list[str]) -> int:
+    flags = {word.partition("=")[0] for word in words if word.startswith("-")}
+    if flags & {"--help", "-h"}:
+        print(HELP.format(groups=_group_table()), end="")
+        return 0
+    if flags & _HYDRA_FLAGS:
+        return _hydra_application(words, flags)
+    overrides, config_dir = take_config_dir(words)
+    cfg, folder = compose_run(overrides, config_dir)
+
+    from dlcexp.training import train
+
+    train(cfg, folder, overrides=overrides)
+    return 0
+
+
+def _group_table() -> str:
+    lines = []
+    for group in groups():
+        names = options(group)
+        line = f"  {group + '=':<17}"
+        for position, name in enumerate(names):
+            word = name + ("," if position < len(names) - 1 else "")
+            if len(line) + 1 + len(word) > 96:
+                lines.append(line)
+                line = " " * 19
+            line = f"{line}{'' if line.endswith(' ') else ' '}{word}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _hydra_application(words: list[str], flags: set[str]) -> int:
+    """Let Hydra answer `--cfg`, `--info`, `-m` and completion, with our messages for mistakes."""
+    import hydra
+
+    from dlcexp.config import resolvers
+
+    resolvers.register()
+    if not flags & _COMPLETION:
+        words = [*expand(words)]
+        if not flags & {"-m", "--multirun"}:
+            _explain_mistakes(words)
+    mistakes: list[UserError] = []
+
+    def job(cfg: DictConfig) -> None:
+        try:
+            _train_job(cfg)
+        except UserError as error:
+            # Hydra would print a traceback and end the sweep; it is told at the end instead.
+            logging.getLogger("dlcexp").error("%s", error)
+            mistakes.append(error)
+
+    sys.argv = [sys.argv[0], *words]
+    hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME)(
+        job
+    )()
+    return 2 if mistakes else 0
+
+
+def _explain_mistakes(words: Sequence[str]) -> None:
+    """Compose once for the sake of our messages; Hydra's would be a traceback or a riddle."""
+    flags_with_value = {"--cfg", "-c", "--package", "-p", "--info", "-i", "-cd", "--config-dir"}
+    overrides, skip = [], False
+    for word in words:
+        if not skip and not word.startswith("-") and "=" in word:
+            overrides.append(word)
+        skip = word in flags_with_value
+    if not any(word.partition("=")[0] in ("-cd", "--config-dir") for word in words):
+        compose_raw(overrides)
+
+
+def _train_job(cfg: DictConfig) -> None:
+    """One job of a sweep, in the folder that Hydra gave it."""
+    from pathlib import Path
+
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra_cfg = HydraConfig.get()
+    tree = validated(cfg)
+
+    from dlcexp.training import train
+
+    train(tree, Path(hydra_cfg.runtime.output_dir), overrides=list(hydra_cfg.overrides.task))

@@ -1,0 +1,179 @@
+"""The one place where a `_target_` of the tree becomes an object.
+
+Hydra's `instantiate` calls whatever it is told, so only classes of this project, of torch's
+optimizers and of albumentations are allowed here, and those under a prefix that the user lists in
+`allow_targets`.
+"""
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from dlcexp.errors import ConfigError, UserError, nearest
+
+ALLOWED = ("dlcexp.", "torch.optim.", "albumentations.")
+
+# Keys of a target node that steer Hydra or inform the reader; constructors do not get them.
+_NOT_ARGUMENTS = {"_target_", "_partial_", "_convert_", "_recursive_", "recipe"}
+
+_extra_targets: ContextVar[tuple[str, ...]] = ContextVar("extra_targets", default=())
+
+
+@contextmanager
+def allowing(prefixes: Sequence[str]) -> Iterator[None]:
+    """Within this context `build` also accepts targets under `prefixes` (`allow_targets`)."""
+    token = _extra_targets.set((*_extra_targets.get(), *prefixes))
+    try:
+        yield
+    finally:
+        _extra_targets.reset(token)
+
+
+def build(node: Any, *args: Any, key: str = "", **kwargs: Any) -> Any:
+    """Instantiate a node of the tree and everything below it.
+
+    Args:
+        node: a mapping with `_target_` (`DictConfig` or plain), or a list or mapping of such.
+        args: positional arguments put before those of the node.
+        key: where the node stands in the tree, for messages.
+        kwargs: keyword arguments that complete those of the node.
+
+    Returns:
+        The object; a `functools.partial` where the node says `_partial_: true`.
+
+    Raises:
+        ConfigError: a target that is unknown or not allowed, a wrong keyword, or whatever the
+            constructor refuses.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    check_targets(plain, key)
+    try:
+        return instantiate(_without_recipes(plain), *args, _convert_="all", **kwargs)
+    except InstantiationException as error:
+        cause = _root_cause(error)
+        if isinstance(cause, UserError):
+            raise cause from error
+        if not isinstance(cause, TypeError | ValueError | KeyError | AssertionError | RuntimeError):
+            raise
+        name = plain.get("_target_", "") if isinstance(plain, dict) else ""
+        raise ConfigError(key or name, f"{name} refuses its arguments: {cause}") from error
+
+
+def check_targets(node: Any, key: str = "") -> None:
+    """Raise a `ConfigError` for the first target below `node` that may not or cannot be built."""
+    for path, target in iterate_targets(node, key):
+        bind(target, path)
+
+
+def iterate_targets(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every mapping with a `_target_` in a plain container, with its dotted path."""
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            yield key, dict(node)
+        for name, child in node.items():
+            yield from iterate_targets(child, f"{key}.{name}" if key else str(name))
+    elif isinstance(node, list | tuple):
+        for index, child in enumerate(node):
+            yield from iterate_targets(child, f"{key}[{index}]")
+
+
+def bind(node: Mapping[str, Any], key: str) -> None:
+    """Check the keywords of one target node against the signature of its class.
+
+    Raises:
+        ConfigError: names the keyword, what the class accepts, and the nearest match.
+    """
+    cls = find_class(node["_target_"], f"{key}._target_")
+    parameters = inspect.signature(cls).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    accepted = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ]
+    given = [str(name) for name in node if name not in _NOT_ARGUMENTS]
+    for name in given:
+        if name not in accepted and not takes_any:
+            raise ConfigError(
+                f"{key}.{name}",
+                f"{cls.__name__} has no such argument; it takes {', '.join(accepted)}."
+                + nearest(name, accepted),
+            )
+    if node.get("_partial_"):
+        return
+    missing = [
+        name
+        for name in accepted
+        if parameters[name].default is inspect.Parameter.empty and name not in given
+    ]
+    if missing:
+        raise ConfigError(key, f"{cls.__name__} needs {', '.join(missing)}.")
+
+
+def find_class(target: Any, key: str) -> type:
+    """The class that `target` names, if it is on the allow-list under its own name.
+
+    A name that merely passes through an allowed module (`dlcexp.files.os.system`) is refused,
+    because what it denotes does not come from there.
+    """
+    prefixes = (*ALLOWED, *_extra_targets.get())
+    if not isinstance(target, str) or not target.startswith(prefixes):
+        raise ConfigError(
+            key,
+            f"{target!r} is not allowed; a target starts with {', '.join(prefixes)}. "
+            "Add your own package with allow_targets=[name.]",
+        )
+    found = _locate(target)
+    if found is None:
+        raise ConfigError(key, f"there is no {target!r}.{_nearest_target(target)}")
+    if not isinstance(found, type) or not f"{found.__module__}.".startswith(prefixes):
+        raise ConfigError(key, f"{target!r} is not a class of an allowed package.")
+    return found
+
+
+def _locate(target: str) -> Any:
+    """What a dotted path denotes: the longest importable module, then attributes, or None."""
+    from importlib import import_module
+
+    parts = target.split(".")
+    for size in range(len(parts) - 1, 0, -1):
+        module_name = ".".join(parts[:size])
+        try:
+            found: Any = import_module(module_name)
+        except ModuleNotFoundError as error:
+            if not f"{module_name}.".startswith(f"{error.name}."):
+                raise
+            continue
+        for part in parts[size:]:
+            found = getattr(found, part, None)
+        return found
+    return None
+
+
+def _nearest_target(target: str) -> str:
+    """A hint among the names that stand beside the one that was not found."""
+    module, _, name = target.rpartition(".")
+    neighbours = [n for n in dir(_locate(module)) if not n.startswith("_")] if "." in module else []
+    return nearest(name, neighbours)
+
+
+def _without_recipes(node: Any) -> Any:
+    """The container without `recipe` keys: recommendations never reach a constructor."""
+    if isinstance(node, Mapping):
+        return {k: _without_recipes(v) for k, v in node.items() if k != "recipe"}
+    if isinstance(node, list):
+        return [_without_recipes(item) for item in node]
+    return node
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error

@@ -1,0 +1,237 @@
+"""From override strings to a validated tree, and from Hydra's errors to messages one can act on."""
+
+import re
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from dlcexp.config import resolvers
+from dlcexp.config.validation import check_keys, check_tree
+from dlcexp.errors import ConfigError, UserError, nearest
+
+CONFIG_MODULE = "dlcexp.conf"
+CONFIG_NAME = "config"
+
+
+def compose(*overrides: str, config_dir: Path | None = None) -> DictConfig:
+    """Compose an experiment from overrides as on the command line, validate and resolve it.
+
+    Args:
+        overrides: such as `"net_type=dekr_w32"`, `"batch_size=4"`.
+        config_dir: a folder with options of your own, beside those that come with dlcexp.
+
+    Returns:
+        The resolved tree; `dlcexp.build(cfg.model)` and `dlcexp.train(cfg)` take it from here.
+
+    Raises:
+        ConfigError: names the key, its value, what is allowed and the nearest match.
+        ProjectError: the project cannot be read.
+    """
+    return compose_run(overrides, config_dir)[0]
+
+
+def compose_run(
+    overrides: Sequence[str], config_dir: Path | None = None
+) -> tuple[DictConfig, Path]:
+    """The validated tree, and the run folder that Hydra's settings give it."""
+    raw = compose_raw(overrides, config_dir)
+    try:
+        folder = Path(raw.hydra.run.dir)
+        tree = validated(without_hydra(raw))
+    except OmegaConfBaseException as error:
+        raise _readable(error) from error
+    return tree, folder
+
+
+def without_hydra(raw: DictConfig) -> DictConfig:
+    """The experiment alone, without Hydra's own settings."""
+    return OmegaConf.masked_copy(raw, [str(key) for key in raw if key != "hydra"])
+
+
+def validated(tree: DictConfig) -> DictConfig:
+    """Resolve and check a composed tree, every pass of `dlcexp.config.validation`."""
+    plain = check_keys(resolve(tree))
+    check_tree(plain)
+    return DictConfig(plain)
+
+
+def resolve(tree: DictConfig) -> dict[str, Any]:
+    """Plain containers with every interpolation filled in.
+
+    Raises:
+        ConfigError: an interpolation to nothing, or a mandatory value that is missing.
+    """
+    try:
+        container = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise _readable(error) from error
+    if not isinstance(container, dict):
+        raise ConfigError("", "the tree is not a mapping.")
+    return {str(name): value for name, value in container.items()}
+
+
+def compose_raw(overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
+    """The tree as Hydra composes it, unresolved, with its `hydra` node.
+
+    Raises:
+        ConfigError: an override that Hydra refuses, in our words.
+    """
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_module
+    from hydra.core.utils import setup_globals
+    from hydra.errors import HydraException
+
+    resolvers.register()
+    setup_globals()
+    settings = [f"hydra.searchpath=[{config_dir.resolve().as_uri()}]"] if config_dir else []
+    with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
+        try:
+            words = [*settings, *expand(overrides)]
+            return hydra_compose(CONFIG_NAME, words, return_hydra_config=True)
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            raise _diagnose(overrides, error) from error
+
+
+def expand(overrides: Iterable[str]) -> list[str]:
+    """Overrides as Hydra can take them: `group=null` means `group=none`, net types fit the project.
+
+    DeepLabCut gives a plain name such as `hrnet_w32` heatmaps in a single-animal project and
+    part-affinity fields in a multi-animal one. Hydra picks options before it knows the project, so
+    the choice is made here: `net_type=hrnet_w32` becomes `net_type=multi_animal/hrnet_w32`.
+    """
+    overrides = [word for word in map(_null_means_none, overrides) if word]
+    chosen = [word for word in overrides if word.startswith("net_type=")]
+    multi = options("net_type/multi_animal")
+    if not any(name in re.split(r"[=,\s]", word) for word in chosen for name in multi):
+        return overrides
+    if not _is_multianimal(overrides):
+        return overrides
+    pattern = re.compile(rf"(?<![\w/])({'|'.join(map(re.escape, multi))})(?!\w)")
+    return [
+        pattern.sub(r"multi_animal/\1", word) if word.startswith("net_type=") else word
+        for word in overrides
+    ]
+
+
+def _null_means_none(word: str) -> str:
+    group, _, value = word.partition("=")
+    if value != "null" or group.startswith(("+", "~")):
+        return word
+    if group in ("net_type", "experiment"):
+        return ""
+    return f"{group}=none" if "none" in options(group.partition("@")[0]) else word
+
+
+def _is_multianimal(overrides: Iterable[str]) -> bool:
+    from dlcexp.deeplabcut.project import open_project
+
+    values = [word.partition("=")[2] for word in overrides if word.startswith("project=")]
+    projects = values[-1].split(",") if values else ["demo"]
+    answers = {open_project(project.strip("'\"")).multianimal for project in projects}
+    if len(answers) > 1:
+        raise ConfigError(
+            "net_type",
+            "means heatmaps in a single-animal project and part-affinity fields in a multi-animal "
+            "one, and the sweep has both. Choose with model=heatmap or model=paf.",
+        )
+    return answers.pop()
+
+
+def options(group: str) -> list[str]:
+    """The options of a config group, such as `optimizer`, that come with dlcexp."""
+    folder = Path(_conf_folder(), *group.split("/"))
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def groups() -> list[str]:
+    """Every config group that comes with dlcexp, in the order of its path."""
+    root = _conf_folder()
+    folders = (path.parent.relative_to(root).as_posix() for path in root.rglob("*.yaml"))
+    return sorted(set(folders) - {".", "net_type/multi_animal"})
+
+
+def _conf_folder() -> Path:
+    return Path(str(resources.files(CONFIG_MODULE)))
+
+
+def _readable(error: BaseException) -> UserError:
+    """A message of ours for an error while the tree is resolved."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError):
+            return cause
+        cause = cause.__cause__
+    key = str(getattr(error, "full_key", None) or "")
+    if isinstance(error, MissingMandatoryValue):
+        return ConfigError(key, "must be given; it has no default.")
+    return ConfigError(key, str(error).splitlines()[0])
+
+
+def _diagnose(overrides: Sequence[str], error: BaseException) -> UserError:
+    """Find the override that Hydra stumbled over and say what would have been right."""
+    if isinstance(error, UserError):
+        return error
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    known_groups = groups()
+    parser = OverridesParser.create()
+    for word in overrides:
+        try:
+            override = parser.parse_override(word)
+        except HydraException:
+            return ConfigError("", f"cannot read the override {word!r}; the form is key=value.")
+        if override.is_sweep_override():
+            return ConfigError(override.key_or_group, "several values are a sweep; add -m.")
+        if override.key_or_group in known_groups:
+            problem = _wrong_option(override.key_or_group, override.value())
+        elif override.is_add() or override.is_force_add() or override.is_delete():
+            continue
+        else:
+            problem = _unknown(override.key_or_group, override.value(), known_groups, overrides)
+        if problem:
+            return problem
+    return ConfigError("", str(error))
+
+
+def _wrong_option(group: str, value: Any) -> ConfigError | None:
+    known = options(group)
+    chosen = value if isinstance(value, list) else [value]
+    for name in chosen:
+        name = "null" if name is None else name
+        if str(name) not in known and not str(name).startswith("multi_animal/"):
+            hint = nearest(str(name), known)
+            return ConfigError(group, f"{name!r} is not one of {', '.join(known)}.{hint}")
+    return None
+
+
+def _unknown(
+    key: str, value: Any, known_groups: Sequence[str], overrides: Sequence[str]
+) -> ConfigError | None:
+    """An error if the tree that the group choices alone compose has no such key."""
+    from hydra import compose as hydra_compose
+    from hydra.errors import HydraException
+
+    choices = [word for word in expand(overrides) if word.partition("=")[0] in known_groups]
+    try:
+        tree = hydra_compose(CONFIG_NAME, choices, return_hydra_config=key.startswith("hydra"))
+    except HydraException:
+        return None
+    parts, path, node = key.split("."), "", tree
+    for part in parts:
+        names = [str(name) for name in node] if OmegaConf.is_dict(node) else []
+        if part not in names:
+            candidates = [*names, *known_groups] if not path else names
+            allowed = f" {path} has {', '.join(names)}." if path and names else ""
+            return ConfigError(
+                key,
+                f"there is no such key (the value given was {value!r}).{allowed}"
+                f"{nearest(part, candidates)}",
+            )
+        path = f"{path}.{part}" if path else part
+        node = OmegaConf.select(tree, path)
+    return None

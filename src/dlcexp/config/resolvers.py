@@ -1,0 +1,67 @@
+"""Interpolations of the tree: what the project says, and the little arithmetic that sizes heads.
+
+Registered under `dlcexp.`, so that `${dlcexp.metadata:${project}}` reads as what it is. None
+of them needs torch, except the two that ask timm about one of its models.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from itertools import combinations
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+# Keys that say where a run happens or how it is shown, not what it computes.
+_NOT_HASHED = ("hydra", "project", "resume", "export", "device", "allow_targets")
+
+
+def register() -> None:
+    """Make the resolvers known to OmegaConf; needed before a tree is composed, harmless twice."""
+    resolvers: dict[str, Callable[..., Any]] = {
+        "metadata": _metadata,
+        "add": lambda a, b: a + b,
+        "multiply": lambda a, b: a * b,
+        "remaining": lambda total, used: max(1, total - used),
+        "choose": lambda condition, yes, no: yes if condition else no,
+        "length": len,
+        "indices": lambda items: list(range(len(items))),
+        "complete_graph": _complete_graph,
+        "timm_channels": lambda name, level: _timm_feature(name, level)[0],
+        "timm_padding": lambda name, level: max(32, _timm_feature(name, level)[1]),
+        "hash": _hash,
+    }
+    for name, function in resolvers.items():
+        # The cache is that of one tree: its project is read once, not once a reference.
+        cached = name == "metadata"
+        OmegaConf.register_new_resolver(f"dlcexp.{name}", function, replace=True, use_cache=cached)
+
+
+def tree_hash(tree: dict[str, Any]) -> str:
+    """Eight hexadecimal digits of the resolved tree, the same wherever the project lies."""
+    hashed = {key: value for key, value in tree.items() if key not in _NOT_HASHED}
+    text = json.dumps(hashed, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _metadata(project: str) -> DictConfig:
+    from dlcexp.deeplabcut.project import open_project
+
+    return OmegaConf.create(open_project(project).metadata())
+
+
+def _complete_graph(num_bodyparts: int) -> list[list[int]]:
+    """Every pair of bodyparts, as DeepLabCut's part-affinity fields connect them by default."""
+    return [list(edge) for edge in combinations(range(num_bodyparts), 2)]
+
+
+def _timm_feature(model_name: str, feature_level: int) -> tuple[int, int]:
+    """Channels and stride of a timm backbone's feature map; imports torch and timm."""
+    from dlcexp.models.backbones import timm_feature_info
+
+    return timm_feature_info(model_name, feature_level)
+
+
+def _hash(*, _root_: DictConfig) -> str:
+    tree = OmegaConf.masked_copy(_root_, [str(key) for key in _root_ if key != "hydra"])
+    return tree_hash(OmegaConf.to_container(tree, resolve=True))  # type: ignore[arg-type]

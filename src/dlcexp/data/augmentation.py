@@ -1,0 +1,221 @@
+"""From an augmentation menu to the transforms that make the network's images.
+
+The steps, in this order: rescale (`resize`, `longest_max_size`); move (`hflip`, `affine`); cut
+(`crop_sampling`); bend (`elastic_transform`); transforms given by `_target_`, as written; change
+colours (`hist_eq`, `motion_blur`, `covering`, `grayscale`, `gaussian_noise`); pad
+(`auto_padding`); scale the values (`normalize_images`, `scale_to_unit_range`). Cutting early keeps
+the rest cheap, and all steps but the last work on uint8.
+"""
+
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import albumentations as A
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dlcexp.config import build
+from dlcexp.data.menu import is_transform
+from dlcexp.data.pipeline import Pipeline
+from dlcexp.data.transforms import (
+    Elastic,
+    FitWithin,
+    Grayscale,
+    KeypointAwareCrop,
+    Pad,
+    SymmetricFlip,
+)
+from dlcexp.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+# Mean and standard deviation of the colours of ImageNet, as fractions of 255.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# Defaults of DeepLabCut where a menu leaves them out.
+_P_AFFINE = 0.9
+_P = 0.5
+_MAX_SHIFT = 0.4
+_NOISE_STD = 0.05 * 255
+_COVER_HOLES = (10, 10)
+_COVER_SIDE = (0.01, 0.05)  # of the image's side
+
+_BORDERS = {"constant": cv2.BORDER_CONSTANT, "reflect_101": cv2.BORDER_REFLECT_101}
+
+
+def build_pipeline(
+    menu: Mapping[str, Any],
+    *,
+    bodyparts: Sequence[str],
+    unique_bodyparts: Sequence[str] = (),
+    training: bool,
+    colormode: str = "RGB",
+) -> Pipeline:
+    """Turn an effective menu (`dlcexp.data.menu.effective_menu`), validated, into a pipeline.
+
+    Raises:
+        ConfigError: a transform that cannot be built.
+    """
+    key = "data.train" if training else "data.inference"
+    parts = (*bodyparts, *unique_bodyparts)
+    try:
+        transforms = list(_transforms(menu, parts, key, training))
+        levels = _levels(menu)
+        return Pipeline(transforms, levels, training=training, bgr=colormode == "BGR")
+    except (ValueError, TypeError) as error:
+        raise ConfigError(key, f"albumentations refuses this menu: {error}") from error
+
+
+def _levels(menu: Mapping[str, Any]) -> NDArray[np.float32]:
+    """float32 (3, 256): what the values 0..255 become in each channel."""
+    values = np.tile(np.arange(256.0), (3, 1))
+    if menu.get("normalize_images"):
+        mean, std = (np.array(moments)[:, None] for moments in (IMAGENET_MEAN, IMAGENET_STD))
+        values = (values / 255 - mean) / std
+    elif menu.get("scale_to_unit_range"):
+        values /= 255
+    return values.astype(np.float32)
+
+
+def _transforms(
+    menu: Mapping[str, Any], parts: Sequence[str], key: str, training: bool
+) -> Iterator[A.BasicTransform]:
+    yield from _rescale(menu)
+    if "hflip" in menu:
+        yield _flip(menu["hflip"], parts, key)
+    yield from _affine(menu)
+    yield from _crop(menu)
+    if "elastic_transform" in menu:
+        yield Elastic(**_settings(menu["elastic_transform"]))
+    for name, value in menu.items():
+        if is_transform(value):
+            yield build(value, key=f"{key}.{name}")
+    yield from _colours(menu)
+    if "auto_padding" in menu:
+        yield _padding(menu["auto_padding"], training)
+
+
+def _settings(value: Any) -> dict[str, Any]:
+    """The keywords of an augmentation given as true, as a probability, or spelled out."""
+    if isinstance(value, Mapping):
+        return {"p": _P, **{name: item for name, item in value.items() if item is not None}}
+    return {"p": _P if value is True else value}
+
+
+def _rescale(menu: Mapping[str, Any]) -> Iterator[A.BasicTransform]:
+    if "resize" in menu:
+        width, height = menu["resize"].get("width"), menu["resize"].get("height")
+        if width and height and not menu["resize"].get("keep_ratio", True):
+            yield A.Resize(height=height, width=width, interpolation=cv2.INTER_LINEAR)
+        else:
+            yield FitWithin(width, height)
+        if width and height:
+            yield Pad(
+                min_height=height,
+                min_width=width,
+                position="top_left",
+                border_mode=cv2.BORDER_CONSTANT,
+            )
+    if "longest_max_size" in menu:
+        yield A.LongestMaxSize(max_size=menu["longest_max_size"])
+
+
+def _flip(value: Any, parts: Sequence[str], key: str) -> A.BasicTransform:
+    settings = _settings(value)
+    exchange: dict[int, int] = {}
+    for pair in settings.pop("symmetries", ()):
+        left, right = (side if isinstance(side, int) else parts.index(side) for side in pair)
+        exchange |= {left: right, right: left}
+    sided = [name for name in parts if re.search(r"left|right|(?<![A-Z])[LR]\d*$", name)]
+    if sided and not exchange:
+        log.warning(
+            "%s.hflip mirrors images, but bodyparts such as %s keep their side: give symmetries, "
+            "'%s.hflip={symmetries: [[LEFT, RIGHT]]}'.",
+            *(key, ", ".join(sided[:3]), key),
+        )
+    return SymmetricFlip(exchange, **settings)
+
+
+def _affine(menu: Mapping[str, Any]) -> Iterator[A.BasicTransform]:
+    flat = {"rotation": menu.get("rotation"), "scaling": menu.get("scale_jitter")}
+    affine = {**flat, **{n: v for n, v in menu.get("affine", {}).items() if v is not None}}
+    rotation, scaling = affine.get("rotation"), affine.get("scaling")
+    translation = affine.get("translation")
+    if rotation is None and scaling is None and translation is None:
+        return
+    low, high = scaling or (1.0, 1.0)
+    shift = tuple(int(pixels) for pixels in _range(translation or 0))
+    yield A.Affine(
+        scale={"x": (low, high), "y": (low, high)},
+        keep_ratio=True,
+        rotate=_range(rotation or 0),
+        translate_px={"x": shift, "y": shift},
+        p=affine.get("p", _P_AFFINE),
+    )
+
+
+def _range(value: float | Sequence[float]) -> tuple[float, float]:
+    """A number r stands for -r to r."""
+    return (-value, value) if isinstance(value, int | float) else (value[0], value[1])
+
+
+def _crop(menu: Mapping[str, Any]) -> Iterator[A.BasicTransform]:
+    if "crop_sampling" not in menu:
+        return
+    crop = {name: value for name, value in menu["crop_sampling"].items() if value is not None}
+    width, height = crop["width"], crop["height"]
+    yield Pad(min_height=height, min_width=width, position="center")
+    yield KeypointAwareCrop(
+        width, height, crop.get("max_shift", _MAX_SHIFT), crop.get("method", "hybrid")
+    )
+
+
+def _colours(menu: Mapping[str, Any]) -> Iterator[A.BasicTransform]:
+    if "hist_eq" in menu:
+        yield A.Equalize(by_channels=True, **_settings(menu["hist_eq"]))
+    if "motion_blur" in menu:
+        settings = {"blur_limit": (3, 7), **_settings(menu["motion_blur"])}
+        settings["blur_limit"] = tuple(settings["blur_limit"])
+        # A shifted kernel would move the image under its labels by up to three pixels.
+        yield A.MotionBlur(allow_shifted=False, **settings)
+    if "covering" in menu:
+        yield A.CoarseDropout(
+            num_holes_range=_COVER_HOLES,
+            hole_height_range=_COVER_SIDE,
+            hole_width_range=_COVER_SIDE,
+            **_settings(menu["covering"]),
+        )
+    if "grayscale" in menu:
+        settings = _settings(menu["grayscale"])
+        if isinstance(settings.get("alpha"), int | float):
+            settings["alpha"] = (settings["alpha"], settings["alpha"])
+        yield Grayscale(**settings)
+    if "gaussian_noise" in menu:
+        yield _noise(menu["gaussian_noise"])
+
+
+def _noise(value: Any) -> A.BasicTransform:
+    settings = dict(value) if isinstance(value, Mapping) else {"std": value}
+    std = _NOISE_STD if settings["std"] is True else settings["std"]
+    p = settings.get("p")
+    return A.GaussNoise(std_range=(0.0, std / 255), p=_P if p is None else p)
+
+
+def _padding(value: Mapping[str, Any], training: bool) -> A.BasicTransform:
+    """Pad as DeepLabCut does; where it would pick a random side in inference, bottom and right."""
+    limits: dict[str, int | None] = {}
+    for side in ("width", "height"):
+        limits[f"min_{side}"] = minimum = value.get(f"min_{side}")
+        divisor = value.get(f"pad_{side}_divisor")
+        limits[f"pad_{side}_divisor"] = None if minimum else divisor or 1
+    position = value.get("position") or "random"
+    return Pad(
+        **limits,
+        position="top_left" if position == "random" and not training else position,
+        border_mode=_BORDERS[value.get("border_mode") or "reflect_101"],
+        fill=value.get("border_value") or 0,
+    )

@@ -1,0 +1,174 @@
+"""Frames with their labels, augmented, as tensors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from dlcexp.data.cache import ImageCache
+from dlcexp.data.pipeline import Pipeline
+from dlcexp.deeplabcut.labels import Labels
+from dlcexp.errors import UserError
+
+# In the third column of a keypoint, after x and y.
+VISIBLE = 2
+
+Sample = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A user's mistake met in a worker process; travels in place of a batch to be raised there."""
+
+    message: str
+
+
+class PoseDataset(Dataset):
+    """Labelled frames; a sample's augmentation depends on (seed, epoch, frame) and nothing else.
+
+    Args:
+        labels: all frames of the project.
+        indices: which of them, as rows of `labels`.
+        pipeline: what happens to each frame.
+        with_center_keypoints: whether the mean of an individual's visible points becomes its last
+            keypoint.
+        seed: of the augmentations.
+        cache: gives decoded images.
+        bbox_margin: px around the labelled points, where the project gives no boxes.
+    """
+
+    def __init__(
+        self,
+        labels: Labels,
+        indices: Sequence[int],
+        pipeline: Pipeline,
+        *,
+        with_center_keypoints: bool,
+        seed: int,
+        cache: ImageCache,
+        bbox_margin: int = 20,
+    ) -> None:
+        self.labels = labels
+        self.indices = tuple(indices)
+        self.pipeline = pipeline
+        self.with_center_keypoints = with_center_keypoints
+        self.seed = seed
+        self.cache = cache
+        self.bbox_margin = bbox_margin
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Sample:
+        """One sample.
+
+        Args:
+            key: (epoch, position), or a position in epoch 0.
+
+        Returns:
+            `image` float32 (3, h, w); the labels of `label_arrays`; `individual_ids` int64 (n,);
+            `index` into the labels, `epoch`; `scale` and `offset` (2,) that lead back to the
+            original image, `x * scale[0] + offset[0]` (NaN in training).
+
+        Raises:
+            ProjectError: the image is missing or broken.
+        """
+        epoch, position = key if isinstance(key, tuple) else (0, key)
+        index = self.indices[position]
+        image = self.cache(self.labels.images[index])
+        augmented = self.pipeline(
+            image,
+            self.labels.keypoints[index],
+            self.labels.unique[index],
+            self._boxes(index, image.shape),
+            seed=int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0]),
+        )
+        labels = label_arrays(
+            augmented.keypoints,
+            augmented.unique,
+            augmented.boxes,
+            with_center_keypoints=self.with_center_keypoints,
+        )
+        return {
+            "image": torch.from_numpy(augmented.image),
+            **{name: torch.from_numpy(array) for name, array in labels.items()},
+            "individual_ids": torch.arange(len(augmented.keypoints)),
+            "index": index,
+            "epoch": epoch,
+            "scale": torch.from_numpy(augmented.scale.astype(np.float32)),
+            "offset": torch.from_numpy(augmented.offset.astype(np.float32)),
+        }
+
+    def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> list[Sample] | Failure:
+        """A batch for DataLoader, which would bury a user's mistake in a traceback."""
+        try:
+            return [self[key] for key in keys]
+        except UserError as error:
+            return Failure(str(error))
+
+    def _boxes(self, index: int, shape: tuple[int, ...]) -> NDArray:
+        """(n, 4) x, y, width, height px: given, or around the labelled points within the image."""
+        if self.labels.boxes is not None:
+            return self.labels.boxes[index]
+        low, high = extent(self.labels.keypoints[index])
+        limit = np.array(shape[1::-1])
+        low, high = (
+            np.clip(edge, 0, limit) for edge in (low - self.bbox_margin, high + self.bbox_margin)
+        )
+        return np.concatenate([low, high - low], axis=-1)
+
+
+def extent(points: NDArray) -> tuple[NDArray, NDArray]:
+    """Lowest and highest x, y (n, 2) of points (n, k, 2); NaN for individuals without any."""
+    low = np.min(points, axis=1, where=np.isfinite(points), initial=np.inf)
+    high = np.max(points, axis=1, where=np.isfinite(points), initial=-np.inf)
+    empty = ~np.isfinite(low)
+    low[empty] = high[empty] = np.nan
+    return low, high
+
+
+def label_arrays(
+    keypoints: NDArray, unique: NDArray, boxes: NDArray | None, *, with_center_keypoints: bool
+) -> dict[str, NDArray]:
+    """Labels as a network's targets want them: zeros instead of NaN.
+
+    Args:
+        keypoints: (n, k, 2) px, NaN where not visible.
+        unique: (u, 2) px, NaN where not visible.
+        boxes: (n, 4) x, y, width, height px, NaN where there is none, or None.
+
+    Returns:
+        float32 arrays `keypoints` (n, k, 3) as x, y, visibility (2 visible, else all 0), one more
+        with the centre; `keypoints_unique` (u, 3); `area` (n,) px² of the box around the visible
+        points; `boxes` (n, 4).
+    """
+    low, high = extent(keypoints)
+    area = np.prod(high - low, axis=-1)
+    if with_center_keypoints:
+        keypoints = np.concatenate([keypoints, _centres(keypoints)], axis=1)
+    if boxes is None:
+        boxes = np.full((len(keypoints), 4), np.nan)
+    return {
+        "keypoints": _with_visibility(keypoints),
+        "keypoints_unique": _with_visibility(unique),
+        "area": np.nan_to_num(area).astype(np.float32),
+        "boxes": np.nan_to_num(boxes).astype(np.float32),
+    }
+
+
+def _centres(keypoints: NDArray) -> NDArray:
+    """(n, 1, 2): mean of the visible points of each individual; NaN without any."""
+    visible = np.isfinite(keypoints).all(axis=-1)
+    count = visible.sum(axis=1)[:, None, None]
+    total = np.where(visible[..., None], keypoints, 0.0).sum(axis=1, keepdims=True)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _with_visibility(points: NDArray) -> NDArray[np.float32]:
+    visible = np.isfinite(points).all(axis=-1, keepdims=True)
+    rows = np.concatenate([np.where(visible, points, 0.0), VISIBLE * visible], axis=-1)
+    return rows.astype(np.float32)

@@ -1,0 +1,372 @@
+"""The augmentation menu: which keys the `data` node may hold, and what they may be.
+
+Names and meaning are DeepLabCut's, in its flat spelling (`rotation`, `scale_jitter`) and in that
+of 3.0 (`affine`). This module imports neither albumentations nor torch, because it runs each time
+a tree is composed; `dlcexp.data.augmentation` turns a menu into transforms.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from dlcexp.data.rules import (
+    PIXELS,
+    POSITIVE,
+    PROBABILITY,
+    SWITCH,
+    Fields,
+    Rule,
+    Rules,
+    check_value,
+    choice,
+    integer,
+    is_sequence,
+    list_of,
+    number,
+    pair,
+)
+from dlcexp.errors import ConfigError, nearest
+
+Section = Literal["train", "inference"]
+SECTIONS: tuple[Section, ...] = ("train", "inference")
+
+CROP_METHODS = ("uniform", "keypoints", "density", "hybrid")
+PAD_POSITIONS = ("center", "top_left", "top_right", "bottom_left", "bottom_right", "random")
+BORDER_MODES = ("constant", "reflect_101")
+
+# DeepLabCut's configuration files name the same collation with and without the word Collate.
+COLLATE_TYPES = {
+    "ResizeFromDataSize": "ResizeFromDataSize",
+    "ResizeFromDataSizeCollate": "ResizeFromDataSize",
+    "ResizeFromList": "ResizeFromList",
+    "ResizeFromListCollate": "ResizeFromList",
+}
+
+# What the keys directly under `data` mean to a model that is only applied.
+INFERENCE_KEYS = (
+    "resize",
+    "longest_max_size",
+    "auto_padding",
+    "normalize_images",
+    "scale_to_unit_range",
+)
+
+# Entries that give a size without which `resize` and `auto_padding` do nothing.
+_SIZES = {"width", "height", "min_width", "min_height", "pad_width_divisor", "pad_height_divisor"}
+
+_UNITS = {"": 1, "b": 1} | {
+    f"{prefix}{unit}": base**power
+    for power, prefix in enumerate("kmgt", start=1)
+    for unit, base in (("ib", 1024), ("b", 1000))
+}
+
+
+def parse_bytes(value: int | str, key: str = "data.cache") -> int:
+    """Number of bytes meant by `value`: an integer, or text such as "512MiB", "2GiB", "1.5 GB".
+
+    Raises:
+        ConfigError: anything else, or a negative number.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(value))
+    if match is None or match[2].lower() not in _UNITS:
+        allowed = "Allowed: a number of bytes, or a text such as 512MiB or 2GiB; 0 is off."
+        raise ConfigError(key, f"{value!r} is no amount of memory. {allowed}")
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def _is_symmetries(value: Any) -> bool:
+    return is_sequence(value) and all(
+        is_sequence(sides)
+        and len(sides) == 2
+        and sides[0] != sides[1]
+        and all(isinstance(side, int | str) and not isinstance(side, bool) for side in sides)
+        for sides in value
+    )
+
+
+def _switchable(**optional: Rules) -> Rules:
+    """An augmentation that is on or off, has a probability, or is spelled out."""
+    return (SWITCH, PROBABILITY, Fields(optional={"p": (PROBABILITY,), **optional}))
+
+
+_DEGREES = number("a number of degrees from -180 to 180", -180, 180)
+_ROTATION = (number("degrees r from 0 to 180, for [-r, r]", 0, 180), pair(_DEGREES))
+_SHIFT = (integer("whole pixels t from 0 up, for [-t, t]", 0), pair(integer("whole pixels")))
+_SCALING = (pair(POSITIVE),)
+_STD = number("a standard deviation from 0 to 255", 0, 255)
+_SIZE = Rule(
+    "[height, width]", lambda v: is_sequence(v) and len(v) == 2 and all(map(PIXELS.accepts, v))
+)
+_ODD_WINDOW = pair(integer("a whole number of pixels from 3 up", 3))
+
+_COLLATES = {
+    "ResizeFromDataSize": Fields(
+        {"min_scale": (POSITIVE,), "max_scale": (POSITIVE,)},
+        {
+            "min_short_side": (PIXELS,),
+            "max_short_side": (PIXELS,),
+            "max_ratio": (number("a number from 1 up", 1),),
+            "multiple_of": (PIXELS,),
+            "to_square": (SWITCH,),
+        },
+    ),
+    "ResizeFromList": Fields({"scales": (list_of(PIXELS, _SIZE),)}),
+}
+
+AUGMENTATIONS: dict[str, Rules] = {
+    "resize": (
+        Fields(optional={"width": (PIXELS,), "height": (PIXELS,), "keep_ratio": (SWITCH,)}),
+    ),
+    "longest_max_size": (PIXELS,),
+    "hflip": _switchable(
+        symmetries=(Rule("pairs [left, right] of bodyparts by name or number", _is_symmetries),)
+    ),
+    "affine": (
+        Fields(
+            optional={
+                "p": (PROBABILITY,),
+                "rotation": _ROTATION,
+                "scaling": _SCALING,
+                "translation": _SHIFT,
+            }
+        ),
+    ),
+    "rotation": _ROTATION,
+    "scale_jitter": _SCALING,
+    "crop_sampling": (
+        Fields(
+            {"width": (PIXELS,), "height": (PIXELS,)},
+            {
+                "max_shift": (number("a fraction of the crop from 0 to 1", 0, 1),),
+                "method": (choice(CROP_METHODS),),
+            },
+        ),
+    ),
+    "elastic_transform": _switchable(alpha=(POSITIVE,), sigma=(POSITIVE,)),
+    "hist_eq": _switchable(),
+    "motion_blur": _switchable(blur_limit=(_ODD_WINDOW,)),
+    "covering": _switchable(),
+    "grayscale": _switchable(alpha=(PROBABILITY, pair(PROBABILITY))),
+    "gaussian_noise": (SWITCH, _STD, Fields({"std": (_STD,)}, {"p": (PROBABILITY,)})),
+    "auto_padding": (
+        Fields(
+            optional={
+                "pad_width_divisor": (PIXELS,),
+                "pad_height_divisor": (PIXELS,),
+                "min_width": (PIXELS,),
+                "min_height": (PIXELS,),
+                "position": (choice(PAD_POSITIONS),),
+                "border_mode": (choice(BORDER_MODES),),
+                "border_value": (number("a grey value from 0 to 255", 0, 255),),
+            }
+        ),
+    ),
+    "normalize_images": (SWITCH,),
+    "scale_to_unit_range": (SWITCH,),
+    "collate": (Rule("a mapping with `type`", lambda value: isinstance(value, Mapping)),),
+}
+
+# Keys of other methods; bottom-up has nothing to apply them to.
+METHOD_OF = {"top_down_crop": "td", "random_bbox_transform": "td", "gen_sampling": "ctd"}
+
+SETTINGS: dict[str, Rules] = {
+    "colormode": (choice(("RGB", "BGR")),),
+    "bbox_margin": (integer("a whole number of pixels from 0 up", 0),),
+    "cache": (Rule("bytes, or a text such as 2GiB", lambda value: parse_bytes(value) >= 0),),
+    "loader": (Rule("null, as there is no other loader yet", lambda value: False),),
+}
+
+
+def is_off(value: Any) -> bool:
+    """Whether a menu entry asks for nothing: null, false, or a resize or padding without sizes."""
+    if isinstance(value, Mapping) and value.keys() & _SIZES:
+        return all(value.get(name) is None for name in _SIZES)
+    return value is None or value is False
+
+
+def is_transform(value: Any) -> bool:
+    """Whether a menu entry is a transform of its own, given by `_target_`."""
+    return isinstance(value, Mapping) and "_target_" in value
+
+
+def validate_data(data: Mapping[str, Any], bodyparts: Sequence[str] | None = None) -> None:
+    """Check the whole `data` node of a tree, given as plain containers.
+
+    Args:
+        data: the node.
+        bodyparts: names (unique bodyparts last) that `hflip.symmetries` may use; None: not checked.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type or range, or keys that exclude each other.
+    """
+    for name, rules in SETTINGS.items():
+        check_value(data.get(name), f"data.{name}", rules)
+    elsewhere = {*SETTINGS, *SECTIONS}
+    shared = {name: value for name, value in data.items() if name not in elsewhere}
+    validate_menu(shared, "data", also=tuple(elsewhere))
+    own = tuple(name for name, value in shared.items() if is_transform(value))
+    for section in SECTIONS:
+        key, menu = f"data.{section}", data.get(section) or {}
+        if not isinstance(menu, Mapping):
+            raise ConfigError(key, f"{menu!r} is not allowed. Allowed: a mapping of augmentations.")
+        # Null switches off a transform of one's own that stands directly under `data`.
+        checked = {n: v for n, v in menu.items() if not (n in own and is_off(v))}
+        validate_menu(checked, key)
+        _check_together(effective_menu(data, section), key, bodyparts)
+    _check_inference(data.get("inference") or {})
+
+
+def validate_menu(menu: Mapping[str, Any], key: str, also: Sequence[str] = ()) -> None:
+    """Check each entry of a menu that stands at `key`, where the keys `also` may stand too."""
+    for name, value in menu.items():
+        full = f"{key}.{name}"
+        if name in METHOD_OF:
+            if not is_off(value):
+                needed = f"method={METHOD_OF[name]}; with method=bu it must be null"
+                raise ConfigError(full, f"{value!r} needs {needed}.")
+        elif name in AUGMENTATIONS:
+            if value is not False:
+                check_value(value, full, AUGMENTATIONS[name])
+            if name == "collate" and not is_off(value):
+                _check_collate(value, full)
+            if name == "auto_padding" and not is_off(value):
+                _check_padding(value, full)
+        elif is_transform(value):
+            if not isinstance(value["_target_"], str) or "." not in value["_target_"]:
+                raise ConfigError(f"{full}._target_", f"{value['_target_']!r} names no class.")
+        else:
+            raise _unknown(full, str(name), value, (*AUGMENTATIONS, *METHOD_OF, *also))
+
+
+def effective_menu(data: Mapping[str, Any], section: Section) -> dict[str, Any]:
+    """The augmentations that hold in training or in inference.
+
+    Keys directly under `data` hold in both, as far as they make sense in inference (rescaling,
+    padding, normalisation, and transforms given by `_target_`). Those of the section override
+    them, null and false included. Entries that are off are left out.
+    """
+    outside = {*SETTINGS, *SECTIONS, *METHOD_OF}
+    shared = {name: value for name, value in data.items() if name not in outside}
+    if section == "inference":
+        shared = {n: v for n, v in shared.items() if n in INFERENCE_KEYS or is_transform(v)}
+    menu = {**shared, **(data.get(section) or {})}
+    return {n: v for n, v in menu.items() if not is_off(v) and n not in METHOD_OF}
+
+
+def check_batchable(data: Mapping[str, Any], divisor: int) -> None:
+    """Check that every image reaches the network with sides that `divisor` divides.
+
+    Args:
+        data: the `data` node, plain and validated.
+        divisor: pixels; what the strides of the network need (32 for HRNet), 1 if any size will do.
+
+    Raises:
+        ConfigError: naming the override that mends it.
+    """
+    for section in SECTIONS:
+        if not _sides_divisible(effective_menu(data, section), divisor):
+            padding = f"{{pad_width_divisor: {divisor}, pad_height_divisor: {divisor}}}"
+            raise ConfigError(
+                f"data.{section}",
+                f"images can have sides that {divisor} does not divide, as this model needs. "
+                f"Set 'data.{section}.auto_padding={padding}'.",
+            )
+
+
+def _sides_divisible(menu: Mapping[str, Any], divisor: int) -> bool:
+    """Whether the last step of `menu` that decides on sizes makes them multiples of `divisor`."""
+    collate, padding = menu.get("collate"), menu.get("auto_padding")
+    fixed = menu.get("crop_sampling") or menu.get("resize")
+    if collate and "scales" in collate:
+        sides = [side for scale in collate["scales"] for side in _as_list(scale)]
+    elif collate:
+        sides = [collate.get("multiple_of") or 1]
+    elif padding and not any(padding.get(f"min_{side}") for side in ("width", "height")):
+        sides = [padding.get(f"pad_{side}_divisor") or 1 for side in ("width", "height")]
+    elif fixed:
+        sides = [
+            max(fixed[side], (padding or {}).get(f"min_{side}") or 0)
+            for side in ("width", "height")
+        ]
+    else:
+        sides = [1]
+    return all(side % divisor == 0 for side in sides)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if is_sequence(value) else [value]
+
+
+def _unknown(full: str, name: str, value: Any, known: Sequence[str]) -> ConfigError:
+    return ConfigError(
+        full,
+        f"unknown augmentation with value {value!r}. Allowed: {', '.join(sorted(known))}; or a "
+        f"mapping with _target_: albumentations.<Class>.{nearest(name, known)}",
+    )
+
+
+def _check_collate(value: Mapping[str, Any], key: str) -> None:
+    check_value(value.get("type", ""), f"{key}.type", (choice(tuple(COLLATE_TYPES)),))
+    fields = _COLLATES[COLLATE_TYPES[value["type"]]]
+    fields.check({name: item for name, item in value.items() if name != "type"}, key)
+    for low, high in (("min_scale", "max_scale"), ("min_short_side", "max_short_side")):
+        if value.get(low) and value.get(high) and value[low] > value[high]:
+            raise ConfigError(f"{key}.{low}", f"{value[low]!r} is above {high}={value[high]!r}.")
+
+
+def _check_padding(value: Mapping[str, Any], key: str) -> None:
+    for side in ("width", "height"):
+        if value.get(f"min_{side}") and value.get(f"pad_{side}_divisor"):
+            raise ConfigError(
+                f"{key}.min_{side}",
+                f"{value[f'min_{side}']!r} excludes {key}.pad_{side}_divisor="
+                f"{value[f'pad_{side}_divisor']!r}; set one of them to null.",
+            )
+
+
+def _check_inference(menu: Mapping[str, Any]) -> None:
+    for name, value in menu.items():
+        if name in AUGMENTATIONS and name not in INFERENCE_KEYS and not is_off(value):
+            raise ConfigError(
+                f"data.inference.{name}",
+                f"{value!r} is for training only. Allowed: {', '.join(INFERENCE_KEYS)}; or a "
+                "mapping with _target_: albumentations.<Class>.",
+            )
+
+
+def _check_together(
+    menu: Mapping[str, Any], key: str, bodyparts: Sequence[str] | None = None
+) -> None:
+    """Check what only an effective menu shows: synonyms given twice, keys that exclude others."""
+    affine = menu.get("affine") or {}
+    for flat, name in (("rotation", "rotation"), ("scale_jitter", "scaling")):
+        if flat in menu and affine.get(name) is not None:
+            raise ConfigError(
+                f"{key}.{flat}",
+                f"{menu[flat]!r} means the same as {key}.affine.{name}={affine[name]!r}; give one.",
+            )
+    if menu.get("normalize_images") and menu.get("scale_to_unit_range"):
+        raise ConfigError(
+            f"{key}.scale_to_unit_range",
+            "True excludes normalize_images=True, which scales; set data.normalize_images=false.",
+        )
+    if bodyparts is not None and isinstance(menu.get("hflip"), Mapping):
+        _check_symmetries(menu["hflip"].get("symmetries") or (), f"{key}.hflip", bodyparts)
+
+
+def _check_symmetries(
+    symmetries: Sequence[Sequence[int | str]], key: str, bodyparts: Sequence[str]
+) -> None:
+    """Check that each part exists and stands in one pair only."""
+    seen: set[str] = set()
+    for part in (part for pair_ in symmetries for part in pair_):
+        if part not in bodyparts and not (isinstance(part, int) and 0 <= part < len(bodyparts)):
+            allowed = f"{', '.join(bodyparts)}, or a number below {len(bodyparts)}"
+            close = nearest(str(part), bodyparts)
+            raise ConfigError(
+                f"{key}.symmetries", f"{part!r} is no bodypart. Allowed: {allowed}.{close}"
+            )
+        name = part if isinstance(part, str) else bodyparts[part]
+        if name in seen:
+            raise ConfigError(f"{key}.symmetries", f"{name!r} stands in two pairs.")
+        seen.add(name)

@@ -1,0 +1,259 @@
+"""The tree written as DeepLabCut's `pytorch_config.yaml`.
+
+`dlc3` is the form of DeepLabCut 3.0.2, equal key by key to what it writes itself for the same net
+type; `flat` is the one-level form of its first PyTorch releases (the specification).
+"""
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# DeepLabCut's menu of augmentations, in its order, with the values that mean "off".
+_MENU: dict[str, Any] = {
+    "resize": None,
+    "longest_max_size": None,
+    "hflip": None,
+    "affine": None,
+    "random_bbox_transform": None,
+    "crop_sampling": None,
+    "hist_eq": False,
+    "motion_blur": False,
+    "covering": None,
+    "elastic_transform": None,
+    "grayscale": None,
+    "gaussian_noise": None,
+    "auto_padding": None,
+    "normalize_images": False,
+    "scale_to_unit_range": False,
+    "top_down_crop": None,
+    "collate": None,
+}
+
+# Keys of ours that DeepLabCut's classes do not have.
+_OURS = {"_partial_", "_convert_", "recipe", "weights"}
+
+
+def export_config(
+    tree: Mapping[str, Any], *, schema: str = "dlc3", path: Path | None = None
+) -> str:
+    """Write a resolved tree as the text of a `pytorch_config.yaml`.
+
+    Args:
+        tree: the validated tree.
+        schema: `dlc3` or `flat`.
+        path: where the file will stand, for `pose_config_path`; by default inside the project.
+    """
+    sections = _flat(tree, path) if schema == "flat" else _dlc3(tree, path)
+    return yaml.safe_dump(sections, sort_keys=False, allow_unicode=True, width=100)
+
+
+def net_type(model: Mapping[str, Any]) -> str:
+    """DeepLabCut's name of the whole model, derived from its backbone and head."""
+    head = model["heads"]["bodypart"]["_target_"].rpartition(".")[2]
+    backbone = str(model["backbone"]["model_name"])
+    return f"dekr_{backbone.removeprefix('hrnet_')}" if head == "DEKRHead" else backbone
+
+
+def _dlc3(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
+    trainer = tree["trainer"]
+    model = _typed(tree["model"])
+    return {
+        "config_version": 0,
+        "model": {
+            "backbone": model["backbone"],
+            "heads": model["heads"],
+            "backbone_output_channels": model["backbone_output_channels"],
+            "neck": model["neck"],
+            "pose_model": None,
+        },
+        "net_type": net_type(tree["model"]),
+        "method": tree["method"],
+        "device": tree["device"],
+        "metadata": _metadata(tree, path),
+        "data": _data(tree["data"]),
+        "runner": {
+            "type": "PoseTrainingRunner",
+            "gpus": None,
+            "device": tree["device"],
+            "key_metric": trainer["key_metric"],
+            "key_metric_asc": trainer["key_metric_asc"],
+            "eval_interval": trainer["eval_interval"],
+            "optimizer": _optimizer(tree["optimizer"]),
+            "scheduler": _scheduler(tree["scheduler"]),
+            "snapshots": {
+                "max_snapshots": trainer["max_snapshots"],
+                "save_epochs": tree["save_epochs"],
+                "save_optimizer_state": trainer["save_optimizer_state"],
+            },
+            "snapshot_prefix": None,
+            "load_weights_only": None,
+        },
+        "train_settings": {
+            "batch_size": tree["batch_size"],
+            "dataloader_workers": trainer["num_workers"],
+            "dataloader_pin_memory": trainer["pin_memory"],
+            "display_iters": trainer["display_iters"],
+            "epochs": tree["epochs"],
+            "seed": tree["seed"],
+            "weight_init": None,
+        },
+        "inference": _inference(tree),
+        "logger": _logger(tree["logger"]),
+        "with_center_keypoints": tree["with_center_keypoints"],
+        "detector": None,
+        "resume_training_from": None,
+    }
+
+
+def _flat(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
+    metadata = _metadata(tree, path)
+    model = _typed(tree["model"])
+    sections = {
+        "batch_size": tree["batch_size"],
+        "colormode": tree["data"]["colormode"],
+        "data": _flat_data(tree["data"]),
+        "device": tree["device"],
+        "display_iters": tree["trainer"]["display_iters"],
+        "epochs": tree["epochs"],
+        "method": tree["method"],
+        "model": {
+            "backbone": model["backbone"],
+            "backbone_output_channels": model["backbone_output_channels"],
+            "heads": model["heads"],
+        },
+        "optimizer": _optimizer(tree["optimizer"]),
+        "pose_config_path": metadata["pose_config_path"],
+        "project_path": metadata["project_path"],
+        "runner": {"type": "PoseRunner"},
+        "save_epochs": tree["save_epochs"],
+        "scheduler": _scheduler(tree["scheduler"]),
+        "seed": tree["seed"],
+        "with_center_keypoints": tree["with_center_keypoints"],
+        "logger": _logger(tree["logger"]),
+    }
+    return {name: value for name, value in sections.items() if value is not None}
+
+
+def _metadata(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
+    metadata = tree["metadata"]
+    root = Path(tree["project"]).expanduser()
+    if root.suffix:
+        root = root.parent
+    return {
+        "project_path": str(root),
+        "pose_config_path": str(path or root / "pytorch_config.yaml"),
+        "bodyparts": metadata["bodyparts"],
+        "unique_bodyparts": metadata["unique_bodyparts"],
+        "individuals": metadata["individuals"],
+        "with_identity": metadata["with_identity"],
+    }
+
+
+def _data(data: Mapping[str, Any]) -> dict[str, Any]:
+    common = {name: data[name] for name in _MENU if name in data}
+    return {
+        "bbox_margin": data["bbox_margin"],
+        "colormode": data["colormode"],
+        "gen_sampling": data["gen_sampling"],
+        "inference": _menu({**common, **data["inference"]}),
+        "train": _menu({**common, **data["train"]}),
+        "loader": data["loader"],
+    }
+
+
+def _menu(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """One menu with every name that DeepLabCut knows; its own transforms last, by their type."""
+    chosen = dict(chosen)
+    resize = chosen.get("resize")
+    if resize and resize.get("width") is None and resize.get("height") is None:
+        chosen["resize"] = None
+    affine = _merged_affine(chosen)
+    menu = {name: chosen.get(name, off) for name, off in _MENU.items()}
+    return menu | {"affine": affine}
+
+
+def _merged_affine(menu: Mapping[str, Any]) -> Any:
+    """The affine augmentation with the flat names `rotation` and `scale_jitter` put into it."""
+    affine = menu.get("affine")
+    flat = {"rotation": menu.get("rotation"), "scaling": menu.get("scale_jitter")}
+    given = {name: value for name, value in flat.items() if value is not None}
+    return {**(affine or {"p": 0.5}), **given} if given else affine
+
+
+def _flat_data(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The training menu with the flat names of the affine augmentation, and only what is on."""
+    menu = _data(data)["train"]
+    padding = data["inference"].get("auto_padding", data["auto_padding"])
+    affine = menu.pop("affine") or {}
+    renamed = {"rotation": affine.get("rotation"), "scale_jitter": affine.get("scaling")}
+    menu = {**menu, "auto_padding": padding, **renamed}
+    return {name: menu[name] for name in sorted(menu) if menu[name] not in (None, False)}
+
+
+def _typed(node: Any) -> Any:
+    """A model node with `type: Name` where the tree has `_target_: package.Name`."""
+    if isinstance(node, Mapping):
+        typed = {"type": node["_target_"].rpartition(".")[2]} if "_target_" in node else {}
+        rest = {k: _typed(v) for k, v in node.items() if k != "_target_" and k not in _OURS}
+        return typed | rest
+    if isinstance(node, list):
+        return [_typed(item) for item in node]
+    return node
+
+
+def _optimizer(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Type and the parameters that differ from the option's own, which are torch's defaults."""
+    typed = _typed(node)
+    name = typed.pop("type")
+    defaults = _option_values("optimizer", node["_target_"])
+    params = {key: value for key, value in typed.items() if defaults.get(key, key) != value}
+    return {"type": name, "params": params}
+
+
+def _scheduler(node: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if not node:
+        return None
+    typed = _typed({key: value for key, value in node.items() if key != "schedulers"})
+    name = typed.pop("type")
+    params = {key: value for key, value in typed.items() if value is not None}
+    if "schedulers" in node:
+        params = {"schedulers": [_scheduler(inner) for inner in node["schedulers"]], **params}
+    return {"type": name, "params": params}
+
+
+def _option_values(group: str, target: str) -> dict[str, Any]:
+    """The literal values of the option of `group` that has this target."""
+    folder = Path(str(resources.files("dlcexp.conf"))) / group
+    for option in sorted(folder.glob("*.yaml")):
+        values = yaml.safe_load(option.read_text(encoding="utf-8")) or {}
+        if values.get("_target_") == target:
+            return dict(values)
+    return {}
+
+
+def _inference(tree: Mapping[str, Any]) -> dict[str, Any]:
+    evaluation = tree["evaluation"]
+    names = ["mode", "pcutoff", "comparison_bodyparts"]
+    names += ["per_keypoint_evaluation", "force_multi_animal"]
+    return {
+        **{name: tree["inference"][name] for name in ("multithreading", "compile", "autocast")},
+        "conditions": None,
+        "snapshot": None,
+        "eval": {name: evaluation[name] for name in names},
+        "output_dir": None,
+    }
+
+
+def _logger(loggers: Mapping[str, Any]) -> dict[str, Any] | None:
+    """DeepLabCut logs to Weights & Biases, or to its own CSV file without being told."""
+    for node in loggers.values():
+        if node["_target_"].endswith(".WandbLogger"):
+            return {
+                "type": "WandbLogger",
+                "project_name": node["project_name"],
+                "run_name": node["run_name"],
+            }
+    return None

@@ -1,0 +1,238 @@
+"""Snapshots: the weights of a model in DeepLabCut's file format, and which of them a folder keeps.
+
+A file is `torch.save` of `{"metadata": {"epoch", "metrics", "losses"}, "model": state_dict,
+"scheduler": ...}` and on request `"optimizer"`; it holds tensors and plain values only, so
+`torch.load(weights_only=True)` reads it. `snapshot-010.pt` was written after 10 whole epochs,
+`snapshot-best-010.pt` is the best of the run.
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dlcexp.errors import SnapshotError
+from dlcexp.files import replacing
+
+_NAME = re.compile(r"snapshot-(?P<best>best-)?(?P<epoch>\d+)\.pt")
+
+# Sections that a file must have before we call it a snapshot.
+_SECTIONS = ("metadata", "model")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a snapshot file holds.
+
+    Attributes:
+        epoch: whole epochs trained.
+        model: the state dict of the model.
+        metrics: scores of the last evaluation, named `test.mAP` and the like.
+        losses: mean training losses of the epoch, named `train.total_loss` and the like.
+        scheduler: state of the learning rate schedule, or None.
+        optimizer: state of the optimizer, where it was kept.
+    """
+
+    epoch: int
+    model: Mapping[str, torch.Tensor]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    losses: Mapping[str, float] = field(default_factory=dict)
+    scheduler: Mapping[str, Any] | None = None
+    optimizer: Mapping[str, Any] | None = None
+
+
+def save_snapshot(path: Path, snapshot: Snapshot) -> None:
+    """Write a file that DeepLabCut loads, whole or not at all.
+
+    Weights are stored in single precision at least: DeepLabCut computes with nothing smaller.
+    """
+    content: dict[str, Any] = {
+        "metadata": {
+            "epoch": snapshot.epoch,
+            "metrics": {f"metrics/{name}": float(v) for name, v in snapshot.metrics.items()},
+            "losses": {f"losses/{name}": float(v) for name, v in snapshot.losses.items()},
+        },
+        "model": {name: _exchangeable(tensor) for name, tensor in snapshot.model.items()},
+        "scheduler": snapshot.scheduler,
+    }
+    if snapshot.optimizer is not None:
+        content["optimizer"] = snapshot.optimizer
+    with replacing(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_snapshot(path: Path) -> Snapshot:
+    """Read a snapshot of ours or of DeepLabCut, onto the CPU.
+
+    Raises:
+        SnapshotError: the file is missing, cannot be read safely, or is no snapshot.
+    """
+    content = load_plain(path)
+    missing = [name for name in _SECTIONS if not isinstance(content.get(name), Mapping)]
+    if missing:
+        raise SnapshotError(
+            f"{path} is not a snapshot of DeepLabCut: it has no {' and no '.join(missing)}; "
+            f"found: {', '.join(map(str, content)) or 'nothing'}"
+        )
+    metadata = content["metadata"]
+    return Snapshot(
+        epoch=int(metadata.get("epoch", 0)),
+        model=content["model"],
+        metrics=_without_prefix(metadata.get("metrics"), "metrics/"),
+        losses=_without_prefix(metadata.get("losses"), "losses/"),
+        scheduler=content.get("scheduler"),
+        optimizer=content.get("optimizer"),
+    )
+
+
+def load_plain(path: Path, *, mmap: bool = False) -> dict[str, Any]:
+    """Read a file of `torch.save` that holds a dict of tensors and plain values, onto the CPU.
+
+    Args:
+        mmap: leave tensors on disk until they are touched.
+
+    Raises:
+        SnapshotError: the file is missing, broken, or would need code to be run.
+    """
+    if not path.is_file():
+        raise SnapshotError(f"there is no file {path}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except Exception as error:  # torch raises whatever the bytes lead it to
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise SnapshotError(f"{path} cannot be read as tensors: {reason[0]}") from error
+    if not isinstance(content, dict):
+        raise SnapshotError(f"{path} holds a {type(content).__name__}, not a dict of weights")
+    return content
+
+
+def list_snapshots(folder: Path) -> list[Path]:
+    """The periodic snapshots of a folder, oldest epoch first."""
+    return [path for _, path in _found(folder, best=False)]
+
+
+def best_snapshot(folder: Path) -> Path | None:
+    """The best snapshot of a folder; the last periodic one where none was called best.
+
+    A killed run may leave two files called best. Only a better one is ever added, so the later wins.
+    """
+    found = _found(folder, best=True) or _found(folder, best=False)
+    return found[-1][1] if found else None
+
+
+def snapshot_epoch(path: Path) -> int:
+    """Epochs trained, as the name of a snapshot tells.
+
+    Raises:
+        SnapshotError: the name is not that of a snapshot.
+    """
+    match = _NAME.fullmatch(path.name)
+    if not match:
+        raise SnapshotError(f"{path} is not named like a snapshot (snapshot-010.pt)")
+    return int(match["epoch"])
+
+
+class SnapshotManager:
+    """Keeps the latest periodic snapshots and the single best one of a folder.
+
+    Better is strictly better by `key_metric`. Among equals the smaller of `tie_breaks` decides, in
+    their order, so that a model that never leaves an mAP of 0 still keeps its most accurate weights.
+
+    Files are added by `save` and superseded ones removed only by `prune`: between the two, the
+    caller stores the state from which a killed run resumes.
+
+    Args:
+        folder: where the files go.
+        max_snapshots: periodic files kept.
+        key_metric: the metric that ranks, as it stands in `Snapshot.metrics`.
+        key_metric_asc: larger is better.
+        tie_breaks: metrics or losses, smaller is better.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_snapshots: int = 5,
+        key_metric: str = "test.mAP",
+        key_metric_asc: bool = True,
+        tie_breaks: Sequence[str] = ("test.rmse", "train.total_loss"),
+    ) -> None:
+        self.folder = folder
+        self.max_snapshots = max_snapshots
+        self.key_metric = key_metric
+        self.key_metric_asc = key_metric_asc
+        self.tie_breaks = tuple(tie_breaks)
+        self.best_epoch: int | None = None
+        self.best_score: tuple[float, ...] | None = None
+
+    def score(self, snapshot: Snapshot) -> tuple[float, ...] | None:
+        """Rank of a snapshot, larger is better; None where the key metric was not measured."""
+        if self.key_metric not in snapshot.metrics:
+            return None
+        values = {**snapshot.losses, **snapshot.metrics}
+        sign = 1.0 if self.key_metric_asc else -1.0
+        ranked = [sign * values[self.key_metric]]
+        ranked += [-values.get(name, math.inf) for name in self.tie_breaks]
+        return tuple(-math.inf if math.isnan(value) else value for value in ranked)
+
+    def save(self, snapshot: Snapshot, *, periodic: bool) -> list[Path]:
+        """Write the periodic file, and the best one if the snapshot beats the best so far.
+
+        Returns:
+            The files written.
+        """
+        names = [f"snapshot-{snapshot.epoch:03d}.pt"] if periodic else []
+        score = self.score(snapshot)
+        if score is not None and (self.best_score is None or score > self.best_score):
+            names.append(f"snapshot-best-{snapshot.epoch:03d}.pt")
+            self.best_epoch, self.best_score = snapshot.epoch, score
+        paths = [self.folder / name for name in names]
+        for path in paths:
+            save_snapshot(path, snapshot)
+        return paths
+
+    def prune(self) -> None:
+        """Remove the periodic files beyond the latest `max_snapshots`, and former bests."""
+        for path in list_snapshots(self.folder)[: -self.max_snapshots]:
+            path.unlink()
+        for epoch, path in _found(self.folder, best=True):
+            if epoch != self.best_epoch:
+                path.unlink()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best so far, as plain values."""
+        score = None if self.best_score is None else list(self.best_score)
+        return {"best_epoch": self.best_epoch, "best_score": score}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of `state_dict`."""
+        self.best_epoch = state["best_epoch"]
+        self.best_score = None if state["best_score"] is None else tuple(state["best_score"])
+
+    def forget_after(self, epoch: int) -> None:
+        """Remove files of epochs after `epoch`: a killed run wrote them and will write them again."""
+        for best in (False, True):
+            for found, path in _found(self.folder, best=best):
+                if found > epoch:
+                    path.unlink()
+
+
+def _found(folder: Path, *, best: bool) -> list[tuple[int, Path]]:
+    """Epoch and path of the snapshots of one kind, by epoch."""
+    matches = [(_NAME.fullmatch(path.name), path) for path in folder.glob("snapshot-*.pt")]
+    return sorted((int(m["epoch"]), path) for m, path in matches if m and bool(m["best"]) == best)
+
+
+def _exchangeable(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor on the CPU, half precision widened to single."""
+    tensor = tensor.detach().cpu()
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def _without_prefix(values: Mapping[str, Any] | None, prefix: str) -> dict[str, float]:
+    return {name.removeprefix(prefix): float(value) for name, value in (values or {}).items()}

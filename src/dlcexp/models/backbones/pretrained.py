@@ -1,0 +1,99 @@
+"""timm models with random weights, weights from a file, or the weights timm publishes."""
+
+import os
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import timm
+from torch import nn
+
+from dlcexp.errors import UserError, nearest
+
+HUB_TIMEOUT_SECONDS = 5
+
+
+def create_timm_model(model_name: str, weights: str | None = None, **kwargs: Any) -> nn.Module:
+    """The timm model `model_name`.
+
+    Args:
+        model_name: name of a timm model, with or without a tag ("resnet50.a1_in1k").
+        weights: None for random weights, "hub" for those timm publishes, or the path of a file
+            with a state dict of that model.
+        kwargs: further keywords of `timm.create_model`.
+
+    Raises:
+        UserError: the name is unknown, the model cannot give feature maps, or its weights cannot
+            be had.
+    """
+    if not timm.is_model(model_name):
+        hint = nearest(model_name, timm.list_models())
+        raise UserError(f"model.backbone.model_name: timm has no model {model_name!r}.{hint}")
+    source = None if weights is None else _weights_source(model_name, weights)
+    try:
+        return timm.create_model(
+            model_name, pretrained=source is not None, pretrained_cfg_overlay=source, **kwargs
+        )
+    except Exception as error:
+        what = "" if weights is None else f" with weights={weights}"
+        raise UserError(
+            f"model.backbone: timm cannot make {model_name!r}{what}: {error}"
+        ) from error
+
+
+def _weights_source(model_name: str, weights: str) -> dict[str, Any]:
+    """What timm must be told to take the weights from there."""
+    if weights == "hub":
+        return _published_weights(model_name)
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise UserError(
+            f"model.backbone.weights: {weights!r} is not a file; allowed are null (random weights),"
+            " 'hub' (those timm publishes) and the path of a weights file."
+        )
+    return {"file": str(path)}
+
+
+def _published_weights(model_name: str) -> dict[str, Any]:
+    """The hub's weights: from the local cache, else from the network if there is one."""
+    published = timm.get_pretrained_cfg(model_name)
+    if published is None or not (published.hf_hub_id or published.url):
+        raise UserError(
+            f"model.backbone.weights: timm publishes no weights for {model_name!r};"
+            " name a tag that has some, give a file, or use null."
+        )
+    cached = _cached_file(published.hf_hub_id)
+    if cached is not None:
+        return {"file": cached}
+    if not _hub_answers():
+        raise UserError(
+            f"model.backbone.weights: 'hub' cannot be reached for the weights of {model_name!r}."
+            " Give a weights file by model.backbone.weights=FILE, or null for random weights."
+        )
+    return {}
+
+
+def _cached_file(hub_id: str | None) -> str | None:
+    """Path of the weights in the cache of huggingface_hub, if they are there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if not hub_id:
+        return None
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        found = try_to_load_from_cache(hub_id, name)
+        if isinstance(found, str):
+            return found
+    return None
+
+
+def _hub_answers() -> bool:
+    """Whether the hub can be reached; without this, timm tries for most of a minute."""
+    if os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "ON", "YES", "TRUE"}:
+        return False
+    address = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    request = urllib.request.Request(address, method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=HUB_TIMEOUT_SECONDS):
+            return True
+    except OSError:
+        return False

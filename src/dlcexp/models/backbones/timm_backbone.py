@@ -1,0 +1,71 @@
+"""Any timm model as a backbone, cut at one of its feature levels."""
+
+from functools import cache
+
+import torch
+
+from dlcexp.errors import UserError
+from dlcexp.models.backbones.base import Backbone
+from dlcexp.models.backbones.pretrained import create_timm_model
+
+
+class TimmBackbone(Backbone):
+    """One feature level of a timm model.
+
+    Args:
+        model_name: name of a timm model that can give feature maps.
+        feature_level: index into the model's feature levels, the finest is 0; -1 is the coarsest.
+        weights: None for random weights, "hub" for timm's published ones, or a file of weights.
+        freeze_bn_stats: keep the batch-norm statistics, also in training.
+        freeze_bn_weights: do not train the batch-norm scales and shifts.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        feature_level: int,
+        weights: str | None = None,
+        freeze_bn_stats: bool = False,
+        freeze_bn_weights: bool = False,
+    ) -> None:
+        channels, stride = timm_feature_info(model_name, feature_level)
+        super().__init__(
+            model_name,
+            out_indices=(feature_level % len(_feature_levels(model_name)),),
+            weights=weights,
+            freeze_bn_stats=freeze_bn_stats,
+            freeze_bn_weights=freeze_bn_weights,
+        )
+        self.stride = stride
+        self.out_channels = channels
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Feature map (b, out_channels, h / stride, w / stride) of images (b, 3, h, w)."""
+        return self.features(images)[0]
+
+
+def timm_feature_info(model_name: str, feature_level: int) -> tuple[int, int]:
+    """Channels and stride of a feature level of a timm model, without allocating its weights.
+
+    Raises:
+        UserError: the model is unknown, gives no feature maps, or has no such level.
+    """
+    levels = _feature_levels(model_name)
+    if not -len(levels) <= feature_level < len(levels):
+        known = ", ".join(
+            f"{level} (stride {stride}, {channels} channels)"
+            for level, (channels, stride) in enumerate(levels)
+        )
+        raise UserError(
+            f"model.backbone.feature_level: {feature_level} is not a level of {model_name!r};"
+            f" allowed are {known}."
+        )
+    return levels[feature_level]
+
+
+@cache
+def _feature_levels(model_name: str) -> tuple[tuple[int, int], ...]:
+    """Channels and stride of each feature level, finest first."""
+    with torch.device("meta"):
+        info = create_timm_model(model_name, features_only=True).feature_info
+    return tuple(zip(info.channels(), info.reduction(), strict=True))

@@ -1,0 +1,29 @@
+"""What every criterion is."""
+
+import torch
+from torch import nn
+
+
+class Criterion(nn.Module):
+    """The loss of a map; called with output, target and weights of one shape, returns a scalar.
+
+    Args:
+        weight: factor of this loss in the total loss of its head.
+    """
+
+    def __init__(self, weight: float = 1.0) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(
+        self, output: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | float = 1.0
+    ) -> torch.Tensor:
+        raise NotImplementedError
+
+
+def mean_where_weighted(
+    loss: torch.Tensor, weights: torch.Tensor | float
+) -> torch.Tensor:
+    """Sum of loss times weight over the number of weights that are not 0; 0 if all are."""
+    weights = torch.as_tensor(weights, dtype=loss.dtype, device=loss.device).expand_as(loss)
+    return (loss * weights).sum() / (weights != 0).sum().clamp(min=1)

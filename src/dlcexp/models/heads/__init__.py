@@ -1,0 +1,8 @@
+"""Heads: what turns a feature map into the maps that poses are decoded from."""
+
+from dlcexp.models.heads.base import Head
+from dlcexp.models.heads.dekr import DEKRHead
+from dlcexp.models.heads.dlcrnet import DLCRNetHead
+from dlcexp.models.heads.heatmap import HeatmapHead
+
+__all__ = ["DEKRHead", "DLCRNetHead", "Head", "HeatmapHead"]

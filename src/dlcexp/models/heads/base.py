@@ -1,0 +1,83 @@
+"""What every head has: a target generator, criterions, a predictor and initial weights."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+
+from dlcexp.errors import ConfigError, nearest
+from dlcexp.models.criterions import Criterion
+from dlcexp.models.predictors import Predictor
+from dlcexp.models.targets import TargetGenerator
+
+Maps = dict[str, torch.Tensor]
+
+INITIAL_STD = 0.001
+
+
+class Head(nn.Module):
+    """A network from a feature map to named maps, with all that belongs to these maps.
+
+    Args:
+        predictor: decodes the maps into poses.
+        target_generator: draws what the maps should be from the labels.
+        criterion: the loss of each map, by the name of the map.
+        stride: pixels of the head's maps per pixel of the feature map.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        target_generator: TargetGenerator,
+        criterion: Mapping[str, Criterion],
+        stride: int = 1,
+    ) -> None:
+        super().__init__()
+        self.predictor = predictor
+        self.target_generator = target_generator
+        self.criterion = nn.ModuleDict(criterion)
+        self.stride = stride
+
+    def targets(
+        self, stride: float, outputs: Maps, labels: Mapping[str, torch.Tensor]
+    ) -> dict[str, Maps]:
+        """Targets and weights of each map, in the shape of `outputs`."""
+        return self.target_generator(stride, outputs, labels)
+
+    def losses(self, outputs: Maps, targets: Mapping[str, Maps]) -> Maps:
+        """The loss of each map, and "total_loss": the mean of the weighted losses."""
+        losses = {
+            name: criterion(outputs[name], **targets[name])
+            for name, criterion in self.criterion.items()
+        }
+        weighted = [self.criterion[name].weight * loss for name, loss in losses.items()]
+        return losses | {"total_loss": torch.stack(weighted).mean()}
+
+
+def initialize(module: nn.Module, scheme: str | None) -> None:
+    """Give the layers of a head their initial weights.
+
+    Args:
+        scheme: "normal" (Xiao et al., "Simple Baselines for Human Pose Estimation", ECCV 2018) and
+            "dekr" (Geng et al., CVPR 2021) both draw the kernels from a normal distribution of
+            standard deviation 0.001, with biases of 0 and batch norm as the identity; None keeps
+            the defaults of torch.
+
+    Raises:
+        ConfigError: any other scheme.
+    """
+    if scheme is None:
+        return
+    if scheme not in ("dekr", "normal"):
+        hint = nearest(scheme, ["dekr", "normal"])
+        raise ConfigError("weight_init", f"{scheme!r}; allowed are null, 'dekr', 'normal'.{hint}")
+    for layer in module.modules():
+        if isinstance(layer, _ConvNd):
+            nn.init.normal_(layer.weight, std=INITIAL_STD)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, _BatchNorm):
+            nn.init.ones_(layer.weight)
+            nn.init.zeros_(layer.bias)

@@ -1,0 +1,102 @@
+"""The pose model: a backbone, an optional neck, and one or more heads."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from dlcexp.errors import ConfigError
+from dlcexp.models.backbones import Backbone
+from dlcexp.models.heads import Head
+
+Maps = dict[str, torch.Tensor]
+
+
+class PoseModel(nn.Module):
+    """Image to maps, and maps to targets, losses and poses.
+
+    Args:
+        backbone: turns images (b, 3, h, w) into one feature map.
+        heads: what reads the feature map, by name: "bodypart", "unique_bodypart", "identity".
+        neck: an optional module between backbone and heads.
+        backbone_output_channels: channels the heads were configured for, checked if given.
+
+    Raises:
+        ConfigError: the backbone does not have that number of channels.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        heads: Mapping[str, Head],
+        neck: nn.Module | None = None,
+        backbone_output_channels: int | None = None,
+    ) -> None:
+        super().__init__()
+        if backbone_output_channels not in (None, backbone.out_channels):
+            raise ConfigError(
+                "model.backbone_output_channels",
+                f"{backbone_output_channels}, but the backbone has {backbone.out_channels}.",
+            )
+        self.backbone = backbone
+        self.neck = neck
+        self.heads = nn.ModuleDict(heads)
+
+    def stride(self, head: str) -> float:
+        """Image pixels per pixel of the maps of that head."""
+        return self.backbone.stride / self.heads[head].stride
+
+    def forward(self, images: torch.Tensor) -> dict[str, Maps]:
+        """Raw maps of each head, by name, for normalised images (b, 3, h, w)."""
+        features = self.backbone(images)
+        if self.neck is not None:
+            features = self.neck(features)
+        return {name: head(features) for name, head in self.heads.items()}
+
+    def targets(
+        self, outputs: Mapping[str, Maps], labels: Mapping[str, torch.Tensor]
+    ) -> dict[str, dict[str, Maps]]:
+        """What the maps should be: {head: {map: {"target": t, "weights": w}}}.
+
+        Args:
+            outputs: the maps, which say how large the targets are.
+            labels: "keypoints" (b, n, k, 3) in image px with visibility, for DEKR with the centre
+                as last keypoint; "area" (b, n) in px²; "keypoints_unique" and "individual_ids"
+                where a head needs them.
+        """
+        with torch.no_grad(), _full_precision(outputs):
+            return {
+                name: head.targets(self.stride(name), outputs[name], labels)
+                for name, head in self.heads.items()
+            }
+
+    def losses(
+        self, outputs: Mapping[str, Maps], targets: Mapping[str, dict[str, Maps]]
+    ) -> dict[str, torch.Tensor]:
+        """Each loss by name ("bodypart_heatmap"), each head's total, and "total_loss"."""
+        losses: dict[str, torch.Tensor] = {}
+        with _full_precision(outputs):
+            for name, head in self.heads.items():
+                for key, value in head.losses(_float(outputs[name]), targets[name]).items():
+                    losses[f"{name}_{key}"] = value
+        totals = [losses[f"{name}_total_loss"] for name in self.heads]
+        return losses | {"total_loss": torch.stack(totals).sum()}
+
+    @torch.no_grad()
+    def predict(self, outputs: Mapping[str, Maps]) -> dict[str, Maps]:
+        """Poses decoded from the maps: {"bodypart": {"poses": (b, n, k, 3)}}: x px, y px, score."""
+        with _full_precision(outputs):
+            return {
+                name: head.predictor(self.stride(name), _float(outputs[name]))
+                for name, head in self.heads.items()
+            }
+
+
+def _float(maps: Maps) -> Maps:
+    return {name: values.float() for name, values in maps.items()}
+
+
+def _full_precision(outputs: Mapping[str, Maps]) -> torch.autocast:
+    """Targets, losses and poses are computed in float32, also under autocast."""
+    tensor = next(values for maps in outputs.values() for values in maps.values())
+    return torch.autocast(tensor.device.type, enabled=False)

@@ -1,0 +1,194 @@
+"""What happens at the end of each epoch, in this order: measure, evaluate, schedule, log, keep, store."""
+
+import copy
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from omegaconf import DictConfig
+from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from dlcexp.deeplabcut.snapshots import Snapshot, SnapshotManager
+from dlcexp.training.pose_module import PoseModule
+from dlcexp.training.progress import Clock
+from dlcexp.training.run import RunFolder
+
+logger = logging.getLogger(__name__)
+
+# Scores a network: test (and train) metrics by name, `test.rmse` and the like.
+Evaluate = Callable[[nn.Module], Mapping[str, float]]
+
+
+@dataclass
+class EarlyStopping:
+    """Counts evaluations since the key metric last grew better by more than `min_delta`.
+
+    Args:
+        patience: evaluations to wait; None never stops.
+        min_delta: smallest change that counts.
+        larger_is_better: direction of the metric.
+    """
+
+    patience: int | None
+    min_delta: float = 0.0
+    larger_is_better: bool = True
+    best: float | None = None
+    waited: int = 0
+
+    def update(self, value: float) -> None:
+        """Take one evaluation into account; NaN is never better."""
+        value = value if self.larger_is_better else -value
+        if self.best is None or value > self.best + self.min_delta:
+            # NaN as the first value leaves the next one free to be the best.
+            self.best = None if value != value else value
+            self.waited = 0
+        else:
+            self.waited += 1
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether training should stop."""
+        return self.patience is not None and self.waited >= self.patience
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been seen, as plain values."""
+        return {"best": self.best, "waited": self.waited}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of `state_dict`."""
+        self.best, self.waited = state["best"], state["waited"]
+
+
+class EpochEnd(Callback):
+    """Evaluates, schedules, logs, keeps snapshots and stores the state to resume from.
+
+    The order makes a kill at any moment harmless: whatever is written before `last.ckpt` is written
+    again, equal, by the resumed run, and nothing that `last.ckpt` speaks of is removed before it is replaced.
+
+    Args:
+        cfg: the resolved tree.
+        folder: the run folder.
+        evaluate: scores the network.
+    """
+
+    def __init__(self, cfg: DictConfig, folder: RunFolder, evaluate: Evaluate) -> None:
+        trainer = cfg.trainer
+        self.cfg = cfg
+        self.folder = folder
+        self.evaluate = evaluate
+        self.manager = SnapshotManager(
+            folder.snapshots,
+            max_snapshots=trainer.max_snapshots,
+            key_metric=trainer.key_metric,
+            key_metric_asc=trainer.key_metric_asc,
+        )
+        stopping = trainer.get("early_stopping") or {}
+        self.stopping = EarlyStopping(
+            stopping.get("patience"), stopping.get("min_delta") or 0.0, trainer.key_metric_asc
+        )
+        self._clock = Clock()
+
+    def on_train_start(self, trainer: Trainer, module: PoseModule) -> None:  # type: ignore[override]
+        """Forget what a killed run wrote after its last stored state."""
+        if trainer.is_global_zero:
+            self.manager.forget_after(trainer.fit_loop.epoch_progress.current.processed)
+        trainer.should_stop = self.stopping.exhausted
+        self._clock = Clock(trainer.fit_loop.epoch_progress.current.processed)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: PoseModule) -> None:  # type: ignore[override]
+        """The end of an epoch."""
+        epoch = trainer.current_epoch + 1
+        last = epoch >= self.cfg.epochs
+        losses = module.meter.means(module)
+        speed = losses.pop("images_per_second")
+        row = {**losses, "lr": module.learning_rate, "images_per_second": speed}
+        metrics: dict[str, float] = {}
+        if last or epoch % self.cfg.trainer.eval_interval == 0:
+            metrics = self._evaluate(trainer, module)
+        if self.manager.key_metric in metrics:
+            self.stopping.update(metrics[self.manager.key_metric])
+        trainer.should_stop = self.stopping.exhausted
+        self._step_scheduler(module, losses["train.total_loss"], metrics)
+        self._log(trainer, epoch, {**row, **metrics})
+
+        periodic = last or trainer.should_stop or epoch % self.cfg.save_epochs == 0
+        if trainer.is_global_zero:
+            self.manager.save(self._snapshot(module, epoch, losses, metrics), periodic=periodic)
+        trainer.save_checkpoint(self.folder.last_checkpoint)
+        if trainer.is_global_zero:
+            self.manager.prune()
+
+    def _evaluate(self, trainer: Trainer, module: PoseModule) -> dict[str, float]:
+        """Metrics of the network, computed in single precision by the first process for all."""
+        metrics: dict[str, float] = {}
+        if trainer.is_global_zero:
+            metrics = dict(self.evaluate(single_precision(module.model)))
+            module.model.train()
+        return trainer.strategy.broadcast(metrics, src=0)
+
+    def _step_scheduler(
+        self, module: PoseModule, loss: float, metrics: Mapping[str, float]
+    ) -> None:
+        """Once an epoch. A plateau of `mode: min` watches the training loss, of `mode: max` the key metric."""
+        scheduler = module.scheduler
+        if isinstance(scheduler, ReduceLROnPlateau):
+            watched = loss if scheduler.mode == "min" else metrics.get(self.manager.key_metric)
+            if watched is not None:
+                scheduler.step(watched)
+        elif scheduler is not None:
+            scheduler.step()
+
+    def _log(self, trainer: Trainer, epoch: int, row: Mapping[str, float]) -> None:
+        for target in trainer.loggers:
+            target.log_metrics(dict(row), step=epoch)
+            target.save()
+        scores = [name for name in row if name in ("test.rmse", self.manager.key_metric)]
+        logger.info(
+            "epoch %d/%d  loss %.4g  lr %.3g  %.1f images/s%s  %s left",
+            epoch,
+            self.cfg.epochs,
+            row["train.total_loss"],
+            row["lr"],
+            row["images_per_second"],
+            "".join(f"  {name} {row[name]:.2f}" for name in scores),
+            self._clock.left(epoch, self.cfg.epochs),
+        )
+
+    def _snapshot(
+        self,
+        module: PoseModule,
+        epoch: int,
+        losses: Mapping[str, float],
+        metrics: Mapping[str, float],
+    ) -> Snapshot:
+        scheduler = module.scheduler
+        optimizer = module.optimizers()
+        keep = self.cfg.trainer.save_optimizer_state
+        return Snapshot(
+            epoch=epoch,
+            model=module.model.state_dict(),
+            metrics=metrics,
+            losses=losses,
+            scheduler=scheduler.state_dict() if scheduler else None,
+            optimizer=optimizer.optimizer.state_dict() if keep else None,  # type: ignore[union-attr]
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Goes into `last.ckpt`."""
+        return {"best": self.manager.state_dict(), "stopping": self.stopping.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Comes from `last.ckpt`."""
+        self.manager.load_state_dict(state_dict["best"])
+        self.stopping.load_state_dict(state_dict["stopping"])
+
+
+def single_precision(model: nn.Module) -> nn.Module:
+    """The network itself, or a copy in float32 where it is trained in another format."""
+    formats = {p.dtype for p in model.parameters()}
+    return model if formats <= {torch.float32} else copy.deepcopy(model).float()
+

@@ -1,0 +1,151 @@
+"""What Lightning trains: the pose model, its losses, its optimizer and its schedule."""
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule, seed_everything
+from omegaconf import DictConfig
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.utils.data import DataLoader
+
+from dlcexp.data.loading import PoseData
+from dlcexp.training.schedulers import build_optimizer, build_scheduler, check_optimizer, trainable
+
+
+class DivergenceError(RuntimeError):
+    """The loss is no longer a number."""
+
+
+class PoseModule(LightningModule):
+    """Trains a pose model; what happens at the end of an epoch is in `dlcexp.training.epochs`.
+
+    The random numbers of an epoch follow from (seed, epoch, process) alone, so that a resumed run
+    draws what an uninterrupted one would have drawn, and no generator needs to be stored.
+
+    Args:
+        model: images (b, 3, h, w) to maps, with `targets` and `losses`.
+        data: gives the training batches.
+        cfg: the resolved tree.
+    """
+
+    def __init__(self, model: nn.Module, data: PoseData, cfg: DictConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.data = data
+        self.cfg = cfg
+        self.scheduler: LRScheduler | ReduceLROnPlateau | None = None
+        self._scheduler_state: dict[str, Any] | None = None
+        self.meter = LossMeter()
+
+    def configure_optimizers(self) -> Optimizer:
+        """The optimizer over all parameters that are not frozen; the schedule beside it."""
+        optimizer = build_optimizer(self.cfg.optimizer, trainable(self.model))
+        check_optimizer(optimizer)
+        self.scheduler = build_scheduler(self.cfg.scheduler, optimizer)
+        return optimizer
+
+    def train_dataloader(self) -> DataLoader:
+        """The batches of this process, at the epoch with which training goes on."""
+        loader = self.data.train_loader(self.trainer.global_rank, self.trainer.world_size)
+        # Lightning fills the first workers before it tells the sampler the epoch. `current_epoch` still
+        # lags by one here after a resume; `processed` counts the epochs that are in the checkpoint.
+        epoch = self.trainer.fit_loop.epoch_progress.current.processed
+        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        return loader
+
+    def on_fit_start(self) -> None:
+        """Restore the schedule, now that the optimizer has been."""
+        if self.scheduler is not None and self._scheduler_state is not None:
+            self.scheduler.load_state_dict(self._scheduler_state)
+
+    def on_train_epoch_start(self) -> None:
+        """Begin the random numbers and the averages of the epoch."""
+        parts = [int(self.cfg.seed), self.current_epoch, self.global_rank]
+        seed = int(np.random.SeedSequence(parts).generate_state(1)[0])
+        seed_everything(seed, verbose=False)
+        # Frozen layers are the model's affair: it keeps them in eval mode itself.
+        self.model.train()
+        self.meter = LossMeter()
+
+    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
+        """Forward pass and losses of one batch.
+
+        Raises:
+            DivergenceError: the loss is NaN or infinite.
+        """
+        outputs = self.model(batch["image"])
+        losses = self.model.losses(outputs, self.model.targets(outputs, batch))
+        total = losses["total_loss"]
+        self._check_finite(total, batch_idx)
+        self.meter.add(losses, len(batch["image"]))
+        return total
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the state of the schedule."""
+        checkpoint["pose_scheduler"] = self.scheduler.state_dict() if self.scheduler else None
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the state of the schedule until there is one."""
+        self._scheduler_state = checkpoint.get("pose_scheduler")
+
+    @property
+    def learning_rate(self) -> float:
+        """The learning rate of the first parameter group."""
+        return float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+
+    def _check_finite(self, total: Tensor, step: int) -> None:
+        """All processes stop together, at the step where one of them lost its way."""
+        value = total.detach()
+        if self.trainer.world_size > 1:
+            value = self.trainer.strategy.reduce(value.clone(), reduce_op="sum")
+        if math.isfinite(value.item()):
+            return
+        raise DivergenceError(
+            f"the loss became {value.item()} in epoch {self.current_epoch + 1}, step {step + 1}. "
+            f"The learning rate was {self.learning_rate:g}: try a tenth of it (optimizer.lr), clip the "
+            "gradient (trainer.gradient_clip_val=1), or train in trainer.precision=32-true. A "
+            "backbone with frozen statistics and random weights diverges at any learning rate."
+        )
+
+
+class LossMeter:
+    """Means of the losses over the images of an epoch, and the speed."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.started = time.monotonic()
+        self._sums: dict[str, Tensor] = {}
+
+    def add(self, losses: Mapping[str, Tensor], images: int) -> None:
+        """Count the losses of one batch; they stay on their device."""
+        for name, loss in losses.items():
+            value = loss.detach().double() if loss.device.type != "mps" else loss.detach().float()
+            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value * images
+        self.images += images
+
+    def means(self, module: LightningModule) -> dict[str, float]:
+        """Mean losses over the images of all processes, named `train.NAME`; and `images_per_second`."""
+        names = sorted(self._sums)
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        values = [self._sums[name] for name in names]
+        sums = torch.stack([*values, torch.full_like(values[0], self.images)])
+        if module.trainer.world_size > 1:
+            sums = module.trainer.strategy.reduce(sums, reduce_op="sum")
+        *totals, images = sums.tolist()
+        means = {f"train.{name}": total / images for name, total in zip(names, totals, strict=True)}
+        return {**means, "images_per_second": images / seconds}
+
+    def current(self, name: str = "total_loss") -> float:
+        """Mean of one loss so far, of this process."""
+        return float(self._sums[name]) / self.images if self.images else math.nan
+
+    @property
+    def images_per_second(self) -> float:
+        """Images of this process a second since the epoch began."""
+        return self.images / max(time.monotonic() - self.started, 1e-9)

@@ -1,0 +1,131 @@
+"""How a run shows that it goes on: a bar on a terminal, lines in the log elsewhere."""
+
+import logging
+import sys
+from contextlib import ExitStack
+from datetime import timedelta
+from time import monotonic
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from dlcexp.training.pose_module import PoseModule
+
+logger = logging.getLogger(__name__)
+
+# Steps between two readings of the loss, which wait for a GPU to catch up.
+_REFRESH = 10
+
+
+def progress(trainer_cfg: Any) -> Callback:
+    """A bar if it is wanted and standard error is a terminal, else lines every `display_iters` steps."""
+    if trainer_cfg.progress_bar and sys.stderr.isatty():
+        return ProgressBar()
+    return ProgressLines(trainer_cfg.display_iters)
+
+
+class ProgressBar(Callback):
+    """One bar over all epochs: images/s, mean loss of the epoch, time left."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._bar: tqdm | None = None
+
+    def on_train_start(self, trainer: Trainer, module: PoseModule) -> None:  # type: ignore[override]
+        """Show the bar, with what an earlier process has done already."""
+        if not trainer.is_global_zero:
+            return
+        images = _images_per_epoch(trainer)
+        done = trainer.fit_loop.epoch_progress.current.processed
+        loggers = [logging.getLogger(), logging.getLogger("dlcexp")]
+        self._stack.enter_context(logging_redirect_tqdm(loggers))
+        self._bar = tqdm(
+            total=images * (trainer.max_epochs or 0),
+            initial=images * done,
+            unit=" images",
+            dynamic_ncols=True,
+        )
+
+    def on_train_epoch_start(self, trainer: Trainer, module: PoseModule) -> None:  # type: ignore[override]
+        """Name the epoch."""
+        if self._bar is not None:
+            self._bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
+
+    def on_train_batch_end(self, trainer: Trainer, module: PoseModule, *args: Any) -> None:  # type: ignore[override]
+        """Move on by the images of one step."""
+        if self._bar is None:
+            return
+        step = args[-1]
+        if step % _REFRESH == 0:
+            self._bar.set_postfix(loss=f"{module.meter.current():.4g}", refresh=False)
+        self._bar.update(len(args[-2]["image"]) * trainer.world_size)
+
+    def on_train_end(self, trainer: Trainer, module: PoseModule) -> None:  # type: ignore[override]
+        """Leave the bar as it is and go to the next line."""
+        self._close()
+
+    def on_exception(self, trainer: Trainer, module: PoseModule, exception: BaseException) -> None:  # type: ignore[override]
+        """Free the line for the message that follows."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        self._stack.close()
+
+
+class ProgressLines(Callback):
+    """A line in the log every `every` steps; the end of each epoch has a line of its own."""
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self._clock = Clock()
+
+    def on_train_start(self, trainer: Trainer, module: PoseModule) -> None:  # type: ignore[override]
+        """Start the clock."""
+        done = trainer.fit_loop.epoch_progress.current.processed
+        self._clock = Clock(done * int(trainer.num_training_batches))
+
+    def on_train_batch_end(self, trainer: Trainer, module: PoseModule, *args: Any) -> None:  # type: ignore[override]
+        """Say where training is."""
+        epochs, batches = trainer.max_epochs or 0, int(trainer.num_training_batches)
+        steps = trainer.current_epoch * batches + args[-1] + 1
+        if steps % self.every or not trainer.is_global_zero:
+            return
+        logger.info(
+            "epoch %d/%d  step %d/%d  loss %.4g  %.1f images/s  %s left",
+            trainer.current_epoch + 1,
+            epochs,
+            args[-1] + 1,
+            batches,
+            module.meter.current(),
+            module.meter.images_per_second * trainer.world_size,
+            self._clock.left(steps, epochs * batches),
+        )
+
+
+class Clock:
+    """Tells how long the rest will take.
+
+    Args:
+        done: what was done before the clock started.
+    """
+
+    def __init__(self, done: int = 0) -> None:
+        self._done = done
+        self._started = monotonic()
+
+    def left(self, done: int, total: int) -> timedelta:
+        """Time for the rest, in whole seconds, when `done` of `total` are behind us."""
+        seconds = monotonic() - self._started
+        each = seconds / max(done - self._done, 1)
+        return timedelta(seconds=round(each * (total - done)))
+
+
+def _images_per_epoch(trainer: Trainer) -> int:
+    """Images that all processes see in one epoch."""
+    loader: Any = trainer.train_dataloader
+    return len(loader.sampler) * trainer.world_size

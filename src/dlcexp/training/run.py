@@ -1,0 +1,289 @@
+"""The folder of a run: what it holds while it is written, and how it is read back."""
+
+import json
+import logging
+import math
+import platform
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from dlcexp.config.build import allowing, build
+from dlcexp.config.resolvers import tree_hash
+from dlcexp.deeplabcut.snapshots import best_snapshot, list_snapshots, load_snapshot
+from dlcexp.errors import ConfigError, SnapshotError, UserError
+from dlcexp.files import write_text
+
+# What decides the numbers of a run, beside the tree.
+_PACKAGES = (
+    "dlcexp torch torchvision lightning timm albumentations opencv-python-headless "
+    "numpy scipy pandas hydra-core omegaconf wandb"
+).split()
+
+# Keys that a resumed run may change: where it computes, how it is shown, how long it goes on.
+_FREE_KEYS = (
+    "allow_targets data.cache device epochs export logger project resume "
+    "trainer.display_iters trainer.num_workers trainer.pin_memory trainer.progress_bar"
+).split()
+
+
+def plain(tree: Any) -> dict[str, Any]:
+    """A resolved tree as plain dicts and lists."""
+    node = tree if OmegaConf.is_config(tree) else OmegaConf.create(dict(tree))
+    return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
+
+
+def new_run_folder(cfg: DictConfig) -> Path:
+    """`runs/<project>/<timestamp>-<hash>` below the working directory; the hash is that of the tree."""
+    name = str(OmegaConf.select(cfg, "metadata.project_name") or "project")
+    stamp = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    return Path("runs", name, f"{stamp}-{tree_hash(plain(cfg))}")
+
+
+class RunFolder:
+    """Writes the folder of a run; every file is whole or absent.
+
+    Args:
+        path: the folder; made when the run starts.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.expanduser()
+        self.snapshots = self.path / "snapshots"
+        self.last_checkpoint = self.snapshots / "last.ckpt"
+        self.figures = self.path / "figures"
+        self.config = self.path / "config.yaml"
+
+    def start(self, cfg: DictConfig, overrides: Sequence[str], *, fresh: bool, device: str) -> None:
+        """Write what the run is made of; a fresh one begins without traces of an earlier run."""
+        from dlcexp.deeplabcut.pytorch_config import export_config
+
+        if fresh:
+            self._clear()
+        for folder in (self.snapshots, self.figures):
+            folder.mkdir(parents=True, exist_ok=True)
+        tree = plain(cfg)
+        write_text(self.config, OmegaConf.to_yaml(OmegaConf.create(tree)))
+        write_text(self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+        write_text(self.path / "pytorch_config.yaml", export_config(tree))
+        write_json(self.path / "environment.json", describe_environment(device))
+
+    def _clear(self) -> None:
+        """Remove the results of an earlier run in this folder, and nothing else."""
+        for path in (*self.snapshots.glob("snapshot-*.pt"), *self.figures.glob("*.png")):
+            path.unlink()
+        for name in ("snapshots/last.ckpt", "metrics.csv", "metrics.json"):
+            (self.path / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Keep `status.json` and `log.txt` while the run goes on, however it ends."""
+        started = time.monotonic()
+        stamp = datetime.now(UTC).isoformat(timespec="seconds")
+
+        def status(word: str, error: str | None = None) -> None:
+            seconds = round(time.monotonic() - started, 1)
+            content = {"status": word, "error": error, "seconds": seconds, "started": stamp}
+            write_json(self.path / "status.json", content)
+
+        with _log_file(self.path / "log.txt"):
+            status("running")
+            try:
+                yield
+            except BaseException as error:
+                status("failed", _explain(error))
+                if not isinstance(error, UserError | KeyboardInterrupt | SystemExit):
+                    # Into the folder only: whoever called prints the traceback.
+                    with (self.path / "log.txt").open("a", encoding="utf-8") as file:
+                        traceback.print_exception(error, file=file)
+                raise
+            status("completed")
+
+    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Write the final numbers; NaN becomes null."""
+        write_json(self.path / "metrics.json", metrics)
+
+    def check_same_experiment(self, cfg: DictConfig) -> None:
+        """Refuse to go on with another tree than the one this folder was made with.
+
+        Raises:
+            ConfigError: names the first keys that differ.
+        """
+        if not self.config.is_file():
+            return
+        before, now = (_flat(plain(tree)) for tree in (OmegaConf.load(self.config), cfg))
+        names = sorted(before.keys() | now.keys())
+        differing = [
+            name
+            for name in names
+            if before.get(name) != now.get(name)
+            and not any(name == free or name.startswith(f"{free}.") for free in _FREE_KEYS)
+        ]
+        if differing:
+            shown = "; ".join(f"{n}: {before.get(n)} there, {now.get(n)} here" for n in differing[:3])
+            raise ConfigError(
+                "resume",
+                f"{self.path} holds a run of another experiment ({shown}). Take another folder, or "
+                "resume=never to start this one over.",
+            )
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has been, or is being, trained.
+
+    Attributes:
+        folder: the run folder.
+        cfg: the resolved tree.
+        metrics: the final numbers (`test.rmse` in px, `test.mAP` in percent, ...); empty before the end.
+    """
+
+    folder: Path
+    cfg: DictConfig
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Run":
+        """Read a run folder.
+
+        Raises:
+            UserError: there is no run in that folder.
+        """
+        path = Path(folder).expanduser()
+        config = path / "config.yaml"
+        if not config.is_file():
+            raise UserError(f"{path} is not a run folder: it has no config.yaml")
+        metrics = path / "metrics.json"
+        values = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {}
+        return cls(path, OmegaConf.load(config), values)  # type: ignore[arg-type]
+
+    @property
+    def best_snapshot(self) -> Path:
+        """The best snapshot; the last one where no evaluation has named a best.
+
+        Raises:
+            SnapshotError: there is none yet.
+        """
+        path = best_snapshot(self.folder / "snapshots")
+        if path is None:
+            raise SnapshotError(f"{self.folder} has no snapshot yet")
+        return path
+
+    @property
+    def snapshots(self) -> list[Path]:
+        """The periodic snapshots, oldest epoch first."""
+        return list_snapshots(self.folder / "snapshots")
+
+    def model(self, snapshot: Path | None = None) -> nn.Module:
+        """The network with the weights of `snapshot` (the best one), on the CPU, in `eval()` mode.
+
+        Raises:
+            SnapshotError: the weights do not fit the model of `config.yaml`.
+        """
+        with allowing(self.cfg.get("allow_targets") or []):
+            model: nn.Module = build(self.cfg.model, key="model")
+        load_weights(model, snapshot or self.best_snapshot)
+        return model.eval()
+
+
+def load_weights(model: nn.Module, path: Path) -> int:
+    """Load a snapshot into a model, strictly.
+
+    Returns:
+        The epoch of the snapshot.
+
+    Raises:
+        SnapshotError: it cannot be read, or does not fit.
+    """
+    snapshot = load_snapshot(path)
+    try:
+        model.load_state_dict(snapshot.model)
+    except RuntimeError as error:
+        raise SnapshotError(f"{path} does not fit the model: {error}") from error
+    return snapshot.epoch
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write strict JSON: numbers that are none become null."""
+    finite = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in content.items()
+    }
+    write_text(path, json.dumps(finite, indent=2, allow_nan=False) + "\n")
+
+
+def describe_environment(device: str) -> dict[str, Any]:
+    """Versions, machine and commit: what else decides the numbers. No names, no secrets."""
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "device": device,
+        "git_commit": _git_commit(Path(__file__).parents[3]),
+        "packages": versions,
+    }
+
+
+def _git_commit(folder: Path) -> str | None:
+    """Commit of the checkout that this code runs from; None where it was installed from a wheel."""
+    if not (folder / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """Append what the loggers of dlcexp say to a file."""
+    package = logging.getLogger("dlcexp")
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = package.level
+    package.addHandler(handler)
+    package.setLevel(min(level, logging.INFO) if level else logging.INFO)
+    try:
+        yield
+    finally:
+        package.setLevel(level)
+        package.removeHandler(handler)
+        handler.close()
+
+
+def _explain(error: BaseException) -> str:
+    """One line for `status.json`."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, SystemExit):
+        return "terminated"
+    text = str(error)
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Leaves by their dotted path; lists are leaves."""
+    if not isinstance(node, Mapping) or not node:
+        return {prefix: node}
+    leaves: dict[str, Any] = {}
+    for name, child in node.items():
+        leaves |= _flat(child, f"{prefix}.{name}" if prefix else str(name))
+    return leaves

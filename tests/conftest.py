@@ -1,0 +1,34 @@
+"""Fixtures shared by all tests: where the real projects and the parity records are."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("WANDB_MODE", "offline")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder with real DeepLabCut projects and parity records, kept beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip(
+            "the folder `shared` with real projects and parity records is not beside this checkout"
+        )
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def openfield(shared: Path) -> Path:
+    """A real single-animal project: one mouse, 116 labelled frames of 640x480, 4 bodyparts."""
+    return shared / "data" / "openfield"
+
+
+@pytest.fixture(scope="session")
+def flies13(shared: Path) -> Path:
+    """A real multi-animal project: two flies, 120 labelled frames of 1024x1024, 13 bodyparts."""
+    return shared / "data" / "flies13"

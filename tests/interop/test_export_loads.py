@@ -1,0 +1,65 @@
+"""DeepLabCut loads what dlcexp exports: the configuration, and a snapshot's weights strictly."""
+
+import numpy as np
+import pytest
+import torch
+
+from dlcexp.config import build, compose
+from dlcexp.deeplabcut.pytorch_config import export_config
+from dlcexp.deeplabcut.snapshots import Snapshot, save_snapshot
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("project", "net_type"),
+    [
+        ("openfield", "dekr_w18"),
+        ("flies13", "dekr_w32"),
+        ("openfield", "hrnet_w18"),
+        ("flies13", "hrnet_w32"),
+    ],
+)
+def test_the_same_weights_give_the_same_maps_and_poses(
+    deeplabcut, shared, tmp_path, project, net_type
+):
+    torch.manual_seed(0)
+    cfg = compose(f"project={shared / 'data' / project}", f"net_type={net_type}")
+    model = build(cfg.model, key="model").eval()
+    (tmp_path / "pytorch_config.yaml").write_text(export_config(cfg))
+    save_snapshot(tmp_path / "snapshot-003.pt", Snapshot(epoch=3, model=model.state_dict()))
+    images = torch.randn(2, 3, 96, 128)
+    np.save(tmp_path / "images.npy", images.numpy())
+    said = deeplabcut(
+        "load_run",
+        tmp_path / "pytorch_config.yaml",
+        tmp_path / "snapshot-003.pt",
+        tmp_path / "images.npy",
+        tmp_path / "theirs.npz",
+    )
+    assert said == {"net_type": net_type, "epoch": 3}
+    theirs = np.load(tmp_path / "theirs.npz")
+    with torch.inference_mode():
+        outputs = model(images)
+        poses = model.predict(outputs)["bodypart"]["poses"]
+    for name, ours in outputs["bodypart"].items():
+        expected = theirs[f"bodypart/{name}"]
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    np.testing.assert_allclose(poses, theirs["poses"][..., :3], atol=0.01)
+
+
+@pytest.mark.slow
+def test_a_schedule_within_a_schedule_and_another_optimizer_load_too(deeplabcut, shared, tmp_path):
+    cfg = compose(
+        f"project={shared / 'data' / 'openfield'}",
+        "optimizer=sgd",
+        "optimizer.momentum=0.9",
+        "scheduler=sequential_lr",
+        "data.resize.width=320",
+        "data.resize.height=240",
+    )
+    (tmp_path / "pytorch_config.yaml").write_text(export_config(cfg))
+    said = deeplabcut("load_schedule", tmp_path / "pytorch_config.yaml")
+    assert said["optimizer"] == "SGD"
+    assert said["momentum"] == 0.9
+    assert said["rates"][0] == pytest.approx(0.1 * cfg.optimizer.lr)
+    assert said["rates"][5] == pytest.approx(cfg.optimizer.lr)

@@ -1,0 +1,99 @@
+"""The command line: what it says, its exit codes, and that it answers fast."""
+
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from dlcexp.cli import COMMANDS, main
+
+
+def dlcexp(*words: str, cwd=None, env=None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dlcexp.cli", *words]
+    environment = {**os.environ, **(env or {})}
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300
+    )
+
+
+def cpu_seconds(*words: str) -> float:
+    """User and system time of one call, children included."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert dlcexp(*words).returncode == 0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_help_fits_one_screen_and_names_every_command(capsys):
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert len(text.splitlines()) <= 30
+    assert max(map(len, text.splitlines())) <= 110
+    assert all(command in text for command in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command, capsys):
+    assert main([command, "--help"]) == 0
+    assert f"dlcexp {command}" in capsys.readouterr().out.replace("[train]", "train")
+
+
+def test_train_help_lists_groups_with_their_options(capsys):
+    main(["train", "--help"])
+    text = capsys.readouterr().out
+    assert "model/backbone=" in text
+    assert "reduce_lr_on_plateau" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian"], "'trian' is not a command.*'train'"),
+        (["batch_sz=3"], "batch_sz: .*'batch_size'"),
+        (["--cfg", "job", "batch_sz=3"], "batch_sz: .*'batch_size'"),
+        (["export", "model=dekrr"], "model: 'dekrr'.*'dekr'"),
+        (["--frobnicate"], "no flag '--frobnicate'"),
+        (["evaluate"], "run="),
+        (["demo", "a", "b"], "dlcexp demo"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(words, message, tmp_path):
+    done = dlcexp(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    import re
+
+    assert re.search(message, done.stderr)
+    assert list(tmp_path.iterdir()) == [], "a mistake leaves nothing behind"
+
+
+def test_help_takes_under_half_a_second_of_cpu_time():
+    assert min(cpu_seconds("--help") for _ in range(3)) < 0.5
+
+
+def test_composing_takes_under_one_and_a_half_seconds_of_cpu_time():
+    assert min(cpu_seconds("--cfg", "job", "--resolve", "model=paf") for _ in range(3)) < 1.5
+
+
+def test_cfg_shows_final_numbers(tmp_path):
+    done = dlcexp("--cfg", "job", "--resolve", "net_type=dekr_w32", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "${" not in done.stdout
+    assert "backbone_output_channels: 480" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_info_shows_how_the_tree_was_composed(tmp_path):
+    done = dlcexp("--info", "defaults-tree", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "model/backbone: hrnet_w18" in done.stdout
+
+
+def test_completion_knows_options_after_a_command_word():
+    line = "dlcexp train optimizer=ada"
+    env = {"COMP_LINE": line, "COMP_POINT": str(len(line))}
+    done = dlcexp("-sc", "query=bash", env=env)
+    assert "optimizer=adamw" in done.stdout
