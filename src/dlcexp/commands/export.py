@@ -30,9 +30,10 @@ def run(words: list[str]) -> int:
     overrides, config_dir = take_config_dir(words)
     overrides, settings = take_values(overrides, ["run"])
     if "run" in settings:
+        from dlcexp.config.composition import modified
         from dlcexp.training import Run
 
-        cfg = Run.open(Path(settings["run"])).tree(overrides)
+        cfg = modified(Run.open(settings["run"]).cfg, overrides)
     else:
         cfg, _ = compose_run(overrides, config_dir)
     target = Path(cfg.export.file).expanduser() if cfg.export.file else None

@@ -74,6 +74,34 @@ def resolve(tree: DictConfig) -> dict[str, Any]:
     return {str(name): value for name, value in container.items()}
 
 
+def modified(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """A resolved tree, such as that of a finished run, with overrides put on top, validated.
+
+    A group choice (`split=kfold`) takes the place of the whole node.
+
+    Raises:
+        ConfigError: as `compose`.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    tree = OmegaConf.create(OmegaConf.to_container(cfg))
+    known_groups = groups()
+    choices = [word for word in overrides if word.partition("=")[0] in known_groups]
+    values = [word for word in overrides if word not in choices]
+    if choices:
+        composed = without_hydra(compose_raw(choices))
+        for name in {word.partition("=")[0].partition("/")[0] for word in choices}:
+            tree[name] = composed[name]
+    OmegaConf.set_struct(tree, True)
+    for override in OverridesParser.create().parse_overrides(values):
+        try:
+            OmegaConf.update(tree, override.key_or_group, override.value(), merge=True)
+        except OmegaConfBaseException as error:
+            missing = _missing_key(tree, override.key_or_group, override.value())
+            raise missing or _readable(error) from error
+    return validated(tree)
+
+
 def compose_raw(overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
     """The tree as Hydra composes it, unresolved, with its `hydra` node.
 
@@ -221,11 +249,18 @@ def _unknown(
         tree = hydra_compose(CONFIG_NAME, choices, return_hydra_config=key.startswith("hydra"))
     except HydraException:
         return None
+    return _missing_key(tree, key, value, known_groups)
+
+
+def _missing_key(
+    tree: DictConfig, key: str, value: Any, others: Sequence[str] = ()
+) -> ConfigError | None:
+    """An error that names the first part of `key` that the tree does not have, if there is one."""
     parts, path, node = key.split("."), "", tree
     for part in parts:
         names = [str(name) for name in node] if OmegaConf.is_dict(node) else []
         if part not in names:
-            candidates = [*names, *known_groups] if not path else names
+            candidates = [*names, *others] if not path else names
             allowed = f" {path} has {', '.join(names)}." if path and names else ""
             return ConfigError(
                 key,

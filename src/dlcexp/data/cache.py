@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,7 +35,7 @@ def read_image(path: Path) -> Image:
     if image is None:
         size = f"{content.size} bytes that no image format knows" if content.size else "empty"
         raise ProjectError(f"{path}: not an image, or broken ({size}).")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+    return np.ascontiguousarray(image[..., ::-1], dtype=np.uint8)
 
 
 class ImageCache:
@@ -97,7 +98,7 @@ class ImageCache:
             _, image = self._images.popitem(last=False)
             self.bytes -= image.nbytes
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         """A process that is not forked starts with the cache of its own, empty."""
         return shared_cache, (self.budget,)
 

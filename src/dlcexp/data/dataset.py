@@ -27,7 +27,7 @@ class Failure:
     message: str
 
 
-class PoseDataset(Dataset):
+class PoseDataset(Dataset[Sample]):
     """Labelled frames; a sample's augmentation depends on (seed, epoch, frame) and nothing else.
 
     Args:
@@ -110,7 +110,7 @@ class PoseDataset(Dataset):
         except UserError as error:
             return Failure(str(error))
 
-    def _boxes(self, index: int, shape: tuple[int, ...]) -> NDArray:
+    def _boxes(self, index: int, shape: tuple[int, ...]) -> NDArray[Any]:
         """(n, 4) x, y, width, height px: given, or around the labelled points within the image."""
         if self.labels.boxes is not None:
             return self.labels.boxes[index]
@@ -122,7 +122,7 @@ class PoseDataset(Dataset):
         return np.concatenate([low, high - low], axis=-1)
 
 
-def extent(points: NDArray) -> tuple[NDArray, NDArray]:
+def extent(points: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Lowest and highest x, y (n, 2) of points (n, k, 2); NaN for individuals without any."""
     low = np.min(points, axis=1, where=np.isfinite(points), initial=np.inf)
     high = np.max(points, axis=1, where=np.isfinite(points), initial=-np.inf)
@@ -132,8 +132,12 @@ def extent(points: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def label_arrays(
-    keypoints: NDArray, unique: NDArray, boxes: NDArray | None, *, with_center_keypoints: bool
-) -> dict[str, NDArray]:
+    keypoints: NDArray[Any],
+    unique: NDArray[Any],
+    boxes: NDArray[Any] | None,
+    *,
+    with_center_keypoints: bool,
+) -> dict[str, NDArray[Any]]:
     """Labels as a network's targets want them: zeros instead of NaN.
 
     Args:
@@ -160,7 +164,7 @@ def label_arrays(
     }
 
 
-def _centres(keypoints: NDArray) -> NDArray:
+def _centres(keypoints: NDArray[Any]) -> NDArray[Any]:
     """(n, 1, 2): mean of the visible points of each individual; NaN without any."""
     visible = np.isfinite(keypoints).all(axis=-1)
     count = visible.sum(axis=1)[:, None, None]
@@ -168,7 +172,7 @@ def _centres(keypoints: NDArray) -> NDArray:
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def _with_visibility(points: NDArray) -> NDArray[np.float32]:
+def _with_visibility(points: NDArray[Any]) -> NDArray[np.float32]:
     visible = np.isfinite(points).all(axis=-1, keepdims=True)
     rows = np.concatenate([np.where(visible, points, 0.0), VISIBLE * visible], axis=-1)
     return rows.astype(np.float32)

@@ -1,6 +1,7 @@
 """The data of an experiment: project, labels, split, and the loaders made of them."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import cv2
@@ -13,7 +14,6 @@ from dlcexp.data.augmentation import build_pipeline
 from dlcexp.data.cache import shared_cache
 from dlcexp.data.collation import build_collate
 from dlcexp.data.dataset import Failure, PoseDataset
-from dlcexp.data.demo import demo_project
 from dlcexp.data.menu import Section, effective_menu, parse_bytes
 from dlcexp.data.sampling import EpochSampler
 from dlcexp.data.splits import Split
@@ -22,10 +22,10 @@ from dlcexp.deeplabcut.project import open_project
 from dlcexp.errors import UserError
 
 
-class PoseLoader(DataLoader):
+class PoseLoader(DataLoader[Any]):
     """A DataLoader that raises a user's mistake as such, without the traceback of a worker."""
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         for batch in super().__iter__():
             if isinstance(batch, Failure):
                 raise UserError(batch.message)
@@ -49,8 +49,7 @@ class PoseData:
     def __init__(self, cfg: DictConfig) -> None:
         tree: Any = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
         self.tree: dict[str, Any] = tree
-        source = demo_project() if tree["project"] == "demo" else tree["project"]
-        self.project = open_project(source)
+        self.project = open_project(_source(tree["project"]))
         self.labels = load_labels(self.project)
         self.split: Split = build(tree["split"], key="split")(self.labels, self.project)
         self.cache = shared_cache(parse_bytes(tree["data"].get("cache") or 0))
@@ -59,7 +58,7 @@ class PoseData:
         """The frames of a split as the model sees them when it is applied."""
         return self._dataset(getattr(self.split, split), "inference")
 
-    def train_loader(self, rank: int = 0, world_size: int = 1) -> DataLoader:
+    def train_loader(self, rank: int = 0, world_size: int = 1) -> PoseLoader:
         """Augmented batches of the training frames; its `sampler.set_epoch` chooses the epoch.
 
         Args:
@@ -102,6 +101,15 @@ class PoseData:
             cache=self.cache,
             bbox_margin=data.get("bbox_margin", 20),
         )
+
+
+def _source(project: str) -> str | Path:
+    """Where the project is; `demo` is drawn when it is first asked for."""
+    if project != "demo":
+        return project
+    from dlcexp.data.demo import demo_project
+
+    return demo_project()
 
 
 def _start_worker(_: int) -> None:

@@ -51,8 +51,9 @@ INFERENCE_KEYS = (
     "scale_to_unit_range",
 )
 
-# Entries that give a size without which `resize` and `auto_padding` do nothing.
+# Without any of these sizes, `resize` and `auto_padding` do nothing.
 _SIZES = {"width", "height", "min_width", "min_height", "pad_width_divisor", "pad_height_divisor"}
+_MANNERS = {"keep_ratio", "position", "border_mode", "border_value"}
 
 _UNITS = {"": 1, "b": 1} | {
     f"{prefix}{unit}": base**power
@@ -179,7 +180,7 @@ SETTINGS: dict[str, Rules] = {
 
 def is_off(value: Any) -> bool:
     """Whether a menu entry asks for nothing: null, false, or a resize or padding without sizes."""
-    if isinstance(value, Mapping) and value.keys() & _SIZES:
+    if isinstance(value, Mapping) and value.keys() <= _SIZES | _MANNERS:
         return all(value.get(name) is None for name in _SIZES)
     return value is None or value is False
 
@@ -275,22 +276,23 @@ def check_batchable(data: Mapping[str, Any], divisor: int) -> None:
 
 def _sides_divisible(menu: Mapping[str, Any], divisor: int) -> bool:
     """Whether the last step of `menu` that decides on sizes makes them multiples of `divisor`."""
-    collate, padding = menu.get("collate"), menu.get("auto_padding")
-    fixed = menu.get("crop_sampling") or menu.get("resize")
+    collate, padding = menu.get("collate"), menu.get("auto_padding") or {}
     if collate and "scales" in collate:
-        sides = [side for scale in collate["scales"] for side in _as_list(scale)]
-    elif collate:
-        sides = [collate.get("multiple_of") or 1]
-    elif padding and not any(padding.get(f"min_{side}") for side in ("width", "height")):
-        sides = [padding.get(f"pad_{side}_divisor") or 1 for side in ("width", "height")]
-    elif fixed:
-        sides = [
-            max(fixed[side], (padding or {}).get(f"min_{side}") or 0)
-            for side in ("width", "height")
-        ]
-    else:
-        sides = [1]
-    return all(side % divisor == 0 for side in sides)
+        return all(side % divisor == 0 for scale in collate["scales"] for side in _as_list(scale))
+    if collate:
+        return (collate.get("multiple_of") or 1) % divisor == 0
+    fixed = menu.get("crop_sampling") or menu.get("resize") or {}
+    return all(
+        (padding.get(f"pad_{side}_divisor") or 1) % divisor == 0
+        or _padded(fixed.get(side), padding, side) % divisor == 0
+        for side in ("width", "height")
+    )
+
+
+def _padded(size: int | None, padding: Mapping[str, Any], side: str) -> int:
+    """Size that a side of fixed `size` has after padding; 1 stands for one that is not fixed."""
+    multiple = padding.get(f"pad_{side}_divisor") or 1
+    return max(-(-size // multiple) * multiple, padding.get(f"min_{side}") or 1) if size else 1
 
 
 def _as_list(value: Any) -> list[Any]:

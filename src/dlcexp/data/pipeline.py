@@ -8,6 +8,7 @@ the image travel along to tell the way back.
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import albumentations as A
 import cv2
@@ -31,11 +32,11 @@ class Augmented:
     """
 
     image: NDArray[np.float32]
-    keypoints: NDArray
-    unique: NDArray
-    boxes: NDArray | None
-    scale: NDArray
-    offset: NDArray
+    keypoints: NDArray[Any]
+    unique: NDArray[Any]
+    boxes: NDArray[Any] | None
+    scale: NDArray[Any]
+    offset: NDArray[Any]
 
 
 class Pipeline:
@@ -49,7 +50,12 @@ class Pipeline:
     """
 
     def __init__(
-        self, transforms: Sequence[A.BasicTransform], levels: NDArray, *, training: bool, bgr: bool
+        self,
+        transforms: Sequence[A.BasicTransform],
+        levels: NDArray[Any],
+        *,
+        training: bool,
+        bgr: bool,
     ) -> None:
         # NoOp: Compose warns of keypoints that no transform would move, and refuses an empty list.
         # Invisible points stay: what is outside is decided here, once, at the end.
@@ -67,9 +73,9 @@ class Pipeline:
     def __call__(
         self,
         image: NDArray[np.uint8],
-        keypoints: NDArray,
-        unique: NDArray,
-        boxes: NDArray | None = None,
+        keypoints: NDArray[Any],
+        unique: NDArray[Any],
+        boxes: NDArray[Any] | None = None,
         *,
         seed: int,
     ) -> Augmented:
@@ -112,7 +118,7 @@ class Pipeline:
             offset=offset,
         )
 
-    def _checked(self, image: NDArray) -> NDArray:
+    def _checked(self, image: NDArray[Any]) -> NDArray[Any]:
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise UserError(
                 f"data: the augmentations turn images into {image.dtype} of shape {image.shape}. "
@@ -120,7 +126,7 @@ class Pipeline:
             )
         return image
 
-    def _to_float(self, image: NDArray) -> NDArray[np.float32]:
+    def _to_float(self, image: NDArray[Any]) -> NDArray[np.float32]:
         """Channels first, each value looked up; 8 times as fast as arithmetic in numpy."""
         planes = [
             cv2.LUT(np.ascontiguousarray(image[..., channel]), levels)
@@ -133,12 +139,12 @@ class Pipeline:
 class _Points:
     """Points as albumentations carries them: position, and two labels that say which one it is."""
 
-    xy: NDArray
-    owner: NDArray
-    part: NDArray
+    xy: NDArray[Any]
+    owner: NDArray[Any]
+    part: NDArray[Any]
 
     @classmethod
-    def of(cls, keypoints: NDArray, unique: NDArray, extras: NDArray) -> "_Points":
+    def of(cls, keypoints: NDArray[Any], unique: NDArray[Any], extras: NDArray[Any]) -> "_Points":
         """The labelled points; unique bodyparts go with individual 0, extras are part -1."""
         grid = np.full((len(keypoints), keypoints.shape[1] + len(unique), 2), np.nan)
         grid[:, : keypoints.shape[1]] = keypoints
@@ -152,7 +158,7 @@ class _Points:
         )
 
     @classmethod
-    def from_lists(cls, xy: Sequence, owner: Sequence, part: Sequence) -> "_Points":
+    def from_lists(cls, xy: Sequence[Any], owner: Sequence[Any], part: Sequence[Any]) -> "_Points":
         """The points that albumentations gives back.
 
         Raises:
@@ -167,7 +173,7 @@ class _Points:
         numbers = np.array(names, dtype=int).reshape(-1, 2)
         return cls(np.asarray(xy, dtype=float).reshape(-1, 2), numbers[:, 0], numbers[:, 1])
 
-    def grids(self, owners: int, parts: int, extras: int) -> tuple[NDArray, NDArray]:
+    def grids(self, owners: int, parts: int, extras: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Back to (owners, parts, 2) and (extras, 2); NaN for points that a transform dropped."""
         grid, rest = np.full((owners, parts, 2), np.nan), np.full((extras, 2), np.nan)
         labelled = self.part >= 0
@@ -176,7 +182,7 @@ class _Points:
         return grid, rest
 
 
-def _corners(boxes: NDArray | None) -> NDArray:
+def _corners(boxes: NDArray[Any] | None) -> NDArray[Any]:
     """(n, 4) boxes as x, y, width, height to their corners (n, 4, 2)."""
     if boxes is None:
         return np.zeros((0, 4, 2))
@@ -184,7 +190,7 @@ def _corners(boxes: NDArray | None) -> NDArray:
     return boxes[:, None, :2] + units * boxes[:, None, 2:]
 
 
-def _enclosing(corners: NDArray, limit: NDArray) -> NDArray:
+def _enclosing(corners: NDArray[Any], limit: NDArray[Any]) -> NDArray[Any]:
     """The box (n, 4) around (n, 4, 2) corners, cut at the border; NaN if nothing is left."""
     clipped = np.clip(corners, 0, limit)
     low, high = clipped.min(axis=1), clipped.max(axis=1)
@@ -193,7 +199,7 @@ def _enclosing(corners: NDArray, limit: NDArray) -> NDArray:
     return boxes
 
 
-def _way_back(marks: NDArray, size: NDArray) -> tuple[NDArray, NDArray]:
+def _way_back(marks: NDArray[Any], size: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Scale and offset to the original image from where its corners (0, 0), (w, 0), (0, h) went."""
     origin, right, below = marks
     extent = np.array([right[0] - origin[0], below[1] - origin[1]])
@@ -203,4 +209,4 @@ def _way_back(marks: NDArray, size: NDArray) -> tuple[NDArray, NDArray]:
             "data.inference: a transform turns, mirrors or bends the image, so that predictions "
             "cannot be put back. Move it to data.train."
         )
-    return size / extent, -origin * size / extent
+    return size / extent, 0.0 - origin * size / extent

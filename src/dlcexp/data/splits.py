@@ -69,7 +69,9 @@ class KFoldSplit:
     def __call__(self, labels: Labels, project: Project) -> Split:
         labeled = _labeled(labels)
         if len(labeled) < self.k:
-            raise ConfigError("split.k", f"{self.k} is more than the {len(labeled)} labelled frames.")
+            raise ConfigError(
+                "split.k", f"{self.k} is more than the {len(labeled)} labelled frames."
+            )
         order = np.random.default_rng(self.seed).permutation(labeled)
         return _split(labels, np.array_split(order, self.k)[self.fold])
 
@@ -126,7 +128,9 @@ class DLCShuffleSplit:
             for names in (frames.train, frames.test)
         )
         if not train or not test:
-            raise ConfigError("split.shuffle", f"shuffle {self.shuffle} names no image that exists.")
+            raise ConfigError(
+                "split.shuffle", f"shuffle {self.shuffle} names no image that exists."
+            )
         return Split(train, test)
 
 

@@ -36,7 +36,9 @@ class FitWithin(A.DualTransform):
         super().__init__(p=1.0)
         self.width, self.height = width, height
 
-    def get_params_dependent_on_data(self, params: dict, data: dict) -> dict[str, Any]:
+    def get_params_dependent_on_data(
+        self, params: dict[str, Any], data: dict[str, Any]
+    ) -> dict[str, Any]:
         height, width = params["shape"][:2]
         if self.height is None or (self.width and self.width * height <= self.height * width):
             size = self.width, max(1, height * (self.width or 1) // width)
@@ -44,12 +46,12 @@ class FitWithin(A.DualTransform):
             size = max(1, width * self.height // height), self.height
         return {"size": size, "factors": (size[0] / width, size[1] / height)}
 
-    def apply(self, img: NDArray, *, size: tuple[int, int], **params: Any) -> NDArray:
+    def apply(self, img: NDArray[Any], *, size: tuple[int, int], **params: Any) -> NDArray[Any]:
         return cv2.resize(img, size, interpolation=cv2.INTER_LINEAR)
 
     def apply_to_keypoints(
-        self, keypoints: NDArray, *, factors: tuple[float, float], **params: Any
-    ) -> NDArray:
+        self, keypoints: NDArray[Any], *, factors: tuple[float, float], **params: Any
+    ) -> NDArray[Any]:
         scaled = keypoints.copy()
         scaled[:, :2] *= factors
         return scaled
@@ -67,7 +69,7 @@ class SymmetricFlip(A.HorizontalFlip):
         super().__init__(p=p)
         self.exchange = dict(exchange)
 
-    def apply_to_keypoints(self, keypoints: NDArray, **params: Any) -> NDArray:
+    def apply_to_keypoints(self, keypoints: NDArray[Any], **params: Any) -> NDArray[Any]:
         flipped = super().apply_to_keypoints(keypoints, **params)
         flipped[:, -1] = [self.exchange.get(int(part), part) for part in flipped[:, -1]]
         return flipped
@@ -80,8 +82,8 @@ class Pad(A.PadIfNeeded):
     """
 
     def apply_to_keypoints(
-        self, keypoints: NDArray, pad_top: int, pad_left: int, **params: Any
-    ) -> NDArray:
+        self, keypoints: NDArray[Any], pad_top: int, pad_left: int, **params: Any
+    ) -> NDArray[Any]:
         shifted = keypoints.copy()
         shifted[:, :2] += (pad_left, pad_top)
         return shifted
@@ -106,7 +108,9 @@ class KeypointAwareCrop(BaseCrop):
         self.max_shift = max_shift
         self.method = method
 
-    def get_params_dependent_on_data(self, params: dict, data: dict) -> dict[str, Any]:
+    def get_params_dependent_on_data(
+        self, params: dict[str, Any], data: dict[str, Any]
+    ) -> dict[str, Any]:
         image_size = np.array(params["shape"][1::-1])
         rows = data["keypoints"]
         inside = np.all((rows[:, :2] >= 0) & (rows[:, :2] < image_size), axis=1)
@@ -116,7 +120,7 @@ class KeypointAwareCrop(BaseCrop):
         x, y = corner.tolist()
         return {"crop_coords": (x, y, x + int(self.size[0]), y + int(self.size[1]))}
 
-    def _corner(self, points: NDArray, room: NDArray) -> NDArray:
+    def _corner(self, points: NDArray[Any], room: NDArray[Any]) -> NDArray[Any]:
         """Top left corner (x, y) of the crop; may lie outside the room there is."""
         method = self.method
         if method == "hybrid":
@@ -127,7 +131,7 @@ class KeypointAwareCrop(BaseCrop):
         shift = self.random_generator.uniform(-self.max_shift, self.max_shift, size=2)
         return centre + shift * self.size - self.size / 2
 
-    def _weights(self, points: NDArray, method: str) -> NDArray | None:
+    def _weights(self, points: NDArray[Any], method: str) -> NDArray[Any] | None:
         """Probability of each point: as many shares as there are points in its neighbourhood."""
         if method == "keypoints":
             return None
@@ -145,8 +149,8 @@ class Elastic(A.ElasticTransform):
         super().__init__(alpha=alpha, sigma=sigma, approximate=True, same_dxdy=True, p=p)
 
     def apply_to_keypoints(
-        self, keypoints: NDArray, map_x: NDArray, map_y: NDArray, **params: Any
-    ) -> NDArray:
+        self, keypoints: NDArray[Any], map_x: NDArray[Any], map_y: NDArray[Any], **params: Any
+    ) -> NDArray[Any]:
         """Solve map(q) = p for q; the map says which input pixel p each output pixel q shows."""
         source = keypoints[:, :2].astype(np.float32)
         target = source.copy()
@@ -178,6 +182,6 @@ class Grayscale(A.ImageOnlyTransform):
     def get_params(self) -> dict[str, Any]:
         return {"alpha": float(self.random_generator.uniform(*self.alpha))}
 
-    def apply(self, img: NDArray, *, alpha: float, **params: Any) -> NDArray:
+    def apply(self, img: NDArray[Any], *, alpha: float, **params: Any) -> NDArray[Any]:
         grey = cv2.cvtColor(cv2.cvtColor(img, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         return cv2.addWeighted(grey, alpha, img, 1 - alpha, 0)

@@ -1,0 +1,11 @@
+"""Everything that knows DeepLabCut's files: project, labels, shuffles, configuration, snapshots."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dlcexp.deeplabcut.pytorch_config import export_config
+
+
+def export(tree: Mapping[str, Any]) -> str:
+    """The resolved tree as the text of a `pytorch_config.yaml`, in the form `export.schema` says."""
+    return export_config(tree, schema=tree["export"]["schema"])

@@ -1,23 +1,26 @@
 """The labelled frames of a project as arrays."""
 
+import csv
 import logging
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from dlcexp.deeplabcut.project import Project
-from dlcexp.errors import ProjectError
+from dlcexp.deeplabcut.project import LABELED_DATA, Project, video_folders
+from dlcexp.errors import ProjectError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
 # The individual under which DeepLabCut files the bodyparts that exist once in a frame.
 _UNIQUE = "single"
-
 _SHOWN = 3
 
 
@@ -32,7 +35,7 @@ class Labels:
         keypoints: (frames, individuals, bodyparts, 2) px; NaN where unlabelled. The slot of an
             animal is its place in `Project.individuals`.
         unique: (frames, unique bodyparts, 2) px; NaN where unlabelled.
-        boxes: (frames, individuals, 4) x, y, width, height in px where a COCO file gives them.
+        boxes: (frames, individuals, 4) x, y, width, height in px, where a COCO file gives them.
         absent: frames that are listed but whose image is missing; not in the arrays.
     """
 
@@ -44,11 +47,16 @@ class Labels:
     boxes: NDArray[np.float64] | None = None
     absent: tuple[str, ...] = ()
 
+    def __len__(self) -> int:
+        return len(self.names)
+
 
 def load_labels(project: Project) -> Labels:
-    """Read every label of a project.
+    """Read every label of a project; videos in natural order, frames in the order of their file.
 
-    Frames whose image is missing are left out and named in one warning.
+    A frame without any label stays, all NaN. Frames whose image is missing are left out and named
+    in one warning. Columns of bodyparts or individuals that `config.yaml` does not name are
+    ignored, and bodyparts without a column are unlabelled, with a warning.
 
     Raises:
         ProjectError: there are no labels, or a file cannot be read or does not fit the project.
@@ -57,155 +65,239 @@ def load_labels(project: Project) -> Labels:
         from dlcexp.deeplabcut.coco import load_coco_labels
 
         return load_coco_labels(project)
-    tables = [_read_folder(folder, project) for folder in _label_folders(project)]
-    if not tables:
+    files = [
+        file for folder in video_folders(project.root) if (file := _label_file(folder, project))
+    ]
+    if not files:
         raise ProjectError(
-            f"{project.root / 'labeled-data'} has no folder with labels "
+            f"{project.root / LABELED_DATA}: no folder in it holds labels "
             f"(CollectedData_{project.scorer}.h5 or .csv)."
         )
-    names = [name for frame_names, _, _ in tables for name in frame_names]
-    keypoints = np.concatenate([points for _, points, _ in tables])
-    unique = np.concatenate([points for _, _, points in tables])
-    return keep_existing(project, names, keypoints, unique)
+    return keep_existing(_join([_read_video(file, project) for file in files]), project)
 
 
-def keep_existing(
-    project: Project,
-    names: Sequence[str],
-    keypoints: NDArray[np.float64],
-    unique: NDArray[np.float64],
-    boxes: NDArray[np.float64] | None = None,
-) -> Labels:
+def keep_existing(labels: Labels, project: Project) -> Labels:
     """Labels of the frames whose image exists; the others are named in one warning.
 
     Raises:
-        ProjectError: none of them exists.
+        ProjectError: no image exists.
     """
-    images = [project.root.joinpath(*name.split("/")) for name in names]
-    exists = np.array([image.is_file() for image in images], dtype=bool)
-    absent = tuple(name for name, there in zip(names, exists, strict=True) if not there)
-    if absent:
-        shown = ", ".join(absent[:_SHOWN]) + (", ..." if len(absent) > _SHOWN else "")
-        if not exists.any():
-            raise ProjectError(f"none of the {len(absent)} labelled images exists: {shown}")
-        logger.warning("%d labelled frames are left out, no image: %s", len(absent), shown)
+    exists = np.array([image.is_file() for image in labels.images], dtype=bool)
+    absent = tuple(name for name, there in zip(labels.names, exists, strict=True) if not there)
+    if not absent:
+        return labels
+    shown = _some(absent)
+    if not exists.any():
+        raise ProjectError(
+            f"{project.source}: none of its {len(absent)} labelled images exists: {shown}."
+        )
+    logger.warning(
+        "%s: %d of %d labelled frames are left out, because the image is missing: %s",
+        project.source, len(absent), len(labels), shown,
+    )  # fmt: skip
     kept = np.flatnonzero(exists)
-    return Labels(
-        names=tuple(names[i] for i in kept),
-        images=tuple(images[i] for i in kept),
-        folders=tuple(Path(names[i]).parent.name for i in kept),
-        keypoints=keypoints[kept],
-        unique=unique[kept],
-        boxes=None if boxes is None else boxes[kept],
+    return replace(
+        labels,
+        names=tuple(labels.names[i] for i in kept),
+        images=tuple(labels.images[i] for i in kept),
+        folders=tuple(labels.folders[i] for i in kept),
+        keypoints=labels.keypoints[kept],
+        unique=labels.unique[kept],
+        boxes=None if labels.boxes is None else labels.boxes[kept],
         absent=absent,
     )
 
 
-def _label_folders(project: Project) -> list[Path]:
-    """Folders that hold labels, in natural order (video2 before video10)."""
-    root = project.root / "labeled-data"
-    if not root.is_dir():
-        return []
-    folders = [f for f in root.iterdir() if f.is_dir() and any(f.glob("CollectedData_*.*"))]
-    visible = [f for f in folders if not f.name.startswith(".") and not f.name.endswith("_labeled")]
-    return sorted(visible, key=lambda f: [int(t) if t.isdigit() else t for t in _tokens(f.name)])
+def video_folder(name: str) -> str:
+    """The folder of a frame by its name, without the leading `labeled-data/`."""
+    return PurePosixPath(name).parent.as_posix().removeprefix(f"{LABELED_DATA}/")
 
 
-def _tokens(name: str) -> list[str]:
-    # Text and numbers alternate, text first, so that equal positions compare.
-    return re.split(r"(\d+)", name.lower())
+def frame_name(row: object, folder: str = "") -> str:
+    """`labeled-data/video/img.png` of an index entry, whichever way it is spelled.
+
+    DeepLabCut writes three levels, or one path with the slashes of the labelling machine.
+
+    Args:
+        folder: the video folder that holds the file, which may have been renamed since.
+    """
+    parts = row if isinstance(row, tuple) else PureWindowsPath(str(row)).parts
+    return "/".join((LABELED_DATA, folder or str(parts[-2]), str(parts[-1])))
 
 
-def _read_folder(
-    folder: Path, project: Project
-) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]]:
-    path = _label_file(folder, project.scorer)
-    table = _read_table(path)
-    # The scorer is one level of the columns and the same throughout.
-    table.columns = table.columns.droplevel(0)
-    points = _Points(table, path, single=table.columns.nlevels == 2)
-    animals = project.individuals if not points.single else (None,)
-    if points.single and project.multianimal:
-        raise ProjectError(f"{path} has labels of one animal, and the project is multi-animal.")
-    if not points.single and not project.multianimal:
-        raise ProjectError(f"{path} has labels of several animals, and the project has one.")
-    points.check_bodyparts(project)
-    keypoints = np.stack([points.of(animal, project.bodyparts) for animal in animals], axis=1)
-    unique = points.of(_UNIQUE, project.unique_bodyparts)
-    return _frame_names(table.index, folder), keypoints, unique
+def read_table(path: Path) -> "pd.DataFrame":
+    """A label table; column levels: scorer, [individuals,] bodyparts, coords, all as text.
 
-
-def _label_file(folder: Path, scorer: str) -> Path:
-    """The h5 file of the project's scorer, else its csv, else the only label file there."""
-    for suffix in (".h5", ".csv"):
-        path = folder / f"CollectedData_{scorer}{suffix}"
-        if path.is_file():
-            return path
-    others = sorted([*folder.glob("CollectedData_*.h5"), *folder.glob("CollectedData_*.csv")])
-    scorers = {path.stem for path in others}
-    if len(scorers) != 1:
-        found = ", ".join(sorted(scorers)) or "none"
-        raise ProjectError(f"{folder} has no labels of the scorer {scorer!r}; found: {found}.")
-    return next((path for path in others if path.suffix == ".h5"), others[0])
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    """The label table; its column levels are scorer, [individuals,] bodyparts, coords."""
+    Raises:
+        ProjectError: the file is broken, empty, or no label table.
+    """
     try:
-        if path.suffix == ".h5":
-            return pd.DataFrame(pd.read_hdf(path))
-        return _read_csv(path)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-        raise ProjectError(f"cannot read the labels {path}: {error}") from error
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    """A csv with three or four header lines and the frame in one column or in three."""
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    starts = [line.partition(",")[0] for line in lines[:4]]
-    levels = starts.index("coords") + 1
-    width = 3 if lines[levels - 1].startswith("coords,,,") else 1
-    table = pd.read_csv(path, header=list(range(levels)), index_col=list(range(width)))
+        table = _read_h5(path) if path.suffix == ".h5" else _read_csv(path)
+    except Exception as error:  # HDF5 and pandas raise more than two dozen types on broken files
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ProjectError(f"{path}: cannot be read as labels: {reason}") from error
+    if table.columns.nlevels not in (3, 4):
+        raise ProjectError(
+            f"{path}: is no label table; its columns have {table.columns.nlevels} levels and not "
+            "scorer, (individuals,) bodyparts, coords."
+        )
+    if not len(table):
+        raise ProjectError(f"{path}: holds no frames.")
     return table
 
 
-class _Points:
-    """Access to a label table by individual and bodypart."""
+def _label_file(folder: Path, project: Project) -> Path | None:
+    """The label file of the project's scorer, else the only other one; h5 before csv."""
+    files = sorted(
+        path
+        for suffix in ("h5", "csv")
+        for path in folder.glob(f"CollectedData_*.{suffix}")
+        if not path.name.startswith(".")
+    )
+    stems = {path.stem for path in files}
+    wanted = f"CollectedData_{project.scorer}"
+    if wanted not in stems and len(stems) > 1:
+        raise ProjectError(
+            f"{folder}: has labels of several scorers ({', '.join(sorted(stems))}), and none of "
+            f"{project.scorer!r}, the scorer in config.yaml.{nearest(wanted, stems)}"
+        )
+    files = [path for path in files if path.stem == wanted or wanted not in stems]
+    return max(files, key=lambda path: path.suffix == ".h5", default=None)
 
-    def __init__(self, table: pd.DataFrame, path: Path, single: bool) -> None:
-        self.table = table
-        self.path = path
-        self.single = single
 
-    def check_bodyparts(self, project: Project) -> None:
-        """Refuse a table that lacks every bodypart; name those that the project does not know."""
-        found = {str(name) for name in self.table.columns.get_level_values("bodyparts")}
-        known = {*project.bodyparts, *project.unique_bodyparts}
-        if not found & known:
-            raise ProjectError(
-                f"{self.path} labels {', '.join(sorted(found)) or 'nothing'}, and the project's "
-                f"bodyparts are {', '.join(project.bodyparts)}."
-            )
-        if found - known:
-            unknown = ", ".join(sorted(found - known))
-            logger.warning("%s: not a bodypart of the project, ignored: %s", self.path, unknown)
+def _read_h5(path: Path) -> "pd.DataFrame":
+    import pandas as pd
 
-    def of(self, individual: str | None, bodyparts: Sequence[str]) -> NDArray[np.float64]:
-        """(frames, bodyparts, 2) of one individual; NaN where the table has no such column."""
-        prefix = () if individual is None else (individual,)
-        points = np.full((len(self.table), len(bodyparts), 2), np.nan)
+    with pd.HDFStore(str(path), mode="r") as store:
+        keys = store.keys()
+        if not keys:
+            raise ValueError("it holds no table")
+        return pd.DataFrame(store[keys[0]])
+
+
+def _read_csv(path: Path) -> "pd.DataFrame":
+    """A csv with three or four header lines and the frame in one column or in three."""
+    import pandas as pd
+
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        head = list(islice(csv.reader(file), 4))
+    first = [line[0] if line else "" for line in head]
+    if "coords" not in first:
+        raise ValueError("its first lines are not scorer, (individuals,) bodyparts, coords")
+    levels = first.index("coords") + 1
+    # The header leaves the columns of the index empty, but for the first.
+    width = next(i for i, cell in enumerate(head[0][1:], start=1) if cell)
+    return pd.read_csv(
+        path, header=list(range(levels)), index_col=list(range(width)), encoding="utf-8-sig"
+    )
+
+
+def _read_video(path: Path, project: Project) -> Labels:
+    """Labels of one video folder; the images need not exist."""
+    table = read_table(path)
+    if (table.columns.nlevels == 4) != project.multianimal:
+        several = "several animals" if table.columns.nlevels == 4 else "one animal"
+        raise ProjectError(
+            f"{path}: has labels of {several}, and {project.source} says multianimalproject: "
+            f"{str(project.multianimal).lower()}."
+        )
+    columns = _Columns(table, path, project)
+    columns.check()
+    folder = path.parent.name
+    names = [frame_name(row, folder) for row in table.index]
+    kept = _first_of_each(names, path)
+    animals = [columns.points(animal, project.bodyparts) for animal in project.individuals]
+    return Labels(
+        names=tuple(names[i] for i in kept),
+        images=tuple(path.parent / PurePosixPath(names[i]).name for i in kept),
+        folders=(folder,) * len(kept),
+        keypoints=np.stack(animals, axis=1)[kept],
+        unique=columns.points(_UNIQUE, project.unique_bodyparts)[kept],
+    )
+
+
+class _Columns:
+    """The columns of one label table, by individual, bodypart and coordinate."""
+
+    def __init__(self, table: "pd.DataFrame", path: Path, project: Project) -> None:
+        self._path, self._project = path, project
+        self._values = _numbers(table, path)
+        keys = [tuple(map(str, column)) for column in table.columns]
+        scorers = {key[0] for key in keys}
+        scorer = project.scorer if project.scorer in scorers else keys[0][0]
+        animal = () if project.multianimal else project.individuals
+        self._place = {
+            (*animal, *key[1:]): index for index, key in enumerate(keys) if key[0] == scorer
+        }
+
+    def points(self, individual: str, bodyparts: Sequence[str]) -> NDArray[np.float64]:
+        """(frames, bodyparts, 2) px of one individual; NaN where there is no column or number."""
+        points = np.full((len(self._values), len(bodyparts), 2), np.nan)
         for part, bodypart in enumerate(bodyparts):
             for axis, coordinate in enumerate("xy"):
-                column = (*prefix, bodypart, coordinate)
-                if column in self.table.columns:
-                    points[:, part, axis] = pd.to_numeric(self.table[column], errors="coerce")
+                place = self._place.get((individual, bodypart, coordinate))
+                if place is not None:
+                    points[:, part, axis] = self._values[:, place]
         # Half a point is no point.
-        points[np.isnan(points).any(axis=-1)] = np.nan
+        points[~np.isfinite(points).all(axis=-1)] = np.nan
         return points
 
+    def check(self) -> None:
+        """Refuse a table that has none of the bodyparts; name what does not match config.yaml."""
+        project = self._project
+        known = (*project.bodyparts, *project.unique_bodyparts)
+        found = list(dict.fromkeys(key[1] for key in self._place))
+        missing = [name for name in known if name not in found]
+        unknown = [name for name in found if name not in known]
+        if len(missing) == len(known):
+            raise ProjectError(
+                f"{self._path}: labels {', '.join(found)}, and {project.source} names the "
+                f"bodyparts {', '.join(known)}.{nearest(known[0], found)}"
+            )
+        self._warn(missing, "has no column for %s; unlabelled there")
+        self._warn(unknown, "has columns for %s, not named in config.yaml; ignored")
+        animals = dict.fromkeys(key[0] for key in self._place)
+        strangers = [name for name in animals if name not in (*project.individuals, _UNIQUE)]
+        self._warn(strangers, "has animals %s, not named in config.yaml; ignored")
 
-def _frame_names(index: pd.Index, folder: Path) -> list[str]:
-    """`labeled-data/video/img.png` for each row, whichever way the index spells it."""
-    rows = ["/".join(map(str, row)) if isinstance(row, tuple) else str(row) for row in index]
-    # PureWindowsPath splits at both kinds of slash.
-    return [f"labeled-data/{folder.name}/{PureWindowsPath(row).name}" for row in rows]
+    def _warn(self, names: Sequence[str], problem: str) -> None:
+        if names:
+            logger.warning(f"%s: {problem}", self._path, ", ".join(names))
+
+
+def _numbers(table: "pd.DataFrame", path: Path) -> NDArray[np.float64]:
+    try:
+        return table.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise ProjectError(f"{path}: has a label that is no number: {error}.") from None
+
+
+def _first_of_each(names: Sequence[str], path: Path) -> NDArray[np.int64]:
+    """Rows to keep: the first of each frame, with a warning where a frame is listed twice."""
+    first = sorted({name: row for row, name in reversed(list(enumerate(names)))}.values())
+    if len(first) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        logger.warning(
+            "%s: %d frames are listed more than once, the first row counts: %s",
+            path, len(twice), _some(twice),
+        )  # fmt: skip
+    return np.array(first, dtype=np.int64)
+
+
+def _join(videos: Sequence[Labels]) -> Labels:
+    def chain(field: str) -> tuple[Any, ...]:
+        return tuple(item for video in videos for item in getattr(video, field))
+
+    return Labels(
+        names=chain("names"),
+        images=chain("images"),
+        folders=chain("folders"),
+        keypoints=np.concatenate([video.keypoints for video in videos]),
+        unique=np.concatenate([video.unique for video in videos]),
+    )
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first few names, and dots for the others."""
+    names = list(names)
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

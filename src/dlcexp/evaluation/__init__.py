@@ -1,0 +1,1 @@
+"""Scores of predicted poses (RMSE, PCK, OKS mAP and mAR), tables and figures of them."""

@@ -53,9 +53,7 @@ def detection_distances(pairs: PosePairs) -> Distances:
     """Distances when each bodypart's points are matched on their own, without individuals."""
     by_bodypart = []
     for k in range(pairs.truth.shape[2]):
-        one = PosePairs(
-            pairs.truth[:, :, [k]], pairs.poses[:, :, [k]], pairs.confidence[:, :, [k]]
-        )
+        one = PosePairs(pairs.truth[:, :, [k]], pairs.poses[:, :, [k]], pairs.confidence[:, :, [k]])
         match = match_detections(one.truth[:, :, 0], one.poses[:, :, 0], one.confidence[:, :, 0])
         by_bodypart.append(individual_distances(one, match))
     if not by_bodypart:

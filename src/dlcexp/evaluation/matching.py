@@ -27,7 +27,7 @@ def match_individuals(pairs: PosePairs, similarity: np.ndarray) -> np.ndarray:
     Returns:
         Index of the prediction of each labelled individual (F, n), -1 for none.
     """
-    frames, individuals, predictions = similarity.shape
+    frames, individuals, _ = similarity.shape
     match = np.full((frames, individuals), -1)
     if individuals == 0:
         return match
@@ -41,9 +41,7 @@ def match_individuals(pairs: PosePairs, similarity: np.ndarray) -> np.ndarray:
     return match
 
 
-def match_detections(
-    truth: np.ndarray, points: np.ndarray, confidence: np.ndarray
-) -> np.ndarray:
+def match_detections(truth: np.ndarray, points: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     """Assign the points predicted for one bodypart to its labels, whatever animal they belong to.
 
     Labels choose in the order of the distance to their nearest point; each takes the closest that

@@ -27,7 +27,7 @@ class PosePairs:
     @property
     def labelled(self) -> np.ndarray:
         """Which labels exist (frames, labelled individuals, bodyparts)."""
-        return np.isfinite(self.truth[..., 0])
+        return np.isfinite(self.truth).all(axis=-1)
 
     @property
     def score(self) -> np.ndarray:

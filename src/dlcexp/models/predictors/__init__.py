@@ -2,5 +2,6 @@
 
 from dlcexp.models.predictors.base import Predictor
 from dlcexp.models.predictors.dekr import DEKRPredictor
+from dlcexp.models.predictors.heatmap import HeatmapPredictor
 
-__all__ = ["DEKRPredictor", "Predictor"]
+__all__ = ["DEKRPredictor", "HeatmapPredictor", "Predictor"]

@@ -1,0 +1,12 @@
+"""Target generators: draw what the maps of a head should be."""
+
+from dlcexp.models.targets.base import TargetGenerator
+from dlcexp.models.targets.dekr import DEKRGenerator
+from dlcexp.models.targets.heatmap import HeatmapGaussianGenerator, HeatmapPlateauGenerator
+
+__all__ = [
+    "DEKRGenerator",
+    "HeatmapGaussianGenerator",
+    "HeatmapPlateauGenerator",
+    "TargetGenerator",
+]

@@ -1,0 +1,46 @@
+"""What every target generator is, and the map pixels they share."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+Targets = dict[str, dict[str, torch.Tensor]]
+
+
+class TargetGenerator(nn.Module):
+    """Draws targets in the shape of the maps.
+
+    Called with the stride (image px per map px), the maps of a head and the labels ("keypoints"
+    (b, n, k, 3): x px, y px in the image, visibility; "area" (b, n) in px², ...); returns
+    {map: {"target": t, "weights": w}}. Weights of 0 leave a pixel out of the loss.
+
+    Args:
+        label_keypoint_key: which keypoints of the labels, "keypoints" or "keypoints_unique".
+    """
+
+    def __init__(self, label_keypoint_key: str = "keypoints") -> None:
+        super().__init__()
+        self.label_keypoint_key = label_keypoint_key
+
+    def forward(
+        self,
+        stride: float,
+        outputs: Mapping[str, torch.Tensor],
+        labels: Mapping[str, torch.Tensor],
+    ) -> Targets:
+        raise NotImplementedError
+
+    def keypoints(
+        self, labels: Mapping[str, torch.Tensor], outputs: Mapping[str, torch.Tensor]
+    ) -> torch.Tensor:
+        """Keypoints (b, n, k, 3) in float32, on the device of the maps."""
+        keypoints = labels[self.label_keypoint_key]
+        if keypoints.ndim == 3:  # unique bodyparts belong to no individual
+            keypoints = keypoints.unsqueeze(1)
+        return keypoints.to(outputs["heatmap"].device, torch.float32)
+
+
+def to_map(points: torch.Tensor, stride: float) -> torch.Tensor:
+    """Map pixels of image px; a map pixel stands for the middle of its square."""
+    return (points - stride / 2) / stride
