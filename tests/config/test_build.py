@@ -43,7 +43,7 @@ def test_a_missing_argument_is_named():
 
 def test_what_a_constructor_refuses_is_a_message_with_the_key():
     partial = {"_target_": "torch.optim.SGD", "params": [torch.zeros(1)], "lr": -1.0}
-    with pytest.raises(ConfigError, match="optimizer: .*Invalid learning rate"):
+    with pytest.raises(ConfigError, match=r"optimizer: .*Invalid learning rate"):
         build(partial, key="optimizer")
 
 

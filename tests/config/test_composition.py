@@ -1,4 +1,4 @@
-"""From override strings to a validated tree, and every mistake in one message that names its key."""
+"""From override strings to a validated tree; every mistake in one message that names its key."""
 
 from pathlib import Path
 
@@ -120,7 +120,7 @@ def test_loggers_compose():
             r"^model: the heatmap model finds one animal, .* 2 individuals.*model=dekr",
         ),
         ("with_center_keypoints=false", r"^with_center_keypoints: .*needs the centres"),
-        ("evaluation.comparison_bodyparts=[head,tial]", r"'tial'"),
+        ("evaluation.comparison_bodyparts=[snout,tial]", r"'tial'"),
         ("foo", r"cannot read the override 'foo'"),
         ("model._target_=os.system", r"^model\._target_: 'os.system' is not allowed"),
         ("+data.train.mine={_target_: torch.load}", r"data\.train\.mine.*not allowed"),

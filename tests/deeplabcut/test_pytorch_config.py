@@ -48,7 +48,7 @@ def test_what_the_user_changes_is_the_only_difference(shared):
                 "batch_size=4",
                 "data.resize.width=320",
                 "data.resize.height=240",
-                "data.train.rotation=90",
+                "data.train.affine.rotation=90",
                 "logger=wandb",
                 "logger.wandb.run_name=first",
             )

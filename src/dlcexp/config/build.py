@@ -91,7 +91,10 @@ def bind(node: Mapping[str, Any], key: str) -> None:
         ConfigError: names the keyword, what the class accepts, and the nearest match.
     """
     cls = find_class(node["_target_"], f"{key}._target_")
-    parameters = inspect.signature(cls).parameters
+    try:
+        parameters = inspect.signature(cls).parameters
+    except ValueError:
+        return  # a class written in C need not tell its signature
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     accepted = [
         name

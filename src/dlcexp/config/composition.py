@@ -11,7 +11,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from dlcexp.config import resolvers
 from dlcexp.config.validation import check_keys, check_tree
-from dlcexp.errors import ConfigError, UserError, nearest
+from dlcexp.errors import ConfigError, ProjectError, UserError, nearest
 
 CONFIG_MODULE = "dlcexp.conf"
 CONFIG_NAME = "config"
@@ -188,15 +188,15 @@ def _conf_folder() -> Path:
 
 def _readable(error: BaseException) -> UserError:
     """A message of ours for an error while the tree is resolved."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError):
-            return cause
-        cause = cause.__cause__
+    # OmegaConf cuts the chain of causes; the message still names the class of the first.
+    first = str(error).splitlines()[0]
+    raised = re.match(r"(\w+) raised while resolving interpolation: (.*)", first)
+    if raised and raised[1] == ProjectError.__name__:
+        return ProjectError(raised[2])
     key = str(getattr(error, "full_key", None) or "")
     if isinstance(error, MissingMandatoryValue):
         return ConfigError(key, "must be given; it has no default.")
-    return ConfigError(key, str(error).splitlines()[0])
+    return ConfigError(key, first)
 
 
 def _diagnose(overrides: Sequence[str], error: BaseException) -> UserError:

@@ -6,7 +6,7 @@ Read each time a tree is composed, so this module imports neither pandas nor tor
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from dlcexp.errors import ProjectError, nearest
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 LABELED_DATA = "labeled-data"
+DEMO = "demo"
 SINGLE_ANIMAL = ("individual_1",)
 
 # Every scalar is read as text: a bodypart called `no`, `1` or `1e5` keeps its name, as in the
@@ -40,6 +41,7 @@ class Project:
         skeleton: pairs of names; pairs that name an unknown bodypart are left out, because
             DeepLabCut's template for config.yaml holds such pairs.
         iteration: the current refinement round, part of the paths of shuffles.
+        labeled_data: number of images in each video folder.
     """
 
     source: Path
@@ -56,6 +58,7 @@ class Project:
     skeleton: tuple[tuple[str, str], ...]
     iteration: int
     pcutoff: float | None
+    labeled_data: Mapping[str, int] = field(default_factory=dict)
 
     def metadata(self) -> dict[str, Any]:
         """The `metadata` block of the tree, in plain containers."""
@@ -70,24 +73,22 @@ class Project:
             "num_bodyparts": len(self.bodyparts),
             "num_individuals": len(self.individuals),
             "num_unique_bodyparts": len(self.unique_bodyparts),
-            "labeled_data": self._images_per_folder(),
+            "labeled_data": dict(self.labeled_data),
         }
-
-    def _images_per_folder(self) -> dict[str, int]:
-        if self.kind == "coco":
-            from dlcexp.deeplabcut.coco import images_per_folder
-
-            return images_per_folder(self.source)
-        counts = {folder.name: len(image_names(folder)) for folder in video_folders(self.root)}
-        return {name: count for name, count in counts.items() if count}
 
 
 def open_project(value: str | Path) -> Project:
     """Open a DeepLabCut project (its folder or `config.yaml`) or a COCO keypoint `.json`.
 
+    The word `demo` opens the synthetic project, whose files may not have been drawn yet.
+
     Raises:
         ProjectError: there is no such project, or it contradicts itself.
     """
+    if value == DEMO:
+        from dlcexp.deeplabcut.demo import demo_head
+
+        return demo_head()
     source = _locate(value)
     if source.suffix.lower() == ".json":
         return _coco_project(source)
@@ -117,6 +118,11 @@ def image_names(folder: Path) -> set[str]:
             if not entry.name.startswith(".")
             and os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 (speed)
         }
+
+
+def _images_per_folder(root: Path) -> dict[str, int]:
+    counts = {folder.name: len(image_names(folder)) for folder in video_folders(root)}
+    return {name: count for name, count in counts.items() if count}
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:
@@ -318,6 +324,7 @@ def _dlc_project(config: _ConfigYaml) -> Project:
         skeleton=tuple(edge for edge in config.pairs("skeleton") if known.issuperset(edge)),
         iteration=config.whole("iteration"),
         pcutoff=config.number("pcutoff"),
+        labeled_data=_images_per_folder(config.source.parent),
     )
 
 
@@ -330,7 +337,7 @@ def _single_animal_bodyparts(config: _ConfigYaml) -> tuple[str, ...]:
 
 
 def _coco_project(source: Path) -> Project:
-    from dlcexp.deeplabcut.coco import read_coco
+    from dlcexp.deeplabcut.coco import images_per_folder, read_coco
 
     coco = read_coco(source)
     return Project(
@@ -348,4 +355,5 @@ def _coco_project(source: Path) -> Project:
         skeleton=coco.skeleton,
         iteration=0,
         pcutoff=None,
+        labeled_data=images_per_folder(source),
     )

@@ -7,9 +7,10 @@ type; `flat` is the one-level form of its first PyTorch releases (the specificat
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
+from omegaconf import OmegaConf
 
 # DeepLabCut's menu of augmentations, in its order, with the values that mean "off".
 _MENU: dict[str, Any] = {
@@ -46,6 +47,8 @@ def export_config(
         schema: `dlc3` or `flat`.
         path: where the file will stand, for `pose_config_path`; by default inside the project.
     """
+    if OmegaConf.is_config(tree):
+        tree = cast(Mapping[str, Any], OmegaConf.to_container(OmegaConf.create(tree), resolve=True))
     sections = _flat(tree, path) if schema == "flat" else _dlc3(tree, path)
     return yaml.safe_dump(sections, sort_keys=False, allow_unicode=True, width=100)
 

@@ -53,7 +53,8 @@ def box_sides(truth: np.ndarray) -> np.ndarray:
     """
     low = np.where(np.isnan(truth), np.inf, truth).min(axis=-2, initial=np.inf)
     high = np.where(np.isnan(truth), -np.inf, truth).max(axis=-2, initial=-np.inf)
-    return np.maximum(high - low, 0.0)
+    sides: np.ndarray = np.maximum(high - low, 0.0)
+    return sides
 
 
 def average_precision_and_recall(

@@ -27,7 +27,8 @@ class PosePairs:
     @property
     def labelled(self) -> np.ndarray:
         """Which labels exist (frames, labelled individuals, bodyparts)."""
-        return np.isfinite(self.truth).all(axis=-1)
+        labelled: np.ndarray = np.isfinite(self.truth).all(axis=-1)
+        return labelled
 
     @property
     def score(self) -> np.ndarray:

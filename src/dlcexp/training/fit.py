@@ -15,6 +15,8 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig
+from rich.console import Console
+from rich.console import Console
 from torch import nn
 
 from dlcexp.config.build import allowing, build
@@ -22,7 +24,9 @@ from dlcexp.data.loading import PoseData
 from dlcexp.deeplabcut.snapshots import best_snapshot
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.evaluation.evaluate import Evaluation, evaluate_model
+from dlcexp.evaluation.figures import draw_examples
 from dlcexp.evaluation.metrics import evaluate_poses
+from dlcexp.evaluation.table import evaluation_table
 from dlcexp.training.epochs import EpochEnd
 from dlcexp.training.hardware import Hardware, choose_hardware
 from dlcexp.training.loggers import WandbLogger, close
@@ -151,9 +155,6 @@ def report(
     loggers: Sequence[Logger],
 ) -> None:
     """Evaluate the best snapshot on train and test frames: metrics.json, table, figures."""
-    from dlcexp.evaluation.figures import draw_examples
-    from dlcexp.evaluation.table import evaluation_table
-
     path = best_snapshot(folder.snapshots)
     epoch = load_weights(model.float(), path) if path else cfg.epochs
     model = model.to(hardware.device).eval()
@@ -165,7 +166,7 @@ def report(
         if isinstance(target, WandbLogger):
             target.log_figures(figures)
             target.log_summary(metrics)
-    print(evaluation_table(evaluation))
+    Console().print(evaluation_table(evaluation))
     logger.info("%s, best snapshot %s", folder.path, path.name if path else "none")
 
 

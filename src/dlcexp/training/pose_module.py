@@ -65,13 +65,16 @@ class PoseModule(LightningModule):
             self.scheduler.load_state_dict(self._scheduler_state)
 
     def on_train_epoch_start(self) -> None:
-        """Begin the random numbers and the averages of the epoch."""
-        parts = [int(self.cfg.seed), self.current_epoch, self.global_rank]
-        seed = int(np.random.SeedSequence(parts).generate_state(1)[0])
-        seed_everything(seed, verbose=False)
+        """Begin the averages of the epoch."""
         # Frozen layers are the model's affair: it keeps them in eval mode itself.
         self.model.train()
         self.meter = LossMeter()
+
+    def on_train_batch_start(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
+        """Begin the random numbers of the epoch, after the loader has taken what it may have taken."""
+        if batch_idx == 0:
+            parts = [int(self.cfg.seed), self.current_epoch, self.global_rank]
+            seed_everything(int(np.random.SeedSequence(parts).generate_state(1)[0]), verbose=False)
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Forward pass and losses of one batch.

@@ -73,6 +73,8 @@ class RunFolder:
             self._clear()
         for folder in (self.snapshots, self.figures):
             folder.mkdir(parents=True, exist_ok=True)
+        for path in self.snapshots.glob(".*"):
+            path.unlink()  # what a killed process had begun to write
         tree = plain(cfg)
         write_text(self.config, OmegaConf.to_yaml(OmegaConf.create(tree)))
         write_text(self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))

@@ -2,6 +2,7 @@
 
 from dlcexp.models.heads.base import Head
 from dlcexp.models.heads.dekr import DEKRHead
+from dlcexp.models.heads.dlcrnet import DLCRNetHead
 from dlcexp.models.heads.heatmap import HeatmapHead
 
-__all__ = ["DEKRHead", "Head", "HeatmapHead"]
+__all__ = ["DEKRHead", "DLCRNetHead", "Head", "HeatmapHead"]

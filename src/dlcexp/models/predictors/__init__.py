@@ -3,5 +3,6 @@
 from dlcexp.models.predictors.base import Predictor
 from dlcexp.models.predictors.dekr import DEKRPredictor
 from dlcexp.models.predictors.heatmap import HeatmapPredictor
+from dlcexp.models.predictors.paf import PartAffinityFieldPredictor
 
-__all__ = ["DEKRPredictor", "HeatmapPredictor", "Predictor"]
+__all__ = ["DEKRPredictor", "HeatmapPredictor", "PartAffinityFieldPredictor", "Predictor"]

@@ -3,10 +3,14 @@
 from dlcexp.models.targets.base import TargetGenerator
 from dlcexp.models.targets.dekr import DEKRGenerator
 from dlcexp.models.targets.heatmap import HeatmapGaussianGenerator, HeatmapPlateauGenerator
+from dlcexp.models.targets.paf import PartAffinityFieldGenerator
+from dlcexp.models.targets.sequential import SequentialGenerator
 
 __all__ = [
     "DEKRGenerator",
     "HeatmapGaussianGenerator",
     "HeatmapPlateauGenerator",
+    "PartAffinityFieldGenerator",
+    "SequentialGenerator",
     "TargetGenerator",
 ]

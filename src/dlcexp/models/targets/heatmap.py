@@ -144,7 +144,8 @@ class HeatmapPlateauGenerator(HeatmapGenerator):
 def _way(keypoints: torch.Tensor, stride: float, size: tuple[int, int]) -> torch.Tensor:
     """Image px (b, c, 2, h, w), x and y, from the middle of each map pixel to the keypoint."""
     h, w = size
-    middles = torch.arange(max(h, w), device=keypoints.device) * stride + stride / 2
+    # Whole pixels, as DeepLabCut draws: at stride 1 a map pixel stands for its upper left corner.
+    middles = torch.arange(max(h, w), device=keypoints.device) * stride + stride // 2
     x = (keypoints[..., 0:1] - middles[:w]).unsqueeze(2)
     y = (keypoints[..., 1:2] - middles[:h]).unsqueeze(3)
     return torch.stack(torch.broadcast_tensors(x, y), dim=2)

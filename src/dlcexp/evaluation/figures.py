@@ -1,0 +1,226 @@
+"""Pictures of single frames: what was labelled and what the model found."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import Normal, withStroke
+
+from dlcexp.data.loading import PoseData
+from dlcexp.evaluation.evaluate import Evaluation, SplitName
+from dlcexp.evaluation.ranking import FrameError, assign, rank_frames
+from dlcexp.files import replacing
+
+DPI = 120
+# The picture's longer side; larger views are shrunk before they are drawn.
+VIEW_INCHES = 7.0
+# Air around labels and predictions, as a fraction of what they span, and the least view in px.
+AIR = 0.25
+MIN_VIEW = 160
+LEGEND_ROWS = 26
+INDIVIDUAL_COLOURS = ("#ffffff", "#ffd400", "#00e5ff", "#ff5cf4", "#7dff5c", "#ff9352")
+_OUTLINE = [withStroke(linewidth=3.2, foreground="black"), Normal()]
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One frame to be drawn.
+
+    Attributes:
+        image: uint8 (h, w, 3) RGB.
+        truth: (n, k, 2) px, NaN where unlabelled.
+        poses: (m, k, 3) px and confidence, NaN where absent.
+        title: what stands above it.
+    """
+
+    image: np.ndarray
+    truth: np.ndarray
+    poses: np.ndarray
+    title: str
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """What is the same in all pictures of a project."""
+
+    bodyparts: Sequence[str]
+    links: Sequence[tuple[str, str]]
+    pcutoff: float
+
+    @property
+    def colours(self) -> np.ndarray:
+        """One colour for each bodypart (k, 4), of the map that DeepLabCut uses too."""
+        return colormaps["rainbow"](np.linspace(0, 1, max(len(self.bodyparts), 1)))
+
+
+def draw_examples(evaluation: Evaluation, data: PoseData, folder: Path, cfg: Any) -> list[Path]:
+    """Draw the worst and the best test frames as `worst-1.png`, `best-1.png` and so on.
+
+    Training frames stand in where there are no test frames.
+
+    Args:
+        evaluation: poses of the frames.
+        data: labels and images.
+        folder: where the pictures go.
+        cfg: the resolved tree; `evaluation.examples` of either kind, `evaluation.pcutoff`.
+
+    Returns:
+        The files, worst first.
+    """
+    split: SplitName = "test" if len(evaluation.poses.get("test", ())) else "train"
+    rows = list(getattr(data.split, split))
+    truth, poses = data.labels.keypoints[rows], evaluation.poses[split]
+    ranking = rank_frames(truth, poses)
+    worst = ranking[: cfg.evaluation.examples]
+    best = ranking[len(worst) :][::-1][: cfg.evaluation.examples]
+    project = data.project
+    skeleton = Skeleton(project.bodyparts, project.skeleton, cfg.evaluation.pcutoff)
+    written = []
+    for word, errors in (("worst", worst), ("best", best)):
+        for place, error in enumerate(errors, start=1):
+            name = evaluation.names[split][error.frame]
+            image = data.cache(data.labels.images[rows[error.frame]])
+            title = f"{name}\n{word} {place} of {len(ranking)} {split} frames: {_words(error)}"
+            example = Example(image, truth[error.frame], poses[error.frame], title)
+            path = folder / f"{word}-{place}.png"
+            save_figure(draw_example(example, skeleton), path)
+            written.append(path)
+    return written
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure whole or not at all."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=DPI, bbox_inches="tight", pad_inches=0.08)
+
+
+def draw_example(example: Example, skeleton: Skeleton) -> Figure:
+    """Labels as crosses, predictions as dots (rings below pcutoff), a line between the two.
+
+    The view is cut to where labels and predictions are.
+    """
+    left, top, right, bottom = _view(example)
+    picture = example.image[top:bottom, left:right]
+    scale = min(1.0, VIEW_INCHES * DPI / max(picture.shape[:2]))
+    if scale < 1:
+        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    width, height = (
+        VIEW_INCHES * np.array([right - left, bottom - top]) / max(right - left, bottom - top)
+    )
+    figure = Figure(figsize=(max(width, 4.0) + 2.2, max(height, 3.0) + 1.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.imshow(picture, extent=(left, right, bottom, top), interpolation="bilinear")
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+    axes.tick_params(labelsize=7, colors="0.4")
+    axes.set_title(example.title, fontsize=9, loc="left")
+    _draw_animals(axes, example, skeleton)
+    _draw_errors(axes, example)
+    _draw_keypoints(axes, example, skeleton)
+    _legend(figure, skeleton)
+    return figure
+
+
+def _words(error: FrameError) -> str:
+    distance = "nothing found" if np.isnan(error.pixels) else f"mean error {error.pixels:.1f} px"
+    missed = f", {error.missed} of {error.animals} animals missed" if error.missed else ""
+    return distance + missed
+
+
+def _view(example: Example) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the part of the image to show, px."""
+    height, width = example.image.shape[:2]
+    points = np.concatenate([example.truth.reshape(-1, 2), example.poses[..., :2].reshape(-1, 2)])
+    points = points[np.isfinite(points).all(axis=1)]
+    size = np.array([width, height])
+    points = np.clip(points, 0, size) if len(points) else np.array([[0, 0], size])
+    low, high = points.min(axis=0), points.max(axis=0)
+    side = np.maximum((high - low) * (1 + 2 * AIR), MIN_VIEW)
+    # No narrower than two to one, so that pictures are alike.
+    side = np.minimum(np.maximum(side, side.max() / 2), size)
+    start = np.clip((low + high - side) / 2, 0, size - side)
+    left, top = np.floor(start).astype(int)
+    right, bottom = np.ceil(start + side).astype(int)
+    return int(left), int(top), int(min(right, width)), int(min(bottom, height))
+
+
+def _draw_animals(axes: Axes, example: Example, skeleton: Skeleton) -> None:
+    """Skeleton of each predicted animal in its own colour, and its number if there are several."""
+    place = {name: k for k, name in enumerate(skeleton.bodyparts)}
+    links = [(place[a], place[b]) for a, b in skeleton.links if a in place and b in place]
+    several = len(example.poses) > 1
+    for individual, pose in enumerate(example.poses):
+        colour = INDIVIDUAL_COLOURS[individual % len(INDIVIDUAL_COLOURS)]
+        for a, b in links:
+            axes.plot(pose[[a, b], 0], pose[[a, b], 1], color=colour, linewidth=1.1, alpha=0.75)
+        found = pose[np.isfinite(pose[:, 0])]
+        if several and len(found):
+            corner = found[:, :2].min(axis=0)
+            axes.annotate(
+                f"animal {individual + 1}: {found[:, 2].mean():.2f}",
+                corner,
+                xytext=(-4, 6),
+                textcoords="offset points",
+                fontsize=8,
+                color=colour,
+                path_effects=_OUTLINE,
+                annotation_clip=True,
+            )
+
+
+def _draw_errors(axes: Axes, example: Example) -> None:
+    """A dotted line from each label to the prediction of its animal."""
+    for animal, prediction in zip(*assign(example.truth, example.poses), strict=True):
+        ends = np.stack([example.truth[animal], example.poses[prediction, :, :2]])
+        axes.plot(*ends.transpose(2, 0, 1), color="red", linewidth=1.2, linestyle=":", zorder=3)
+
+
+def _draw_keypoints(axes: Axes, example: Example, skeleton: Skeleton) -> None:
+    for k, colour in enumerate(skeleton.colours):
+        x, y, confidence = example.poses[:, k].T
+        sure = confidence >= skeleton.pcutoff
+        dot: Mapping[str, Any] = {"s": 34, "zorder": 4, "linewidths": 1.0}
+        axes.scatter(x[sure], y[sure], color=[colour], edgecolors="white", **dot)
+        hollow = {**dot, "linewidths": 1.6}
+        axes.scatter(x[~sure], y[~sure], facecolors="none", edgecolors=[colour], **hollow)
+        labels = example.truth[:, k]
+        axes.plot(
+            *labels.T,
+            "+",
+            color=colour,
+            markersize=9,
+            markeredgewidth=1.5,
+            zorder=5,
+            path_effects=_OUTLINE,
+        )
+
+
+def _legend(figure: Figure, skeleton: Skeleton) -> None:
+    """What the signs mean, then the colours of the bodyparts, right of the picture."""
+    cutoff = f"{skeleton.pcutoff:g}"
+    sign: Mapping[str, Any] = {"color": "0.3", "linestyle": "none"}
+    handles = [
+        Line2D([], [], marker="+", markersize=9, markeredgewidth=1.5, label="label", **sign),
+        Line2D([], [], marker="o", markersize=6, label=f"predicted, ≥ {cutoff}", **sign),
+        Line2D(
+            [], [], marker="o", markersize=6, mfc="none", label=f"predicted, < {cutoff}", **sign
+        ),
+        Line2D([], [], color="red", linewidth=1.2, linestyle=":", label="error"),
+    ]
+    shown = list(zip(skeleton.bodyparts, skeleton.colours, strict=False))[:LEGEND_ROWS]
+    for bodypart, colour in shown:
+        handles.append(
+            Line2D([], [], marker="s", markersize=6, color=colour, linestyle="none", label=bodypart)
+        )
+    left_out = len(skeleton.bodyparts) - len(shown)
+    if left_out > 0:
+        handles.append(Line2D([], [], linestyle="none", label=f"and {left_out} more"))
+    figure.legend(handles=handles, loc="outside right upper", fontsize=8, frameon=False)
