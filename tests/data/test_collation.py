@@ -101,7 +101,6 @@ def test_settings_of_a_menu() -> None:
         "type": "ResizeFromDataSizeCollate",
         "min_scale": 0.4,
         "max_scale": 1.0,
-        "multiple_of": None,
     }
     assert isinstance(build_collate(menu, **options), ResizeFromDataSize)
     menu = {"type": "ResizeFromList", "scales": [64]}

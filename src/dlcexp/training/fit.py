@@ -16,7 +16,6 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.console import Console
 from torch import nn
 
 from dlcexp.config.build import allowing, build
@@ -41,9 +40,7 @@ logger = logging.getLogger(__name__)
 _FOLDER_VARIABLE = "DLCEXP_RUN_FOLDER"
 
 
-def train(
-    cfg: DictConfig, folder: str | Path | None = None, overrides: Sequence[str] = ()
-) -> Run:
+def train(cfg: DictConfig, folder: str | Path | None = None, overrides: Sequence[str] = ()) -> Run:
     """Train, evaluate and leave a run folder.
 
     Args:
@@ -66,7 +63,9 @@ def train(
     run_folder = RunFolder(Path(folder) if folder else new_run_folder(cfg))
     checkpoint = resume_point(cfg, run_folder)
     with _private_environment(), allowing(cfg.get("allow_targets") or []), quiet():
-        own = checkpoint is not None and checkpoint.resolve() == run_folder.last_checkpoint.resolve()
+        own = (
+            checkpoint is not None and checkpoint.resolve() == run_folder.last_checkpoint.resolve()
+        )
         run_folder.start(cfg, overrides, fresh=not own, device=str(hardware.device))
         with run_folder.recording(), _loggers(cfg, run_folder) as loggers:
             if checkpoint and not own:
@@ -266,9 +265,7 @@ def _is_further_process() -> bool:
     return os.environ.get("LOCAL_RANK", "0") != "0" and _FOLDER_VARIABLE in os.environ
 
 
-def _fit_as_further_process(
-    cfg: DictConfig, hardware: Hardware, folder: str | Path | None
-) -> None:
+def _fit_as_further_process(cfg: DictConfig, hardware: Hardware, folder: str | Path | None) -> None:
     """Train along, write nothing, and end: what follows is the first process's affair."""
     run_folder = RunFolder(Path(os.environ[_FOLDER_VARIABLE]))
     with allowing(cfg.get("allow_targets") or []), quiet():

@@ -80,19 +80,29 @@ def _best_accelerator() -> str:
 
 
 def _check_accelerator(accelerator: str) -> None:
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
     if not there.get(accelerator):
         names = ", ".join(name for name, available in there.items() if available)
-        raise ConfigError("device", f"{accelerator!r} is not available here. Available: auto, {names}.")
+        raise ConfigError(
+            "device", f"{accelerator!r} is not available here. Available: auto, {names}."
+        )
 
 
 def _cuda_devices(device: str, count: int) -> int | list[int]:
     _, _, index = device.partition(":")
     present = torch.cuda.device_count()
     if index and count != 1:
-        raise ConfigError("trainer.devices", f"{count}, but device={device} names a single one; say cuda.")
+        raise ConfigError(
+            "trainer.devices", f"{count}, but device={device} names a single one; say cuda."
+        )
     if index and int(index) >= present:
-        raise ConfigError("device", f"{device!r} is not available here; there are cuda:0 to cuda:{present - 1}.")
+        raise ConfigError(
+            "device", f"{device!r} is not available here; there are cuda:0 to cuda:{present - 1}."
+        )
     if count > present:
         raise ConfigError("trainer.devices", f"{count}, but there are {present} CUDA devices.")
     return [int(index)] if index else count
@@ -100,6 +110,8 @@ def _cuda_devices(device: str, count: int) -> int | list[int]:
 
 def _check_precision(precision: str, accelerator: str) -> None:
     if precision == "16-mixed" and accelerator == "cpu":
-        raise ConfigError("trainer.precision", "'16-mixed' needs a GPU; on a CPU take bf16-mixed or 32-true.")
+        raise ConfigError(
+            "trainer.precision", "'16-mixed' needs a GPU; on a CPU take bf16-mixed or 32-true."
+        )
     if precision == "64-true" and accelerator == "mps":
         raise ConfigError("trainer.precision", "MPS has no '64-true'; take 32-true.")

@@ -72,13 +72,18 @@ class CSVLogger(Logger):
             self._rewrite([row for row in rows if _epoch(row) < epoch])
 
     def _rewrite(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        with replacing(self.path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        with (
+            replacing(self.path) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as file,
+        ):
             writer = self._writer(file)
             writer.writeheader()
             writer.writerows(rows)
 
     def _writer(self, file: Any) -> csv.DictWriter:
-        return csv.DictWriter(file, self._columns, restval="", extrasaction="ignore", lineterminator="\n")
+        return csv.DictWriter(
+            file, self._columns, restval="", extrasaction="ignore", lineterminator="\n"
+        )
 
 
 class WandbLogger(Logger):

@@ -45,7 +45,10 @@ def resume_point(cfg: DictConfig, folder: RunFolder) -> Path | None:
     if path.is_dir():
         path = RunFolder(path).last_checkpoint
     if not path.is_file():
-        raise ConfigError("resume", f"there is no checkpoint {path}. Allowed: auto, never, a run folder, its last.ckpt.")
+        raise ConfigError(
+            "resume",
+            f"there is no checkpoint {path}. Allowed: auto, never, a run folder, its last.ckpt.",
+        )
     return path
 
 

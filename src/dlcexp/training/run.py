@@ -26,16 +26,37 @@ from dlcexp.errors import ConfigError, SnapshotError, UserError
 from dlcexp.files import write_text
 
 # What decides the numbers of a run, beside the tree.
-_PACKAGES = (
-    "dlcexp torch torchvision lightning timm albumentations opencv-python-headless "
-    "numpy scipy pandas hydra-core omegaconf wandb"
-).split()
+_PACKAGES = [
+    "dlcexp",
+    "torch",
+    "torchvision",
+    "lightning",
+    "timm",
+    "albumentations",
+    "opencv-python-headless",
+    "numpy",
+    "scipy",
+    "pandas",
+    "hydra-core",
+    "omegaconf",
+    "wandb",
+]
 
 # Keys that a resumed run may change: where it computes, how it is shown, how long it goes on.
-_FREE_KEYS = (
-    "allow_targets data.cache device epochs export logger project resume "
-    "trainer.display_iters trainer.num_workers trainer.pin_memory trainer.progress_bar"
-).split()
+_FREE_KEYS = [
+    "allow_targets",
+    "data.cache",
+    "device",
+    "epochs",
+    "export",
+    "logger",
+    "project",
+    "resume",
+    "trainer.display_iters",
+    "trainer.num_workers",
+    "trainer.pin_memory",
+    "trainer.progress_bar",
+]
 
 
 def plain(tree: Any) -> dict[str, Any]:
@@ -77,7 +98,9 @@ class RunFolder:
             path.unlink()  # what a killed process had begun to write
         tree = plain(cfg)
         write_text(self.config, OmegaConf.to_yaml(OmegaConf.create(tree)))
-        write_text(self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides))))
+        write_text(
+            self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides)))
+        )
         write_text(self.path / "pytorch_config.yaml", export_config(tree))
         write_json(self.path / "environment.json", describe_environment(device))
 
@@ -133,7 +156,9 @@ class RunFolder:
             and not any(name == free or name.startswith(f"{free}.") for free in _FREE_KEYS)
         ]
         if differing:
-            shown = "; ".join(f"{n}: {before.get(n)} there, {now.get(n)} here" for n in differing[:3])
+            shown = "; ".join(
+                f"{n}: {before.get(n)} there, {now.get(n)} here" for n in differing[:3]
+            )
             raise ConfigError(
                 "resume",
                 f"{self.path} holds a run of another experiment ({shown}). Take another folder, or "

@@ -34,13 +34,17 @@ class LRListScheduler(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         if len(milestones) != len(lr_list):
-            raise ValueError(f"{len(milestones)} milestones need as many entries of lr_list, not {len(lr_list)}")
+            raise ValueError(
+                f"{len(milestones)} milestones need as many entries of lr_list, not {len(lr_list)}"
+            )
         if list(milestones) != sorted(set(milestones)):
             raise ValueError(f"milestones must ascend: {list(milestones)}")
         groups = len(optimizer.param_groups)
         for lrs in lr_list:
             if len(lrs) != groups:
-                raise ValueError(f"lr_list entry {list(lrs)} needs one value a parameter group ({groups})")
+                raise ValueError(
+                    f"lr_list entry {list(lrs)} needs one value a parameter group ({groups})"
+                )
         self.milestones = list(milestones)
         self.lr_list = [list(lrs) for lrs in lr_list]
         super().__init__(optimizer, last_epoch)
@@ -112,7 +116,10 @@ def check_optimizer(optimizer: Optimizer, key: str = "optimizer") -> None:
         ConfigError: the gradients would have to be sparse.
     """
     if isinstance(optimizer, SparseAdam):
-        raise ConfigError(key, "SparseAdam takes sparse gradients, and no layer of a pose model gives them; take adam")
+        raise ConfigError(
+            key,
+            "SparseAdam takes sparse gradients, and no layer of a pose model gives them; take adam",
+        )
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:
@@ -133,7 +140,9 @@ def build_scheduler(
     try:
         # SequentialLR steps its parts while it is made, which torch itself warns about.
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=UserWarning, module="torch.optim.lr_scheduler")
+            warnings.filterwarnings(
+                "ignore", category=UserWarning, module="torch.optim.lr_scheduler"
+            )
             return _complete(build(node, key=key), optimizer, nested=False)
     except (TypeError, ValueError) as error:
         raise ConfigError(key, f"{node['_target_']} refuses: {error}") from error
@@ -144,7 +153,9 @@ def _complete(part: Any, optimizer: Optimizer, *, nested: bool = True) -> Any:
     if not isinstance(part, functools.partial):
         return part
     if nested and part.func is ReduceLROnPlateau:
-        raise ValueError("ReduceLROnPlateau needs a metric and cannot stand inside another schedule")
+        raise ValueError(
+            "ReduceLROnPlateau needs a metric and cannot stand inside another schedule"
+        )
     arguments = {
         name: [_complete(item, optimizer) for item in value] if isinstance(value, list) else value
         for name, value in part.keywords.items()

@@ -1,0 +1,177 @@
+"""The shuffles of a DeepLabCut project: which frames it trains on and which it tests on.
+
+DeepLabCut keeps them as row numbers of a merged label table, in a pickle. Row numbers depend on
+how the table was merged, so they leave here as names of frames.
+"""
+
+import pickle
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlcexp.deeplabcut.labels import frame_name, read_table
+from dlcexp.deeplabcut.project import Project
+from dlcexp.errors import ConfigError, ProjectError
+
+_DOCUMENTATION = re.compile(
+    r"Documentation_data-.*_(?P<percent>\d+)shuffle(?P<shuffle>\d+)\.pickle"
+)
+_ITERATION = "iteration-"
+
+
+@dataclass(frozen=True)
+class ShuffleFrames:
+    """Names of the frames of a shuffle, such as `labeled-data/video/img.png`, in its own order."""
+
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+def read_shuffle(
+    project: Project,
+    shuffle: int = 1,
+    iteration: int | None = None,
+    trainset_fraction: float | None = None,
+) -> ShuffleFrames:
+    """Read the frames of an existing shuffle.
+
+    Args:
+        iteration: None: that of the project.
+        trainset_fraction: None: whichever the shuffle has, if it is the only one of its number.
+
+    Raises:
+        ConfigError: there is no such shuffle.
+        ProjectError: its files are broken or contradict each other.
+    """
+    folder = _dataset_folder(project, project.iteration if iteration is None else iteration)
+    source = _documentation(folder, shuffle, trainset_fraction)
+    table = read_table(_merged_labels(folder, project.scorer))
+    names = [frame_name(row) for row in table.index]
+    train, test = (_names_of(rows, names, source) for rows in _read_documentation(source))
+    return ShuffleFrames(train, test)
+
+
+def _dataset_folder(project: Project, iteration: int) -> Path:
+    """training-datasets/iteration-I/UnaugmentedDataSet_<Task><date>."""
+    if project.kind != "dlc":
+        raise ConfigError("split", f"{project.source.name} is a COCO file, which has no shuffles.")
+    parent = project.root / "training-datasets"
+    found = sorted(parent.glob(f"{_ITERATION}{iteration}/UnaugmentedDataSet_*"))
+    named = [path for path in found if path.name.endswith(f"_{project.name}{project.date}")]
+    if named or len(found) == 1:
+        return (named or found)[0]
+    others = [path.name.removeprefix(_ITERATION) for path in parent.glob(f"{_ITERATION}*")]
+    if not others:
+        raise ConfigError(
+            "split",
+            f"{project.root} has no shuffles (no training-datasets); create one with DeepLabCut's "
+            "create_training_dataset, or choose split=fraction.",
+        )
+    raise ConfigError(
+        "split.iteration",
+        f"{iteration} has no training set of {project.name}{project.date}; the project has "
+        f"iterations {', '.join(sorted(others, key=lambda x: x.zfill(9)))}.",
+    )
+
+
+def _documentation(folder: Path, shuffle: int, trainset_fraction: float | None) -> Path:
+    """The pickle of a shuffle; its name holds the fraction as whole percent, rounded down."""
+    found = {
+        (int(match["shuffle"]), int(match["percent"])): path
+        for path in folder.iterdir()
+        if (match := _DOCUMENTATION.fullmatch(path.name))
+    }
+    percents = {percent: path for (number, percent), path in found.items() if number == shuffle}
+    if not percents:
+        numbers = sorted({number for number, _ in found})
+        raise ConfigError(
+            "split.shuffle",
+            f"there is no shuffle {shuffle} in {folder}; it has {_listed(numbers) or 'none'}.",
+        )
+    fractions = _listed(percent / 100 for percent in sorted(percents))
+    if trainset_fraction is not None:
+        near = [p for p in percents if -1e-6 <= 100 * trainset_fraction - p < 1]
+        if not near:
+            raise ConfigError(
+                "split.trainset_fraction",
+                f"shuffle {shuffle} does not have {trainset_fraction}; it has {fractions}.",
+            )
+        return percents[near[0]]
+    if len(percents) > 1:
+        raise ConfigError(
+            "split.trainset_fraction",
+            f"shuffle {shuffle} exists with several training fractions: {fractions}; name one.",
+        )
+    return next(iter(percents.values()))
+
+
+def _merged_labels(folder: Path, scorer: str) -> Path:
+    named = folder / f"CollectedData_{scorer}.h5"
+    found = [named] if named.is_file() else sorted(folder.glob("CollectedData_*.h5"))
+    if len(found) != 1:
+        raise ProjectError(f"{folder}: has no CollectedData_{scorer}.h5, the labels of its rows.")
+    return found[0]
+
+
+def _names_of(rows: Iterable[int], names: list[str], source: Path) -> tuple[str, ...]:
+    # DeepLabCut fills up shorter sets with -1.
+    numbers = [int(row) for row in rows if row >= 0]
+    if any(number >= len(names) for number in numbers):
+        raise ProjectError(
+            f"{source}: names row {max(numbers)} of the merged labels, which have {len(names)}."
+        )
+    return tuple(names[number] for number in numbers)
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values))
+
+
+# The pickle
+
+
+def _read_documentation(source: Path) -> tuple[list[int], list[int]]:
+    """Rows of the training and of the test frames; the pickle is [data, train, test, fraction]."""
+    try:
+        with source.open("rb") as file:
+            content = _Unpickler(file).load()
+        _, train, test, _ = content
+        return _whole_numbers(train), _whole_numbers(test)
+    except Exception as error:  # a broken pickle raises nearly anything
+        raise ProjectError(f"{source}: cannot be read as a shuffle: {error}.") from error
+
+
+def _whole_numbers(values: Any) -> list[int]:
+    numbers: list[int] = np.asarray(values).reshape(-1).astype(np.int64, casting="unsafe").tolist()
+    return numbers
+
+
+class _Unpickler(pickle.Unpickler):
+    """Makes plain containers and numpy arrays, and calls nothing else: a pickle can run code."""
+
+    # numpy's core package was renamed in 2.0; files hold either name.
+    _CORE = "numpy._core" if hasattr(np, "_core") else "numpy.core"
+    _ALLOWED = frozenset(
+        {
+            ("builtins", "bytearray"),
+            ("builtins", "complex"),
+            ("builtins", "set"),
+            ("builtins", "slice"),
+            ("_codecs", "encode"),
+            ("numpy", "dtype"),
+            ("numpy", "ndarray"),
+            (f"{_CORE}.multiarray", "_reconstruct"),
+            (f"{_CORE}.multiarray", "scalar"),
+            (f"{_CORE}.numeric", "_frombuffer"),
+        }
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        module = re.sub(r"^numpy\.(_core|core)\b", self._CORE, module)
+        if (module, name) not in self._ALLOWED:
+            raise pickle.UnpicklingError(f"it holds {module}.{name}, which is not allowed")
+        return super().find_class(module, name)

@@ -1,0 +1,152 @@
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+from training_support import FAST, equal, rows
+
+from dlcexp.errors import ConfigError, SnapshotError
+from dlcexp.training import Run, RunFolder, train
+from dlcexp.training.resume import resume_point
+
+Tree = Callable[..., DictConfig]
+
+# Trains, and kills itself with SIGKILL at one point: the n-th call of a function of the run.
+CHILD = """
+import importlib, os, signal, sys
+from omegaconf import OmegaConf
+from dlcexp.training import train
+
+tree, folder, point, count = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+module, owner, name = point.split(":")
+target = importlib.import_module(module)
+target = getattr(target, owner) if owner else target
+function, calls = getattr(target, name), []
+
+def deadly(*args, **kwargs):
+    calls.append(1)
+    if len(calls) == count:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return function(*args, **kwargs)
+
+setattr(target, name, deadly)
+train(OmegaConf.load(tree), folder)
+"""
+
+STEP = "dlcexp.training.pose_module:PoseModule:training_step"
+SAVE = "dlcexp.deeplabcut.snapshots:SnapshotManager:save"
+PRUNE = "dlcexp.deeplabcut.snapshots:SnapshotManager:prune"
+WRITE = "torch::save"
+
+
+def die(folder: Path, tree: Path, point: str, count: int) -> None:
+    script = tree.parent / "child.py"
+    script.write_text(CHILD)
+    command = [sys.executable, str(script), str(tree), str(folder), point, str(count)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_killed_in_every_epoch_and_resumed_is_bitwise_equal(tree: Tree, tmp_path: Path) -> None:
+    cfg = tree({**FAST, "epochs": 5, "trainer.eval_interval": 1})
+    OmegaConf.save(cfg, tmp_path / "tree.yaml")
+    whole = train(cfg, tmp_path / "whole")
+    folder = tmp_path / "killed"
+    for point, count in [
+        (STEP, 2),  # in the first epoch, before there is any checkpoint
+        (STEP, 5),  # in the second: three steps an epoch
+        (SAVE, 1),  # after the second, before its snapshots
+        (PRUNE, 2),  # after the third, with last.ckpt written and the former best not removed
+        (WRITE, 1),  # while the fourth writes its first file
+        (STEP, 6),  # in the fifth
+    ]:
+        die(folder, tmp_path / "tree.yaml", point, count)
+    resumed = train(cfg, folder)
+    assert equal(whole, resumed)
+    assert [p.name for p in sorted((folder / "snapshots").iterdir())] == [
+        p.name for p in sorted((whole.folder / "snapshots").iterdir())
+    ]
+    assert resumed.metrics == whole.metrics
+    for first, second in zip(rows(whole), rows(resumed), strict=True):
+        assert {**first, "images_per_second": ""} == {**second, "images_per_second": ""}
+
+
+@pytest.fixture(scope="module")
+def two_epochs(small_tree: dict, tmp_path_factory: pytest.TempPathFactory) -> Run:  # type: ignore[type-arg]
+    cfg = OmegaConf.create(small_tree)
+    cfg.epochs, cfg.evaluation.examples = 2, 0
+    return train(cfg, tmp_path_factory.mktemp("runs") / "two")
+
+
+def test_a_run_goes_on_in_another_folder(two_epochs: Run, tree: Tree, tmp_path: Path) -> None:
+    run = train(tree({**FAST, "resume": str(two_epochs.folder)}), tmp_path / "on")
+    assert [row["epoch"] for row in rows(run)] == ["1", "2", "3", "4"]
+    assert equal(run, train(tree(FAST), tmp_path / "whole"))
+    assert len(rows(two_epochs)) == 2
+
+
+def test_workers_see_the_right_epoch_after_a_resume(
+    two_epochs: Run, tree: Tree, tmp_path: Path
+) -> None:
+    changes = {**FAST, "trainer.num_workers": 2}
+    run = train(tree({**changes, "resume": str(two_epochs.folder)}), tmp_path / "on")
+    assert equal(run, train(tree(FAST), tmp_path / "whole"))
+
+
+def test_a_finished_run_is_only_evaluated_again(tree: Tree, tmp_path: Path) -> None:
+    first = train(tree({**FAST, "epochs": 1}), tmp_path)
+    second = train(tree({**FAST, "epochs": 1}), tmp_path)
+    assert first.metrics == second.metrics
+    assert len(rows(second)) == 1
+
+
+def test_never_starts_over(tree: Tree, tmp_path: Path) -> None:
+    train(tree({**FAST, "epochs": 3}), tmp_path)
+    run = train(tree({**FAST, "epochs": 1, "resume": "never"}), tmp_path)
+    assert len(rows(run)) == 1
+    assert [p.name for p in run.snapshots] == ["snapshot-001.pt"]
+
+
+def test_the_state_is_plain(two_epochs: Run) -> None:
+    content = torch.load(two_epochs.folder / "snapshots" / "last.ckpt", weights_only=True)
+    assert content["optimizer_states"][0]["state"]
+    assert content["pose_scheduler"]["last_epoch"] == 2
+
+
+def test_auto_refuses_another_experiment(two_epochs: Run, tree: Tree) -> None:
+    with pytest.raises(ConfigError, match=r"resume: .*optimizer.lr: 0.0005 there, 0.1 here"):
+        resume_point(tree({"optimizer.lr": 0.1}), RunFolder(two_epochs.folder))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(b"broken", "cannot be read", id="broken"),
+        pytest.param({"metadata": {}, "model": {}}, "is not a last.ckpt", id="a snapshot"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused(
+    tree: Tree, tmp_path: Path, content: object, message: str
+) -> None:
+    path = tmp_path / "last.ckpt"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(SnapshotError, match=message):
+        train(tree({"resume": str(path)}), tmp_path / "run")
+
+
+def test_the_checkpoint_of_another_model_is_refused(
+    two_epochs: Run, tree: Tree, tmp_path: Path
+) -> None:
+    other = {"model.heads.bodypart.heatmap_config.kernel_size": [5]}
+    with pytest.raises(SnapshotError, match=r"does not fit the model: model.heads.bodypart"):
+        train(tree({**other, "resume": str(two_epochs.folder)}), tmp_path / "run")

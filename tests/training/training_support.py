@@ -1,0 +1,92 @@
+"""What several tests of training need: comparing runs, and reading W&B's offline files."""
+
+import csv
+import json
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dlcexp.training import Run
+
+# Changes to a tree that spare time.
+FAST = {"evaluation.examples": 0}
+
+
+def weights(run: Run) -> dict[str, torch.Tensor]:
+    """The weights after the last epoch."""
+    content = torch.load(run.folder / "snapshots" / "last.ckpt", weights_only=True)
+    return content["state_dict"]  # type: ignore[no-any-return]
+
+
+def equal(first: Run, second: Run) -> bool:
+    a, b = weights(first), weights(second)
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def rows(run: Run) -> list[dict[str, str]]:
+    with (run.folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+BLOCK, HEADER = 32768, 7
+
+
+def records(path: Path) -> Iterator[bytes]:
+    """The records of an offline .wandb file: LevelDB's log format, with a checksum on each piece."""
+    data, position, whole = path.read_bytes(), 7, b""
+    while position + HEADER <= len(data):
+        left = BLOCK - position % BLOCK
+        if left < HEADER:
+            position += left
+            continue
+        checksum, length, kind = struct.unpack("<IHB", data[position : position + HEADER])
+        piece = data[position + HEADER : position + HEADER + length]
+        assert zlib.crc32(piece, zlib.crc32(bytes([kind]))) == checksum
+        position += HEADER + length
+        whole = piece if kind in (1, 2) else whole + piece
+        if kind in (1, 4):
+            yield whole
+
+
+def read_offline(path: Path) -> dict[str, Any]:
+    """Config, history, summary and exit code of an offline run."""
+    from wandb.proto import wandb_internal_pb2
+
+    def items(values: Any) -> dict[str, Any]:
+        return {v.key or ".".join(v.nested_key): json.loads(v.value_json) for v in values}
+
+    found: dict[str, Any] = {"history": [], "config": {}, "summary": {}, "exit": None}
+    for content in records(path):
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(content)
+        match record.WhichOneof("record_type"):
+            case "run":
+                found |= {"project": record.run.project, "name": record.run.display_name}
+                found |= {"id": record.run.run_id, "group": record.run.run_group}
+                found["tags"] = list(record.run.tags)
+                found["config"] |= items(record.run.config.update)
+            case "config":
+                found["config"] |= items(record.config.update)
+            case "history":
+                found["history"].append(items(record.history.item))
+            case "summary":
+                found["summary"] |= items(record.summary.update)
+            case "exit":
+                found["exit"] = record.exit.exit_code
+    found["config"].pop("_wandb", None)
+    return found
+
+
+def offline_runs(folder: Path) -> list[dict[str, Any]]:
+    """The finished runs below a folder; W&B's own process may still be writing for a moment."""
+    deadline = time.monotonic() + 20
+    while True:
+        runs = [read_offline(path) for path in sorted(folder.glob("wandb/offline-run-*/*.wandb"))]
+        if (runs and all(run["exit"] is not None for run in runs)) or time.monotonic() > deadline:
+            return runs
+        time.sleep(0.05)
