@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+# The networks of the tests are too small for more threads to help.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")

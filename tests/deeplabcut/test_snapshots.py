@@ -118,14 +118,38 @@ def test_former_best_stays_until_pruned(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ascending", "scores", "best"),
     [
-        pytest.param(True, [{"mAP": 0.0, "rmse": 9.0}, {"mAP": 0.0, "rmse": 4.0}], 2, id="mAP 0: rmse decides"),
-        pytest.param(True, [{"mAP": 0.0, "rmse": 4.0}, {"mAP": 0.0, "rmse": 9.0}], 1, id="rmse worse"),
-        pytest.param(True, [{"mAP": 5.0, "rmse": 4.0}, {"mAP": 5.0, "rmse": 4.0}], 1, id="equal is not better"),
-        pytest.param(True, [{"mAP": math.nan, "rmse": math.nan}, {"mAP": 0.0, "rmse": 9.0}], 2, id="NaN is worst"),
-        pytest.param(True, [{"mAP": 3.0, "rmse": 9.0}, {"mAP": math.nan, "rmse": 1.0}], 1, id="NaN never wins"),
-        pytest.param(False, [{"mAP": 3.0, "rmse": 9.0}, {"mAP": 1.0, "rmse": 9.0}], 2, id="smaller is better"),
+        pytest.param(
+            True,
+            [{"mAP": 0.0, "rmse": 9.0}, {"mAP": 0.0, "rmse": 4.0}],
+            2,
+            id="mAP 0: rmse decides",
+        ),
+        pytest.param(
+            True, [{"mAP": 0.0, "rmse": 4.0}, {"mAP": 0.0, "rmse": 9.0}], 1, id="rmse worse"
+        ),
+        pytest.param(
+            True,
+            [{"mAP": 5.0, "rmse": 4.0}, {"mAP": 5.0, "rmse": 4.0}],
+            1,
+            id="equal is not better",
+        ),
+        pytest.param(
+            True,
+            [{"mAP": math.nan, "rmse": math.nan}, {"mAP": 0.0, "rmse": 9.0}],
+            2,
+            id="NaN is worst",
+        ),
+        pytest.param(
+            True,
+            [{"mAP": 3.0, "rmse": 9.0}, {"mAP": math.nan, "rmse": 1.0}],
+            1,
+            id="NaN never wins",
+        ),
+        pytest.param(
+            False, [{"mAP": 3.0, "rmse": 9.0}, {"mAP": 1.0, "rmse": 9.0}], 2, id="smaller is better"
+        ),
     ],
-)  # fmt: skip
+)
 def test_which_is_best(
     tmp_path: Path, ascending: bool, scores: list[dict[str, float]], best: int
 ) -> None:
@@ -158,8 +182,12 @@ def test_files_of_a_killed_run_are_forgotten(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     manager.forget_after(5)
     assert names(tmp_path) == [
-        "notes.txt", "snapshot-004.pt", "snapshot-005.pt", "snapshot-best-004.pt", "snapshot-best-005.pt"
-    ]  # fmt: skip
+        "notes.txt",
+        "snapshot-004.pt",
+        "snapshot-005.pt",
+        "snapshot-best-004.pt",
+        "snapshot-best-005.pt",
+    ]
 
 
 def test_an_empty_folder_has_no_best(tmp_path: Path) -> None:

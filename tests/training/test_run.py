@@ -106,8 +106,10 @@ def test_the_same_experiment_elsewhere(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"seed": 1}, {"optimizer.lr": 0.5}, {"scheduler": None}, {"trainer.precision": "bf16-mixed"}], ids=str
-)  # fmt: skip
+    "changes",
+    [{"seed": 1}, {"optimizer.lr": 0.5}, {"scheduler": None}, {"trainer.precision": "bf16-mixed"}],
+    ids=str,
+)
 def test_another_experiment_is_refused(
     tree: Tree, tmp_path: Path, changes: dict[str, object]
 ) -> None:

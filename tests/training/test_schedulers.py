@@ -25,9 +25,10 @@ OPTIMIZERS = [
     if isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer) and name != "Optimizer"
 ]
 
+OURS = "dlcexp.training.schedulers"
 SCHEDULERS: dict[str, dict[str, Any]] = {
-    "LambdaLR": {"lr_lambda": {"_target_": "dlcexp.training.schedulers.ExponentialDecay", "gamma": 0.5}},
-    "MultiplicativeLR": {"lr_lambda": {"_target_": "dlcexp.training.schedulers.ConstantFactor", "factor": 0.5}},
+    "LambdaLR": {"lr_lambda": {"_target_": f"{OURS}.ExponentialDecay", "gamma": 0.5}},
+    "MultiplicativeLR": {"lr_lambda": {"_target_": f"{OURS}.ConstantFactor", "factor": 0.5}},
     "StepLR": {"step_size": 2},
     "MultiStepLR": {"milestones": [2, 4]},
     "ConstantLR": {},
@@ -41,7 +42,7 @@ SCHEDULERS: dict[str, dict[str, Any]] = {
     "CyclicLR": {"base_lr": 0.1, "max_lr": 1.0, "step_size_up": 2, "cycle_momentum": False},
     "CosineAnnealingWarmRestarts": {"T_0": 3},
     "OneCycleLR": {"max_lr": 1.0, "total_steps": 7},
-}  # fmt: skip
+}
 
 
 def node(name: str, **arguments: Any) -> dict[str, Any]:
@@ -174,11 +175,15 @@ def test_no_schedule() -> None:
     [
         pytest.param(node("StepLR", step_sise=3), "step_sise", id="misspelt"),
         pytest.param(
-            node("ChainedScheduler", schedulers=[node("ReduceLROnPlateau")]), "inside another", id="nested plateau"
+            node("ChainedScheduler", schedulers=[node("ReduceLROnPlateau")]),
+            "inside another",
+            id="nested plateau",
         ),
-        pytest.param(node("OneCycleLR", max_lr=1.0, total_steps=-1), "total_steps", id="refused by torch"),
+        pytest.param(
+            node("OneCycleLR", max_lr=1.0, total_steps=-1), "total_steps", id="refused by torch"
+        ),
     ],
-)  # fmt: skip
+)
 def test_mistakes_name_the_key(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         build_scheduler(wrong, sgd())

@@ -37,7 +37,7 @@ BLOCK, HEADER = 32768, 7
 
 
 def records(path: Path) -> Iterator[bytes]:
-    """The records of an offline .wandb file: LevelDB's log format, with a checksum on each piece."""
+    """The records of an offline .wandb file: LevelDB's log, a checksum on each piece."""
     data, position, whole = path.read_bytes(), 7, b""
     while position + HEADER <= len(data):
         left = BLOCK - position % BLOCK

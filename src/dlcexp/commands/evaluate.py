@@ -31,15 +31,16 @@ def run(words: list[str]) -> int:
     from rich.console import Console
 
     from dlcexp.evaluation.table import evaluation_table
-    from dlcexp.files import write_text
     from dlcexp.training import Run, evaluate
+    from dlcexp.training.fit import flatten
+    from dlcexp.training.run import write_json
 
     finished = Run.open(settings["run"])
     snapshot = _snapshot(finished.folder, settings.get("snapshot", "best"))
     evaluation = evaluate(finished, snapshot=snapshot, overrides=overrides, progress=True)
     Console().print(evaluation_table(evaluation))
     if "output" in settings:
-        write_text(Path(settings["output"]).expanduser(), evaluation.to_json())
+        write_json(Path(settings["output"]).expanduser(), flatten(evaluation))
     return 0
 
 

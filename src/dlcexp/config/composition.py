@@ -1,5 +1,6 @@
 """From override strings to a validated tree, and from Hydra's errors to messages one can act on."""
 
+import copy
 import re
 from collections.abc import Iterable, Sequence
 from importlib import resources
@@ -84,7 +85,8 @@ def modified(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    tree = OmegaConf.create(OmegaConf.to_container(cfg))
+    tree = copy.deepcopy(cfg)
+    OmegaConf.set_readonly(tree, False)
     known_groups = groups()
     choices = [word for word in overrides if word.partition("=")[0] in known_groups]
     values = [word for word in overrides if word not in choices]

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from dlcexp.config.build import allowing, check_targets
+from dlcexp.config.menu import check_batchable, validate_data
 from dlcexp.config.schema import Tree
 from dlcexp.errors import ConfigError, nearest
 
@@ -42,6 +43,8 @@ def check_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
     tree = {str(name): value for name, value in plain.items()}
     tree["scheduler"] = tree["scheduler"] or None  # scheduler=none is an empty option
     _check_limits(Tree, tree, "")
+    metadata = tree["metadata"]
+    validate_data(tree["data"], [*metadata["bodyparts"], *metadata["unique_bodyparts"]])
     return tree
 
 
@@ -52,6 +55,9 @@ def check_tree(tree: Mapping[str, Any]) -> None:
         ConfigError: names the key, its value, what is allowed and the nearest match.
     """
     _check_combinations(tree)
+    check_batchable(
+        tree["data"], tree["model"].get("backbone", {}).get("recipe", {}).get("padding", 1)
+    )
     with allowing(tree["allow_targets"]):
         for group in ("model", "optimizer", "scheduler", "logger", "split"):
             check_targets(tree[group], group)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlcexp.config import build
-from dlcexp.data.menu import is_transform
+from dlcexp.config.menu import is_transform
 from dlcexp.data.pipeline import Pipeline
 from dlcexp.data.transforms import (
     Elastic,
@@ -55,7 +55,7 @@ def build_pipeline(
     training: bool,
     colormode: str = "RGB",
 ) -> Pipeline:
-    """Turn an effective menu (`dlcexp.data.menu.effective_menu`), validated, into a pipeline.
+    """Turn an effective menu (`dlcexp.config.menu.effective_menu`), validated, into a pipeline.
 
     Raises:
         ConfigError: a transform that cannot be built.

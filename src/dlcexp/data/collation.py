@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import default_collate
 
+from dlcexp.config.menu import COLLATE_TYPES
 from dlcexp.data.dataset import Failure, Sample, label_arrays
-from dlcexp.data.menu import COLLATE_TYPES
 
 Batch = dict[str, torch.Tensor]
 

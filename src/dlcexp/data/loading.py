@@ -10,11 +10,11 @@ from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import DataLoader, get_worker_info
 
 from dlcexp.config import build
+from dlcexp.config.menu import Section, effective_menu, parse_bytes
 from dlcexp.data.augmentation import build_pipeline
 from dlcexp.data.cache import shared_cache
 from dlcexp.data.collation import build_collate
 from dlcexp.data.dataset import Failure, PoseDataset
-from dlcexp.data.menu import Section, effective_menu, parse_bytes
 from dlcexp.data.sampling import EpochSampler
 from dlcexp.data.splits import Split
 from dlcexp.deeplabcut.labels import load_labels
@@ -66,6 +66,10 @@ class PoseData:
         """
         tree, trainer = self.tree, self.tree["trainer"]
         dataset = self._dataset(self.split.train, "train")
+        if trainer["num_workers"]:
+            # Workers keep to one core each. Said here and not in the worker: OpenCV's thread pool
+            # does not survive a fork, and there this call can wait for its threads for ever.
+            cv2.setNumThreads(1)
         return PoseLoader(
             dataset,
             batch_size=tree["batch_size"],
@@ -113,7 +117,6 @@ def _source(project: str) -> str | Path:
 
 
 def _start_worker(_: int) -> None:
-    """Workers share the memory for images among them, and each keeps to one core."""
-    cv2.setNumThreads(1)
+    """Workers share the memory for images among them."""
     worker: Any = get_worker_info()
     worker.dataset.cache.share_out(worker.num_workers)

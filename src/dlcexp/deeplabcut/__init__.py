@@ -7,5 +7,5 @@ from dlcexp.deeplabcut.pytorch_config import export_config
 
 
 def export(tree: Mapping[str, Any]) -> str:
-    """The resolved tree as the text of a `pytorch_config.yaml`, in the form `export.schema` says."""
+    """The resolved tree as a `pytorch_config.yaml`, in the form that `export.schema` says."""
     return export_config(tree, schema=tree["export"]["schema"])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 # DeepLabCut's menu of augmentations, in its order, with the values that mean "off".
 _MENU: dict[str, Any] = {
@@ -38,7 +38,7 @@ _OURS = {"_partial_", "_convert_", "recipe", "weights"}
 
 
 def export_config(
-    tree: Mapping[str, Any], *, schema: str = "dlc3", path: Path | None = None
+    tree: Mapping[str, Any] | DictConfig, *, schema: str = "dlc3", path: Path | None = None
 ) -> str:
     """Write a resolved tree as the text of a `pytorch_config.yaml`.
 
@@ -47,8 +47,8 @@ def export_config(
         schema: `dlc3` or `flat`.
         path: where the file will stand, for `pose_config_path`; by default inside the project.
     """
-    if OmegaConf.is_config(tree):
-        tree = cast(Mapping[str, Any], OmegaConf.to_container(OmegaConf.create(tree), resolve=True))
+    if isinstance(tree, DictConfig):
+        tree = cast(Mapping[str, Any], OmegaConf.to_container(tree, resolve=True))
     sections = _flat(tree, path) if schema == "flat" else _dlc3(tree, path)
     return yaml.safe_dump(sections, sort_keys=False, allow_unicode=True, width=100)
 

@@ -118,7 +118,7 @@ def list_snapshots(folder: Path) -> list[Path]:
 def best_snapshot(folder: Path) -> Path | None:
     """The best snapshot of a folder; the last periodic one where none was called best.
 
-    A killed run may leave two files called best. Only a better one is ever added, so the later wins.
+    A killed run may leave two files called best. Only a better one is ever added: the later wins.
     """
     found = _found(folder, best=True) or _found(folder, best=False)
     return found[-1][1] if found else None
@@ -140,7 +140,7 @@ class SnapshotManager:
     """Keeps the latest periodic snapshots and the single best one of a folder.
 
     Better is strictly better by `key_metric`. Among equals the smaller of `tie_breaks` decides, in
-    their order, so that a model that never leaves an mAP of 0 still keeps its most accurate weights.
+    their order, so that a model that never leaves an mAP of 0 keeps its most accurate weights.
 
     Files are added by `save` and superseded ones removed only by `prune`: between the two, the
     caller stores the state from which a killed run resumes.
@@ -215,7 +215,7 @@ class SnapshotManager:
         self.best_score = None if state["best_score"] is None else tuple(state["best_score"])
 
     def forget_after(self, epoch: int) -> None:
-        """Remove files of epochs after `epoch`: a killed run wrote them and will write them again."""
+        """Remove files of later epochs: a killed run wrote them and will write them again."""
         for best in (False, True):
             for found, path in _found(self.folder, best=best):
                 if found > epoch:

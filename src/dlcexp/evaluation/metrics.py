@@ -56,7 +56,8 @@ def evaluate_poses(
         unique_predictions: as `predictions`, with one individual.
 
     Returns:
-        `rmse`, `rmse_pcutoff` (px, matched animals); `rmse_detections`, `rmse_detections_pcutoff`
+        `rmse`, `rmse_pcutoff`, `median_error` (px, matched animals); `rmse_detections`,
+        `rmse_detections_pcutoff`
         (px, keypoints matched one by one; several animals only); `mAP`, `mAR` (percent);
         `pck_<threshold>` (0 to 1); `rmse_<bodypart>` (px).
 
@@ -74,6 +75,8 @@ def evaluate_poses(
     unique = individual_distances(unique_pairs, matched_individuals(unique_pairs, True))
 
     scores = _rmse("rmse", matched, unique, pcutoff)
+    found = matched.pixels[np.isfinite(matched.pixels)]
+    scores["median_error"] = float(np.median(found)) if found.size else np.nan
     precision, recall = average_precision_and_recall(pairs, sigma, oks_bbox_margin)
     scores |= {"mAP": precision, "mAR": recall}
     scores |= _pck(pairs, matched, pck_thresholds)

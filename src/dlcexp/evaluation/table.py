@@ -11,6 +11,7 @@ from dlcexp.evaluation.evaluate import Evaluation
 _ROWS = {
     "rmse": ("RMSE (px)", ".2f"),
     "rmse_pcutoff": ("RMSE above pcutoff (px)", ".2f"),
+    "median_error": ("Median error (px)", ".2f"),
     "rmse_mean_pose": ("RMSE of the mean pose (px)", ".2f"),
     "rmse_detections": ("RMSE of detections (px)", ".2f"),
     "rmse_detections_pcutoff": ("RMSE of detections above pcutoff (px)", ".2f"),

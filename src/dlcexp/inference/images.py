@@ -8,10 +8,10 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from dlcexp.config.build import allowing
+from dlcexp.config.menu import effective_menu
 from dlcexp.data.augmentation import build_pipeline
 from dlcexp.data.cache import shared_cache
 from dlcexp.data.dataset import PoseDataset
-from dlcexp.data.menu import effective_menu
 from dlcexp.deeplabcut.labels import Labels
 from dlcexp.deeplabcut.project import IMAGE_SUFFIXES
 from dlcexp.errors import UserError
@@ -21,7 +21,10 @@ from dlcexp.training.run import Run
 
 
 def predict(
-    run: Run | str | Path, source: str | Path | Iterable[str | Path], *, snapshot: Path | None = None
+    run: Run | str | Path,
+    source: str | Path | Iterable[str | Path],
+    *,
+    snapshot: Path | None = None,
 ) -> dict[str, np.ndarray]:
     """Find the animals in images.
 
@@ -55,7 +58,9 @@ def _images(source: str | Path | Iterable[str | Path]) -> list[Path]:
         inside = sorted(path.iterdir()) if path.is_dir() else [path]
         images = [image for image in inside if image.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
-        raise UserError(f"source: no image in {str(source)!r} ({', '.join(sorted(IMAGE_SUFFIXES))}).")
+        raise UserError(
+            f"source: no image in {str(source)!r} ({', '.join(sorted(IMAGE_SUFFIXES))})."
+        )
     return images
 
 

@@ -2,5 +2,6 @@
 
 from dlcexp.training.fit import train
 from dlcexp.training.run import Run, RunFolder
+from dlcexp.training.scoring import evaluate
 
-__all__ = ["Run", "RunFolder", "train"]
+__all__ = ["Run", "RunFolder", "evaluate", "train"]

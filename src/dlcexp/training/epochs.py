@@ -1,4 +1,4 @@
-"""What happens at the end of each epoch, in this order: measure, evaluate, schedule, log, keep, store."""
+"""The end of each epoch, in this order: measure, evaluate, schedule, log, keep, store."""
 
 import copy
 import logging
@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from dlcexp.deeplabcut.snapshots import Snapshot, SnapshotManager
-from dlcexp.training.pose_module import PoseModule
+from dlcexp.training.pose_module import PoseModule, whole_epochs
 from dlcexp.training.progress import Clock
 from dlcexp.training.run import RunFolder
 
@@ -67,7 +67,8 @@ class EpochEnd(Callback):
     """Evaluates, schedules, logs, keeps snapshots and stores the state to resume from.
 
     The order makes a kill at any moment harmless: whatever is written before `last.ckpt` is written
-    again, equal, by the resumed run, and nothing that `last.ckpt` speaks of is removed before it is replaced.
+    again, equal, by the resumed run, and nothing that `last.ckpt` speaks of is removed before it is
+    replaced itself.
 
     Args:
         cfg: the resolved tree.
@@ -95,9 +96,9 @@ class EpochEnd(Callback):
     def on_train_start(self, trainer: Trainer, module: PoseModule) -> None:  # type: ignore[override]
         """Forget what a killed run wrote after its last stored state."""
         if trainer.is_global_zero:
-            self.manager.forget_after(trainer.fit_loop.epoch_progress.current.processed)
+            self.manager.forget_after(whole_epochs(trainer))
         trainer.should_stop = self.stopping.exhausted
-        self._clock = Clock(trainer.fit_loop.epoch_progress.current.processed)
+        self._clock = Clock(whole_epochs(trainer))
 
     def on_train_epoch_end(self, trainer: Trainer, module: PoseModule) -> None:  # type: ignore[override]
         """The end of an epoch."""
@@ -133,7 +134,10 @@ class EpochEnd(Callback):
     def _step_scheduler(
         self, module: PoseModule, loss: float, metrics: Mapping[str, float]
     ) -> None:
-        """Once an epoch. A plateau of `mode: min` watches the training loss, of `mode: max` the key metric."""
+        """Once an epoch.
+
+        A plateau of `mode: min` watches the training loss, one of `mode: max` the key metric.
+        """
         scheduler = module.scheduler
         if isinstance(scheduler, ReduceLROnPlateau):
             watched = loss if scheduler.mode == "min" else metrics.get(self.manager.key_metric)

@@ -22,9 +22,10 @@ from dlcexp.config.build import allowing, build
 from dlcexp.data.loading import PoseData
 from dlcexp.deeplabcut.snapshots import best_snapshot
 from dlcexp.errors import ConfigError, nearest
-from dlcexp.evaluation.evaluate import Evaluation, evaluate_model
+from dlcexp.evaluation.evaluate import SPLITS, Evaluation, evaluate_model
 from dlcexp.evaluation.figures import draw_examples
 from dlcexp.evaluation.metrics import evaluate_poses
+from dlcexp.evaluation.plots import draw_bodypart_errors, draw_learning_curves
 from dlcexp.evaluation.table import evaluation_table
 from dlcexp.training.epochs import EpochEnd
 from dlcexp.training.hardware import Hardware, choose_hardware
@@ -103,8 +104,8 @@ def fit(
         logger.info("resuming after epoch %d of %s", done, checkpoint)
 
     def score(model: nn.Module) -> dict[str, float]:
-        splits = {"test", str(cfg.trainer.key_metric).partition(".")[0]}
-        return flatten(evaluate_model(model, data, cfg, module.device, splits=sorted(splits)))
+        splits = SPLITS if str(cfg.trainer.key_metric).startswith("train.") else SPLITS[1:]
+        return flatten(evaluate_model(model, data, cfg, module.device, splits=splits))
 
     callbacks = [EpochEnd(cfg, folder, score), progress(cfg.trainer)]
     trainer = make_trainer(cfg, folder, hardware, callbacks, loggers)
@@ -160,13 +161,27 @@ def report(
     evaluation = evaluate_model(model, data, cfg, hardware.device)
     metrics = {"epoch": epoch, "snapshot": path.name if path else None, **flatten(evaluation)}
     folder.write_metrics(metrics)
-    figures = draw_examples(evaluation, data, folder.figures, cfg)
+    figures = draw_figures(evaluation, data, folder, cfg)
     for target in loggers:
         if isinstance(target, WandbLogger):
             target.log_figures(figures)
             target.log_summary(metrics)
     Console().print(evaluation_table(evaluation))
     logger.info("%s, best snapshot %s", folder.path, path.name if path else "none")
+
+
+def draw_figures(
+    evaluation: Evaluation, data: PoseData, folder: RunFolder, cfg: DictConfig
+) -> list[Path]:
+    """Examples, errors by bodypart, and learning curves where metrics.csv was kept."""
+    figures = draw_examples(evaluation, data, folder.figures, cfg)
+    errors, curves = folder.figures / "errors.png", folder.figures / "learning_curves.png"
+    draw_bodypart_errors(evaluation, data.project.bodyparts, errors)
+    figures.append(errors)
+    table = folder.path / "metrics.csv"
+    if table.is_file() and draw_learning_curves(table, curves):
+        figures.append(curves)
+    return figures
 
 
 def flatten(evaluation: Evaluation) -> dict[str, float]:
@@ -198,8 +213,8 @@ def check_key_metric(cfg: DictConfig) -> None:
         known = [f"test.{each}" for each in names]
         raise ConfigError(
             "trainer.key_metric",
-            f"{cfg.trainer.key_metric!r} is not measured. Allowed: {', '.join(known)}, and the same "
-            f"with train.{nearest(str(cfg.trainer.key_metric), known)}",
+            f"{cfg.trainer.key_metric!r} is not measured. Allowed: {', '.join(known)}, and the "
+            f"same with train.{nearest(str(cfg.trainer.key_metric), known)}",
         )
 
 
@@ -238,7 +253,7 @@ def _loggers(cfg: DictConfig, folder: RunFolder) -> Iterator[list[Logger]]:
 
 @contextmanager
 def _private_environment() -> Iterator[None]:
-    """Undo what Lightning leaves in the environment, which would mislead the next run of this process."""
+    """Undo what Lightning leaves in the environment, which would mislead the next run."""
     before = dict(os.environ)
     try:
         yield

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from lightning.pytorch.plugins import HalfPrecision
+from lightning.pytorch.plugins import DoublePrecision, HalfPrecision, Precision
 from omegaconf import DictConfig
 
 from dlcexp.errors import ConfigError
@@ -31,7 +31,7 @@ class Hardware:
 
 
 def choose_hardware(cfg: DictConfig) -> Hardware:
-    """Turn `device`, `trainer.devices`, `trainer.strategy` and `trainer.precision` into Lightning's terms.
+    """Turn `device` and the keys of `trainer` about devices and precision into Lightning's terms.
 
     Raises:
         ConfigError: the device is not there, or cannot compute in that format.
@@ -48,13 +48,15 @@ def choose_hardware(cfg: DictConfig) -> Hardware:
     _check_precision(precision, accelerator)
     strategy = cfg.trainer.strategy
     if precision in ("bf16-true", "16-true"):
-        plugin = PoseHalfPrecision(precision)  # type: ignore[arg-type]
-        return Hardware(accelerator, devices, strategy, None, [plugin])
+        half = PoseHalfPrecision(precision)  # type: ignore[arg-type]
+        return Hardware(accelerator, devices, strategy, None, [half])
+    if precision == "64-true":
+        return Hardware(accelerator, devices, strategy, None, [PoseDoublePrecision()])
     return Hardware(accelerator, devices, strategy, precision)
 
 
-class PoseHalfPrecision(HalfPrecision):
-    """Weights and images in half precision; keypoints and targets stay as they are.
+class _ImagesOnly(Precision):
+    """Weights and images in the format of the precision; keypoints and targets stay as they are.
 
     A bfloat16 has 8 significant bits: a coordinate of 400 px would be off by 2 px.
     """
@@ -71,6 +73,14 @@ class PoseHalfPrecision(HalfPrecision):
     def tensor_init_context(self) -> AbstractContextManager:
         """New tensors are float32, as always."""
         return nullcontext()
+
+
+class PoseHalfPrecision(_ImagesOnly, HalfPrecision):
+    """Lightning's `bf16-true` and `16-true`, for the network alone."""
+
+
+class PoseDoublePrecision(_ImagesOnly, DoublePrecision):
+    """Lightning's `64-true`, for the network alone."""
 
 
 def _best_accelerator() -> str:

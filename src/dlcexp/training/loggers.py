@@ -1,8 +1,7 @@
 """Where the metrics of a run go: `metrics.csv` in its folder, Weights & Biases.
 
 Both are Lightning loggers, so any other Lightning logger stands beside them. A run calls
-`log_metrics(row, step=epoch)` once an epoch, `log_summary` and `log_figures` at its end if the logger has them,
-and `close`, whatever happened.
+`log_metrics(row, step=epoch)` once an epoch, and `close` in the end, whatever happened.
 """
 
 import csv
@@ -90,7 +89,7 @@ class WandbLogger(Logger):
     """One Weights & Biases run for each job, its files in the run folder.
 
     Without `mode` and without the environment variable WANDB_MODE, the run is online where an API
-    key is set (WANDB_API_KEY or a netrc entry) and offline elsewhere; `wandb sync` uploads it later.
+    key is set (WANDB_API_KEY or a netrc entry) and offline elsewhere; `wandb sync` uploads it.
     Metric names are those of `metrics.csv` with a slash for the first dot (`test/mAP`), by which
     W&B groups its charts.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule, seed_everything
+from lightning.pytorch import LightningModule, Trainer, seed_everything
 from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from dlcexp.data.loading import PoseData
+from dlcexp.errors import ConfigError
 from dlcexp.training.schedulers import build_optimizer, build_scheduler, check_optimizer, trainable
 
 
@@ -48,15 +49,14 @@ class PoseModule(LightningModule):
         optimizer = build_optimizer(self.cfg.optimizer, trainable(self.model))
         check_optimizer(optimizer)
         self.scheduler = build_scheduler(self.cfg.scheduler, optimizer)
+        self._check_plateau()
         return optimizer
 
     def train_dataloader(self) -> DataLoader:
         """The batches of this process, at the epoch with which training goes on."""
         loader = self.data.train_loader(self.trainer.global_rank, self.trainer.world_size)
-        # Lightning fills the first workers before it tells the sampler the epoch. `current_epoch` still
-        # lags by one here after a resume; `processed` counts the epochs that are in the checkpoint.
-        epoch = self.trainer.fit_loop.epoch_progress.current.processed
-        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        # Lightning may fill the first workers before it tells the sampler the epoch.
+        loader.sampler.set_epoch(whole_epochs(self.trainer))  # type: ignore[attr-defined]
         return loader
 
     def on_fit_start(self) -> None:
@@ -71,7 +71,7 @@ class PoseModule(LightningModule):
         self.meter = LossMeter()
 
     def on_train_batch_start(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
-        """Begin the random numbers of the epoch, after the loader has taken what it may have taken."""
+        """Begin the random numbers of the epoch, after the loader has taken its own."""
         if batch_idx == 0:
             parts = [int(self.cfg.seed), self.current_epoch, self.global_rank]
             seed_everything(int(np.random.SeedSequence(parts).generate_state(1)[0]), verbose=False)
@@ -102,6 +102,15 @@ class PoseModule(LightningModule):
         """The learning rate of the first parameter group."""
         return float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
 
+    def _check_plateau(self) -> None:
+        plateau = isinstance(self.scheduler, ReduceLROnPlateau) and self.scheduler.mode == "max"
+        if plateau and not self.cfg.trainer.key_metric_asc:
+            raise ConfigError(
+                "scheduler.mode",
+                f"'max' watches {self.cfg.trainer.key_metric}, of which smaller is better "
+                "(trainer.key_metric_asc=false). Take min, which watches the training loss.",
+            )
+
     def _check_finite(self, total: Tensor, step: int) -> None:
         """All processes stop together, at the step where one of them lost its way."""
         value = total.detach()
@@ -111,10 +120,15 @@ class PoseModule(LightningModule):
             return
         raise DivergenceError(
             f"the loss became {value.item()} in epoch {self.current_epoch + 1}, step {step + 1}. "
-            f"The learning rate was {self.learning_rate:g}: try a tenth of it (optimizer.lr), clip the "
-            "gradient (trainer.gradient_clip_val=1), or train in trainer.precision=32-true. A "
+            f"The learning rate was {self.learning_rate:g}: try a tenth of it (optimizer.lr), clip "
+            "the gradient (trainer.gradient_clip_val=1), or train in trainer.precision=32-true. A "
             "backbone with frozen statistics and random weights diverges at any learning rate."
         )
+
+
+def whole_epochs(trainer: Trainer) -> int:
+    """Epochs that are finished, or were in the checkpoint; `current_epoch` lags after a resume."""
+    return trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
 
 
 class LossMeter:
@@ -133,7 +147,7 @@ class LossMeter:
         self.images += images
 
     def means(self, module: LightningModule) -> dict[str, float]:
-        """Mean losses over the images of all processes, named `train.NAME`; and `images_per_second`."""
+        """Mean losses over the images of all processes as `train.NAME`; `images_per_second`."""
         names = sorted(self._sums)
         seconds = max(time.monotonic() - self.started, 1e-9)
         values = [self._sums[name] for name in names]

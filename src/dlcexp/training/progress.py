@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, Trainer
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from dlcexp.training.pose_module import PoseModule
+from dlcexp.training.pose_module import PoseModule, whole_epochs
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ _REFRESH = 10
 
 
 def progress(trainer_cfg: Any) -> Callback:
-    """A bar if it is wanted and standard error is a terminal, else lines every `display_iters` steps."""
+    """A bar if it is wanted and standard error is a terminal, else lines in the log."""
     if trainer_cfg.progress_bar and sys.stderr.isatty():
         return ProgressBar()
     return ProgressLines(trainer_cfg.display_iters)
@@ -38,7 +38,7 @@ class ProgressBar(Callback):
         if not trainer.is_global_zero:
             return
         images = _images_per_epoch(trainer)
-        done = trainer.fit_loop.epoch_progress.current.processed
+        done = whole_epochs(trainer)
         loggers = [logging.getLogger(), logging.getLogger("dlcexp")]
         self._stack.enter_context(logging_redirect_tqdm(loggers))
         self._bar = tqdm(
@@ -86,7 +86,7 @@ class ProgressLines(Callback):
 
     def on_train_start(self, trainer: Trainer, module: PoseModule) -> None:  # type: ignore[override]
         """Start the clock."""
-        done = trainer.fit_loop.epoch_progress.current.processed
+        done = whole_epochs(trainer)
         self._clock = Clock(done * int(trainer.num_training_batches))
 
     def on_train_batch_end(self, trainer: Trainer, module: PoseModule, *args: Any) -> None:  # type: ignore[override]

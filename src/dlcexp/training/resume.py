@@ -17,7 +17,7 @@ from dlcexp.training.run import RunFolder
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint whole or not at all, straight to disk; Lightning's own copies it in memory."""
+    """Writes a checkpoint whole or not at all, without Lightning's copy in memory."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
@@ -53,7 +53,7 @@ def resume_point(cfg: DictConfig, folder: RunFolder) -> Path | None:
 
 
 def adopt(checkpoint: Path, folder: RunFolder) -> None:
-    """Take over the snapshots and the metrics of the run that a checkpoint of another folder belongs to."""
+    """Take over the snapshots and the metrics beside a checkpoint of another folder."""
     source = checkpoint.parent
     for path in source.glob("snapshot-*.pt"):
         shutil.copy2(path, folder.snapshots / path.name)

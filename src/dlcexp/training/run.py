@@ -66,7 +66,7 @@ def plain(tree: Any) -> dict[str, Any]:
 
 
 def new_run_folder(cfg: DictConfig) -> Path:
-    """`runs/<project>/<timestamp>-<hash>` below the working directory; the hash is that of the tree."""
+    """`runs/<project>/<timestamp>-<hash of the tree>` below the working directory."""
     name = str(OmegaConf.select(cfg, "metadata.project_name") or "project")
     stamp = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     return Path("runs", name, f"{stamp}-{tree_hash(plain(cfg))}")
@@ -173,7 +173,7 @@ class Run:
     Attributes:
         folder: the run folder.
         cfg: the resolved tree.
-        metrics: the final numbers (`test.rmse` in px, `test.mAP` in percent, ...); empty before the end.
+        metrics: the final numbers (`test.rmse` px, `test.mAP` percent, ...); empty before.
     """
 
     folder: Path
@@ -252,7 +252,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def describe_environment(device: str) -> dict[str, Any]:
     """Versions, machine and commit: what else decides the numbers. No names, no secrets."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for name in _PACKAGES:
         try:
             versions[name] = metadata.version(name)

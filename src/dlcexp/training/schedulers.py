@@ -1,11 +1,11 @@
-"""Optimizers and learning rate schedules from their nodes of the tree; a scheduler steps once an epoch."""
+"""Optimizers and schedules from their nodes of the tree; a scheduler steps once an epoch."""
 
 import functools
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
@@ -49,10 +49,10 @@ class LRListScheduler(LRScheduler):
         self.lr_list = [list(lrs) for lrs in lr_list]
         super().__init__(optimizer, last_epoch)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """The learning rates of the epoch `last_epoch`, one a parameter group."""
         if self.last_epoch in self.milestones:
-            return self.lr_list[self.milestones.index(self.last_epoch)]
+            return [*self.lr_list[self.milestones.index(self.last_epoch)]]
         return [group["lr"] for group in self.optimizer.param_groups]
 
 

@@ -21,9 +21,7 @@ class Criterion(nn.Module):
         raise NotImplementedError
 
 
-def mean_where_weighted(
-    loss: torch.Tensor, weights: torch.Tensor | float
-) -> torch.Tensor:
+def mean_where_weighted(loss: torch.Tensor, weights: torch.Tensor | float) -> torch.Tensor:
     """Sum of loss times weight over the number of weights that are not 0; 0 if all are."""
     weights = torch.as_tensor(weights, dtype=loss.dtype, device=loss.device).expand_as(loss)
     return (loss * weights).sum() / (weights != 0).sum().clamp(min=1)

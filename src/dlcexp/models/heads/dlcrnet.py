@@ -68,9 +68,7 @@ class DLCRNetHead(Head):
         shared = self.convt4(features)
         stage = torch.cat([self.convt1(features), self.convt3(features), shared], dim=1)
         heatmap: torch.Tensor | None = None
-        for refine_heatmap, refine_paf in zip(
-            self.hm_ref_layers, self.paf_ref_layers, strict=True
-        ):
+        for refine_heatmap, refine_paf in zip(self.hm_ref_layers, self.paf_ref_layers, strict=True):
             change = refine_heatmap(stage)
             # From the second stage on, heatmaps are corrected; fields are always made anew.
             heatmap = change if heatmap is None else heatmap + change

@@ -42,10 +42,16 @@ class Assembly:
         return self.detections.get(detection.bodypart) == detection
 
     def add(self, link: Link) -> None:
-        """Take in a link and the detections at its ends."""
-        self.links.append(link)
-        for detection in (link.start, link.end):
-            self.detections[detection.bodypart] = detection
+        """Take in a link and those detections at its ends whose bodyparts are still missing.
+
+        A link between bodyparts that are both there already counts if it joins these detections.
+        """
+        ends = (link.start, link.end)
+        missing = [end for end in ends if end.bodypart not in self.detections]
+        if missing or all(end in self for end in ends):
+            self.links.append(link)
+        for end in missing:
+            self.detections[end.bodypart] = end
 
     @property
     def strength(self) -> float:
@@ -64,7 +70,7 @@ def strongest_links(
     usable: np.ndarray,
     min_affinity: float,
 ) -> list[Link]:
-    """For each limb the pairs of detections whose affinities sum to the most, strongest first.
+    """For each limb the pairs of detections whose affinities sum to the most.
 
     Args:
         graph: the limbs, each two bodyparts.
@@ -72,27 +78,58 @@ def strongest_links(
         usable: (k, n) whether there is such a detection, best first.
         min_affinity: least affinity of a link.
     """
-    links = []
+    links: list[Link] = []
     counts = usable.sum(axis=1)
     for (start, end), matrix in zip(graph, affinities, strict=True):
         matrix = matrix[: counts[start], : counts[end]]
         for i, j in zip(*linear_sum_assignment(matrix, maximize=True), strict=True):
             if matrix[i, j] >= min_affinity:
                 links.append(Link(float(matrix[i, j]), Detection(start, i), Detection(end, j)))
-    return sorted(links, key=lambda link: -link.affinity)
+    return links
 
 
 def assemble(links: Sequence[Link], bodyparts: int, individuals: int) -> list[Assembly]:
     """Individuals, the strongest first.
 
-    Each grows from the strongest link whose detections are free, always by the strongest link
-    that touches it, until it is complete or nothing fits.
+    Connected detections that are not more than an individual has are one. Among the others, each
+    individual grows from the strongest link whose detections are free, always by the strongest
+    link that touches it, until it is complete or nothing fits.
 
     Args:
-        links: strongest first.
+        links: in the order of the limbs.
         bodyparts: detections of a complete individual.
         individuals: how many to return at most.
     """
+    assemblies = []
+    crowded: list[Link] = []
+    for detections, component in _components(links):
+        if len(detections) > bodyparts:
+            crowded += component
+            continue
+        assembly = Assembly()
+        for link in sorted(component, key=links.index):
+            assembly.add(link)
+        assemblies.append(assembly)
+    assemblies += _grow_all(sorted(crowded, key=lambda link: -link.affinity), bodyparts)
+    kept = [assembly for assembly in assemblies if len(assembly.links) >= LEAST_LINKS]
+    return sorted(kept, key=lambda assembly: -assembly.strength)[:individuals]
+
+
+def _components(links: Sequence[Link]) -> list[tuple[set[Detection], list[Link]]]:
+    """Connected detections and the links between them."""
+    components: list[tuple[set[Detection], list[Link]]] = []
+    for link in links:
+        ends = {link.start, link.end}
+        touched = [component for component in components if component[0] & ends]
+        components = [component for component in components if not component[0] & ends]
+        detections = ends.union(*(component[0] for component in touched))
+        members = [member for component in touched for member in component[1]]
+        components.append((detections, [*members, link]))
+    return components
+
+
+def _grow_all(links: Sequence[Link], bodyparts: int) -> list[Assembly]:
+    """Individuals grown one after the other from links, strongest first."""
     taken: set[Detection] = set()
     assemblies = []
     for link in links:
@@ -101,13 +138,10 @@ def assemble(links: Sequence[Link], bodyparts: int, individuals: int) -> list[As
         assembly = _grown(link, links, taken, bodyparts)
         taken.update(assembly.detections.values())
         assemblies.append(assembly)
-    kept = [assembly for assembly in assemblies if len(assembly.links) >= LEAST_LINKS]
-    return sorted(kept, key=lambda assembly: -assembly.strength)[:individuals]
+    return assemblies
 
 
-def _grown(
-    seed: Link, links: Sequence[Link], taken: set[Detection], bodyparts: int
-) -> Assembly:
+def _grown(seed: Link, links: Sequence[Link], taken: set[Detection], bodyparts: int) -> Assembly:
     """The individual that grows from a link by the links that touch it."""
     assembly = Assembly()
     assembly.add(seed)

@@ -131,20 +131,19 @@ class PartAffinityFieldPredictor(Predictor):
         b, _, h, w = fields.shape
         edges = torch.tensor(self.edges_to_keep, device=fields.device)
         fields = fields.view(b, -1, 2, h * w)[:, edges]
-        points = torch.stack([cells % w, cells // w], dim=-1)
+        # Whole pixels (b, e, n, n, points, 2); float32 decides which of two on a border, as in DLC.
+        points = torch.stack([cells % w, cells // w], dim=-1).float()
         first, second = torch.tensor(self.graph, device=fields.device).T
         start, end = points[:, first, :, None], points[:, second, None, :]
-        steps = torch.arange(LINE_POINTS, device=fields.device).view(-1, 1)
-        # Whole pixels (b, e, n, n, points, 2), in integers so that no rounding moves them.
-        line = start.unsqueeze(-2) + torch.div(
-            (end - start).unsqueeze(-2) * steps, LINE_POINTS - 1, rounding_mode="floor"
-        )
+        steps = torch.linspace(0, 1, LINE_POINTS, device=fields.device).view(-1, 1)
+        way = (end - start).unsqueeze(-2)
+        line = (start.unsqueeze(-2) + steps * way).long()
+        length = (end - start).norm(dim=-1).to(fields)
         at_line = (line[..., 1] * w + line[..., 0]).flatten(2)
         values = fields.gather(3, at_line.unsqueeze(2).expand(-1, -1, 2, -1))
         values = values.unflatten(3, line.shape[2:5]).movedim(2, -1)
         middle = (values[..., 1:, :] + values[..., :-1, :]) / 2
         integral = (middle * line.diff(dim=-2)).sum(dim=-2)
-        length = (end - start).to(fields).norm(dim=-1)
         affinity = integral.norm(dim=-1) / length
         return (torch.where(length > 0, affinity, 0.0) * 1000).round() / 1000
 

@@ -51,7 +51,9 @@ class DEKRGenerator(TargetGenerator):
         area = labels["area"].to(points).clamp(min=SMALLEST_AREA)
         return {
             "heatmap": self._heatmap(points, drawn, stride, (h, w)),
-            "offset": self._offset(points, drawn[..., :-1] & visible[..., -1:], area, stride, (h, w)),
+            "offset": self._offset(
+                points, drawn[..., :-1] & visible[..., -1:], area, stride, (h, w)
+            ),
         }
 
     def _heatmap(

@@ -99,9 +99,7 @@ class HeatmapGenerator(TargetGenerator):
         """Where the location refinement of a keypoint is drawn."""
         raise NotImplementedError
 
-    def _by_map(
-        self, keypoints: torch.Tensor, labels: Mapping[str, torch.Tensor]
-    ) -> torch.Tensor:
+    def _by_map(self, keypoints: torch.Tensor, labels: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Keypoints (b, drawn on one map, c, 3)."""
         if self.heatmap_mode == "KEYPOINT":
             return keypoints

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from dlcexp.data.rules import (
+from dlcexp.config.rules import (
     PIXELS,
     POSITIVE,
     PROBABILITY,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dlcexp.data.menu import check_batchable, effective_menu, parse_bytes, validate_data
+from dlcexp.config.menu import check_batchable, effective_menu, parse_bytes, validate_data
 from dlcexp.errors import ConfigError
 
 
@@ -220,7 +220,7 @@ def test_every_known_bottom_up_menu_is_accepted(shared: Path) -> None:
 
 def test_validation_imports_nothing_heavy() -> None:
     code = (
-        "import sys, dlcexp.data.menu; "
+        "import sys, dlcexp.config.menu; "
         "print({'torch', 'albumentations', 'cv2', 'numpy', 'pandas'} & set(sys.modules))"
     )
     result = subprocess.run(

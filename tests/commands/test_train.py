@@ -1,0 +1,108 @@
+"""`dlcexp train`, `evaluate` and `export` as a user types them, in processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+TINY = [
+    "model/backbone=timm",
+    "model.backbone.model_name=resnet10t",
+    "model.backbone.feature_level=2",
+    "data.resize.width=64",
+    "data.resize.height=64",
+    "data.train.crop_sampling=null",
+    "data.train.auto_padding=${data.auto_padding}",
+    "split.train_fraction=0.9",
+    "epochs=1",
+    "save_epochs=1",
+    "device=cpu",
+]
+
+
+def dlcexp(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dlcexp.cli", *words]
+    env = {**os.environ, "COLUMNS": "100"}
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=600)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """A folder in which one experiment was run, and what that printed."""
+    folder = tmp_path_factory.mktemp("train")
+    return folder, dlcexp(folder, *TINY)
+
+
+@pytest.mark.slow
+def test_one_command_trains_evaluates_and_says_where_everything_is(trained):
+    folder, done = trained
+    assert done.returncode == 0, done.stderr
+    assert [p.name for p in folder.iterdir()] == ["runs"]
+    (run,) = (folder / "runs" / "demo").iterdir()
+    assert json.loads((run / "status.json").read_text())["status"] == "completed"
+    assert "OKS mAP" in done.stdout
+    assert str(Path("runs", "demo", run.name)) in done.stdout
+    assert "Warning" not in done.stderr + done.stdout
+
+
+@pytest.mark.slow
+def test_evaluate_prints_the_table_again_and_writes_the_numbers(trained):
+    folder, _ = trained
+    (run,) = (folder / "runs" / "demo").iterdir()
+    done = dlcexp(folder, "evaluate", f"run={run}", "evaluation.pcutoff=0.1", "output=scores.json")
+    assert done.returncode == 0, done.stderr
+    assert "RMSE above pcutoff" in done.stdout
+    again = json.loads((folder / "scores.json").read_text())
+    first = json.loads((run / "metrics.json").read_text())
+    assert again["test.rmse"] == pytest.approx(first["test.rmse"])
+    (folder / "scores.json").unlink()
+
+
+@pytest.mark.slow
+def test_export_of_a_run_is_the_file_in_its_folder(trained):
+    folder, _ = trained
+    (run,) = (folder / "runs" / "demo").iterdir()
+    done = dlcexp(folder, "export", f"run={run}")
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load(done.stdout) == yaml.safe_load((run / "pytorch_config.yaml").read_text())
+
+
+@pytest.mark.slow
+def test_a_sweep_leaves_one_run_folder_for_each_job(tmp_path):
+    done = dlcexp(tmp_path, "-m", *TINY, "optimizer=adamw,sgd", "hydra.sweep.dir=sweep")
+    assert done.returncode == 0, done.stderr
+    for job, name in enumerate(("AdamW", "SGD")):
+        config = yaml.safe_load((tmp_path / "sweep" / str(job) / "config.yaml").read_text())
+        assert config["optimizer"]["_target_"] == f"torch.optim.{name}"
+        status = json.loads((tmp_path / "sweep" / str(job) / "status.json").read_text())
+        assert status["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run=nowhere"], "nowhere is not a run folder"),
+        (["run=nowhere", "pcutoff"], "cannot read 'pcutoff'"),
+    ],
+)
+def test_evaluate_without_a_run_is_one_message(words, message, tmp_path):
+    done = dlcexp(tmp_path, "evaluate", *words)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_export_writes_a_file_and_the_flat_form(tmp_path):
+    done = dlcexp(tmp_path, "export", "export.file=out/flat.yaml", "export.schema=flat")
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load((tmp_path / "out" / "flat.yaml").read_text())["method"] == "bu"
+
+
+def test_demo_draws_a_project_where_told(tmp_path):
+    done = dlcexp(tmp_path, "demo", "lizards", "seed=3")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "lizards" / "config.yaml").is_file()
+    assert dlcexp(tmp_path, "demo", "lizards", "seed=x").returncode == 2
