@@ -1,10 +1,16 @@
 import math
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import pytest
 import torch
+from omegaconf import DictConfig
 from torch import nn
 
-from dlcexp.training.epochs import EarlyStopping, single_precision
+from dlcexp.training import RunFolder
+from dlcexp.training.epochs import EarlyStopping, EpochEnd, single_precision
 
 
 @pytest.mark.parametrize(
@@ -32,6 +38,33 @@ def test_early_stopping(
         resumed = fresh
         resumed.update(value)
     assert whole.exhausted == resumed.exhausted == stops
+
+
+@pytest.mark.parametrize(
+    ("mode", "losses", "scores", "rates"),
+    [
+        pytest.param("min", [3, 2, 2, 1], [9, 9, 9, 9], [1, 1, 0.1, 0.1], id="loss stalls"),
+        pytest.param("max", [3, 2, 2, 1], [1, 2, 3, 3], [1, 1, 1, 0.1], id="metric stalls"),
+        pytest.param("max", [3, 2, 2, 1], [1, None, None, 2], [1, 1, 1, 1], id="not evaluated"),
+    ],
+)
+def test_a_plateau_watches_the_loss_or_the_key_metric(
+    tree: Callable[..., DictConfig],
+    tmp_path: Path,
+    mode: Literal["min", "max"],
+    losses: list[float],
+    scores: list[float | None],
+    rates: list[float],
+) -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=1.0)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode=mode, patience=0)
+    module: Any = SimpleNamespace(scheduler=plateau)
+    epochs = EpochEnd(tree(), RunFolder(tmp_path), lambda _: {})
+    seen = []
+    for loss, score in zip(losses, scores, strict=True):
+        epochs._step_scheduler(module, loss, {} if score is None else {"test.mAP": score})
+        seen.append(optimizer.param_groups[0]["lr"])
+    assert seen == pytest.approx(rates)
 
 
 def test_evaluation_is_in_single_precision() -> None:

@@ -44,7 +44,7 @@ class PoseModel(nn.Module):
 
     def stride(self, head: str) -> float:
         """Image pixels per pixel of the maps of that head."""
-        return self.backbone.stride / self.heads[head].stride
+        return float(self.backbone.stride / self.heads[head].stride)
 
     def forward(self, images: torch.Tensor) -> dict[str, Maps]:
         """Raw maps of each head, by name, for normalised images (b, 3, h, w)."""

@@ -45,7 +45,7 @@ class HeatmapHead(Head):
         if self.locref_head is not None and self.locref_head.stride != self.stride:
             raise ConfigError(
                 "locref_config.strides",
-                f"multiply to {self.locref_head.stride}, but those of the heatmap to {self.stride}.",
+                f"multiply to {self.locref_head.stride}, those of the heatmap to {self.stride}.",
             )
         initialize(self, weight_init)
 
@@ -97,7 +97,8 @@ class DeconvModule(nn.Module):
         self.deconv_layers = nn.Sequential(*layers)
         self.final_conv: nn.Module = nn.Identity()
         if final_conv is not None:
-            self.final_conv = nn.Conv2d(channels[-1], padding="same", **final_conv)
+            outputs, kernel = final_conv["out_channels"], final_conv["kernel_size"]
+            self.final_conv = nn.Conv2d(channels[-1], outputs, kernel, padding="same")
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Maps (b, c', about stride * h, about stride * w) of features (b, c, h, w)."""

@@ -12,6 +12,8 @@ from scipy.optimize import linear_sum_assignment
 
 # An individual with fewer links is not kept.
 LEAST_LINKS = 2
+# Two individuals are one if this part of the keypoints of each lies in the box around the other.
+SAME_OVERLAP = 0.8
 
 
 @dataclass(frozen=True, order=True)
@@ -88,7 +90,7 @@ def strongest_links(
     return links
 
 
-def assemble(links: Sequence[Link], bodyparts: int, individuals: int) -> list[Assembly]:
+def assemble(links: Sequence[Link], bodyparts: int) -> list[Assembly]:
     """Individuals, the strongest first.
 
     Connected detections that are not more than an individual has are one. Among the others, each
@@ -98,7 +100,6 @@ def assemble(links: Sequence[Link], bodyparts: int, individuals: int) -> list[As
     Args:
         links: in the order of the limbs.
         bodyparts: detections of a complete individual.
-        individuals: how many to return at most.
     """
     assemblies = []
     crowded: list[Link] = []
@@ -112,7 +113,32 @@ def assemble(links: Sequence[Link], bodyparts: int, individuals: int) -> list[As
         assemblies.append(assembly)
     assemblies += _grow_all(sorted(crowded, key=lambda link: -link.affinity), bodyparts)
     kept = [assembly for assembly in assemblies if len(assembly.links) >= LEAST_LINKS]
-    return sorted(kept, key=lambda assembly: -assembly.strength)[:individuals]
+    return sorted(kept, key=lambda assembly: -assembly.strength)
+
+
+def distinct(assemblies: Sequence[Assembly], points: np.ndarray) -> list[Assembly]:
+    """The individuals that do not cover the same place as a stronger one.
+
+    Args:
+        assemblies: strongest first.
+        points: (k, n, 2) of each detection, px.
+    """
+    kept: list[tuple[Assembly, np.ndarray]] = []
+    for assembly in assemblies:
+        found = assembly.detections.values()
+        keypoints = np.array([points[detection.bodypart, detection.rank] for detection in found])
+        if all(_overlap(keypoints, other) < SAME_OVERLAP for _, other in kept):
+            kept.append((assembly, keypoints))
+    return [assembly for assembly, _ in kept]
+
+
+def _overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """The smaller share of the keypoints (m, 2) of one that lie in the box around the other."""
+    shares = [
+        ((points >= box.min(axis=0)) & (points <= box.max(axis=0))).all(axis=1).mean()
+        for points, box in ((first, second), (second, first))
+    ]
+    return float(min(shares))
 
 
 def _components(links: Sequence[Link]) -> list[tuple[set[Detection], list[Link]]]:

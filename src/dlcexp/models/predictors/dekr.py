@@ -159,7 +159,7 @@ def _regressed(offsets: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
 
 
 def _values_at(maps: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """Value (b, n, k) of each keypoint's map (b, k, h, w) in the cell its position, rounded down, is in."""
+    """Value (b, n, k) of each keypoint's map (b, k, h, w) at its position, rounded down."""
     h, w = maps.shape[-2:]
     x = positions[..., 0].clamp(0, w - 1)
     y = positions[..., 1].clamp(0, h - 1)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 import torch.nn.functional as F
 
-from dlcexp.models.predictors.assembly import assemble, strongest_links
+from dlcexp.models.predictors.assembly import assemble, distinct, strongest_links
 from dlcexp.models.predictors.base import Predictor
 
 # Least height of a peak, and least height for one to be linked to others.
@@ -55,7 +55,7 @@ class PartAffinityFieldPredictor(Predictor):
         self.num_animals = num_animals
         self.num_multibodyparts = num_multibodyparts
         self.num_uniquebodyparts = num_uniquebodyparts
-        self.graph = [tuple(graph[edge]) for edge in edges_to_keep]
+        self.graph = [(graph[edge][0], graph[edge][1]) for edge in edges_to_keep]
         self.edges_to_keep = edges_to_keep
         self.locref_stdev = locref_stdev
         self.nms_radius = nms_radius
@@ -86,7 +86,9 @@ class PartAffinityFieldPredictor(Predictor):
             self._assembled(*image)
             for image in zip(detections.cpu(), usable.cpu(), affinities.cpu(), strict=True)
         ]
-        poses, affinity = (torch.stack(parts).to(scores.device) for parts in zip(*results))
+        poses, affinity = (
+            torch.stack(parts).to(scores.device) for parts in zip(*results, strict=True)
+        )
         return {"poses": self._clipped(poses), "affinity": affinity}
 
     def _clipped(self, poses: torch.Tensor) -> torch.Tensor:
@@ -155,7 +157,8 @@ class PartAffinityFieldPredictor(Predictor):
         poses = detections.new_full((self.num_animals, k, 3), ABSENT)
         affinity = detections.new_full((self.num_animals,), ABSENT)
         links = strongest_links(self.graph, affinities.numpy(), usable.numpy(), self.min_affinity)
-        for i, assembly in enumerate(assemble(links, k, self.num_animals)):
+        assemblies = distinct(assemble(links, k), detections[..., :2].numpy())
+        for i, assembly in enumerate(assemblies[: self.num_animals]):
             poses[i] = _missing(poses[i])
             for detection in assembly.detections.values():
                 poses[i, detection.bodypart] = detections[detection.bodypart, detection.rank]

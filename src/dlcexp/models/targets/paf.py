@@ -36,7 +36,7 @@ class PartAffinityFieldGenerator(TargetGenerator):
         """Targets of all pixels, without weights; individuals in order, the later on top."""
         keypoints = self.keypoints(labels, outputs)
         h, w = outputs["heatmap"].shape[-2:]
-        b, n, _, _ = keypoints.shape
+        b = len(keypoints)
         fields = keypoints.new_zeros(b, len(self.graph), 2, h, w)
         # Image by image, since the fields of a whole batch are large.
         for field, individuals in zip(fields, keypoints, strict=True):

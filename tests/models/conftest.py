@@ -1,0 +1,76 @@
+"""The models of the parity records: built from DeepLabCut's own configs, filled as on record."""
+
+import csv
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from dlcexp.config.build import build
+from dlcexp.models import PoseModel
+
+KINDS = {
+    "backbone": "backbones",
+    "heads": "heads",
+    "predictor": "predictors",
+    "target_generator": "targets",
+    "generators": "targets",
+    "criterion": "criterions",
+}
+
+
+class Parity:
+    """Configs and records in the shared folder `parity`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        spec = importlib.util.spec_from_file_location("fill", folder / "fill.py")
+        self.fill = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(self.fill)
+
+    def node(self, project: str, net: str) -> dict[str, Any]:
+        """The model of a recorded config, as a node of our tree."""
+        path = self.folder / "configs" / project / f"{net}.yaml"
+        node = as_targets(yaml.safe_load(path.read_text(encoding="utf-8"))["model"])
+        node.pop("pose_model")
+        return {"_target_": "dlcexp.models.PoseModel", **node}
+
+    def model(self, project: str, net: str) -> PoseModel:
+        """That model with the weights of the record, in evaluation."""
+        model = build(self.node(project, net), key="model")
+        model.load_state_dict(self.fill.fill_state_dict(model.state_dict()))
+        return model.eval()
+
+    def record(self, project: str, net: str) -> dict[str, np.ndarray]:
+        """The arrays on record."""
+        with np.load(self.folder / "records" / project / f"{net}.npz") as file:
+            return dict(file)
+
+    def entries(self, project: str, net: str) -> list[tuple[str, str, str]]:
+        """Name, shape and dtype of each entry of the state dict on record."""
+        path = self.folder / "records" / project / f"{net}.keys.csv"
+        with path.open(newline="", encoding="utf-8") as file:
+            return [(row["name"], row["shape"], row["dtype"]) for row in csv.DictReader(file)]
+
+    def images(self, recorded: dict[str, np.ndarray]) -> torch.Tensor:
+        """The images of a record."""
+        return torch.from_numpy(self.fill.image(*recorded["batch_height_width"]))
+
+
+def as_targets(node: Any, kind: str = "") -> Any:
+    """The node with DeepLabCut's `type: X` written as `_target_: dlcexp.models.<kind>.X`."""
+    if isinstance(node, list):
+        return [as_targets(item, kind) for item in node]
+    if not isinstance(node, dict):
+        return node
+    rest = {k: as_targets(v, KINDS.get(k, kind)) for k, v in node.items() if k != "type"}
+    return {"_target_": f"dlcexp.models.{kind}.{node['type']}", **rest} if "type" in node else rest
+
+
+@pytest.fixture(scope="session")
+def parity(shared: Path) -> Parity:
+    return Parity(shared / "parity")

@@ -1,0 +1,67 @@
+"""Our models give what DeepLabCut 3.0.2 gives, for the weights, images and labels on record."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+PROJECTS = ["openfield", "flies13"]
+NETS = ["dekr_w18", "dekr_w32", "dekr_w48", "hrnet_w18", "hrnet_w32", "hrnet_w48"]
+
+TOLERANCE = 1e-4
+# With weights of noise the taps of the adaptive blocks move by hundreds of pixels and magnify the
+# rounding of their inputs. DeepLabCut itself misses its record by 2.3e-4 on another machine, and
+# the same computation in double precision by 1.2e-4.
+OFFSET_TOLERANCE = 4e-4
+
+
+@pytest.mark.parametrize("project", PROJECTS)
+@pytest.mark.parametrize("net", NETS)
+def test_every_number_is_that_on_record(parity, project, net):
+    model, recorded = parity.model(project, net), parity.record(project, net)
+    labels = {name: torch.from_numpy(recorded[name]) for name in ("keypoints", "area")}
+    with torch.no_grad():
+        outputs = model(parity.images(recorded))
+        poses = model.predict(outputs)
+        if net.startswith("dekr"):
+            keep_only_centre_peaks(outputs["bodypart"])
+        targets = model.targets(outputs, labels)
+        losses = model.losses(outputs, targets)
+
+    assert entries(model) == parity.entries(project, net)
+    for key, value in recorded.items():
+        kind, *path = key.split("/")
+        if kind == "output":
+            tolerance = OFFSET_TOLERANCE if path[1] == "offset" else TOLERANCE
+            assert relative_error(outputs[path[0]][path[1]], value) < tolerance, key
+        elif kind == "target":
+            assert relative_error(targets[path[0]][path[1]][path[2]], value) < TOLERANCE, key
+        elif kind == "loss":
+            assert relative_error(losses[path[0]], value) < TOLERANCE, key
+        elif kind == "prediction":
+            # Part-affinity fields: behind x, y and score stand -1 and the individual's affinity.
+            assert relative_error(poses["bodypart"]["poses"], value[..., :3]) < TOLERANCE, key
+            if value.shape[-1] == 5:
+                affinity = poses["bodypart"]["affinity"]
+                assert relative_error(affinity, value[:, :, 0, 4]) < TOLERANCE, key
+    assert {key.split("/")[1] for key in recorded if key.startswith("loss/")} == set(losses)
+
+
+def entries(model):
+    """Name, shape and dtype of each entry of the state dict."""
+    return [
+        (name, "x".join(map(str, tensor.shape)), str(tensor.dtype).removeprefix("torch."))
+        for name, tensor in model.state_dict().items()
+    ]
+
+
+def keep_only_centre_peaks(maps):
+    """What DeepLabCut's prediction does in place to the centre map before it goes on record."""
+    centre = maps["heatmap"][:, -1:]
+    centre *= centre == F.max_pool2d(centre, 5, stride=1, padding=2)
+
+
+def relative_error(value: torch.Tensor, recorded: np.ndarray) -> float:
+    """Largest difference, relative to the largest absolute value on record."""
+    assert value.shape == recorded.shape
+    return float(np.abs(value.double().numpy() - recorded).max() / np.abs(recorded).max())
