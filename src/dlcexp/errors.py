@@ -35,5 +35,6 @@ class SnapshotError(UserError):
 
 def nearest(name: str, candidates: Iterable[str]) -> str:
     """A sentence that names the candidate closest to `name`, empty if none is close."""
-    matches = get_close_matches(name, list(candidates), n=1, cutoff=0.5)
-    return f" Did you mean {matches[0]!r}?" if matches else ""
+    by_lower = {candidate.lower(): candidate for candidate in candidates}
+    matches = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
+    return f" Did you mean {by_lower[matches[0]]!r}?" if matches else ""

@@ -40,11 +40,13 @@ def test_the_same_weights_give_the_same_maps_and_poses(
     theirs = np.load(tmp_path / "theirs.npz")
     with torch.inference_mode():
         outputs = model(images)
-        poses = model.predict(outputs)["bodypart"]["poses"]
     for name, ours in outputs["bodypart"].items():
         expected = theirs[f"bodypart/{name}"]
         np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
-    np.testing.assert_allclose(poses, theirs["poses"][..., :3], atol=0.01)
+    if "poses" in theirs:
+        with torch.inference_mode():
+            poses = model.predict(outputs)["bodypart"]["poses"]
+        np.testing.assert_allclose(poses, theirs["poses"][..., :3], atol=0.01)
 
 
 @pytest.mark.slow

@@ -19,8 +19,12 @@ model.load_state_dict(snapshot["model"], strict=True)
 model.eval()
 with torch.no_grad():
     outputs = model(torch.from_numpy(np.load(images_path)))
-    predictions = model.get_predictions(outputs)
-arrays = {f"{head}/{name}": t.numpy() for head, maps in outputs.items() for name, t in maps.items()}
-arrays["poses"] = predictions["bodypart"]["poses"].numpy()
+    # Before decoding, which changes the centre heatmap of DEKR in place.
+    arrays = {
+        f"{head}/{n}": t.numpy().copy() for head, maps in outputs.items() for n, t in maps.items()
+    }
+    # Random affinity fields connect everything with everything: its assembly would never end.
+    if "paf" not in outputs["bodypart"]:
+        arrays["poses"] = model.get_predictions(outputs)["bodypart"]["poses"].numpy()
 np.savez(out_path, **arrays)
-print(json.dumps({"net_type": str(config.net_type), "epoch": snapshot["metadata"]["epoch"]}))
+print(json.dumps({"net_type": config.net_type.value, "epoch": snapshot["metadata"]["epoch"]}))

@@ -48,6 +48,8 @@ class HRNet(Backbone):
             feature_location="incre" if increased_channel_count else "",
         )
         self.interpolate_branches = interpolate_branches
+        if not interpolate_branches:
+            self._freeze_unread_branches()
         channels = [int(info["num_chs"]) for info in self.model.feature_info.get_dicts()]
         self.out_channels = sum(channels) if interpolate_branches else channels[0]
 
@@ -58,3 +60,11 @@ class HRNet(Backbone):
             return finest
         size = finest.shape[-2:]
         return torch.cat([finest, *(F.interpolate(f, size, mode="bilinear") for f in coarser)], 1)
+
+    def _freeze_unread_branches(self) -> None:
+        """Nothing reads the coarser branches of the last stage; DDP insists on knowing."""
+        unread = [self.model.stage4[-1].fuse_layers[1:]]
+        if self.model.incre_modules is not None:
+            unread.append(self.model.incre_modules[1:])
+        for layers in unread:
+            layers.requires_grad_(False)

@@ -147,10 +147,10 @@ class AdaptBlock(nn.Module):
         faster on a CPU, and for all devices.
         """
         b, c, h, w = features.shape
-        # The last pixel's centre is at 1; a map of one pixel has all taps but its own outside.
-        unit = features.new_tensor([max(w - 1, 1) / 2, max(h - 1, 1) / 2])
-        grid = self._taps(features).permute(0, 1, 3, 4, 2).flip(-1) / unit - 1
-        sampled = F.grid_sample(features, grid.reshape(b, 9 * h, w, 2), align_corners=True)
+        pixels = self._taps(features).permute(0, 1, 3, 4, 2).flip(-1)
+        # The map reaches from -1 to 1, half a pixel around the outermost middles.
+        grid = (2 * pixels + 1) / pixels.new_tensor([w, h]) - 1
+        sampled = F.grid_sample(features, grid.reshape(b, 9 * h, w, 2), align_corners=False)
         kernel = self.adapt_conv.weight.reshape(c, 9 * c, 1, 1)
         return F.conv2d(sampled.view(b, 9 * c, h, w), kernel)
 

@@ -78,7 +78,7 @@ class PartAffinityFieldPredictor(Predictor):
             found = (scores > PEAK_THRESHOLD).unsqueeze(-1)
             poses = torch.where(found, detections, _missing(detections))
             poses = torch.where(found.any(dim=1, keepdim=True), poses, ABSENT)
-            affinity = poses.new_zeros(len(poses), 1)
+            affinity = poses.new_zeros(len(poses), 1)  # nothing is linked
             return {"poses": self._clipped(poses.transpose(1, 2)), "affinity": affinity}
         affinities = self._affinities(cells, outputs["paf"])
         usable = scores >= LINK_THRESHOLD

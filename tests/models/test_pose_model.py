@@ -1,0 +1,94 @@
+"""The whole model: any batch, any precision, gradients everywhere, mistakes said early."""
+
+import copy
+
+import pytest
+import torch
+
+from dlcexp.config.build import build
+from dlcexp.errors import UserError
+
+NETS = ["openfield/dekr_w18", "flies13/dekr_w18", "openfield/hrnet_w18", "flies13/hrnet_w18"]
+
+
+@pytest.fixture(params=NETS)
+def node(request, parity):
+    node = parity.node(*request.param.split("/"))
+    # The same branches in fewer modules; random weights and frozen statistics would diverge.
+    node["backbone"] |= {"model_name": "hrnet_w18_small_v2", "freeze_bn_stats": False}
+    return node
+
+
+def labels_for(node, batch, size):
+    """Labels of a batch of square images: one animal, absent in the last image."""
+    head = node["heads"]["bodypart"]
+    generator = head["target_generator"]
+    heatmaps = generator.get("generators", [generator])[0]
+    keypoints = heatmaps.get("num_joints", 0) + 1 if "num_joints" in heatmaps else None
+    keypoints = keypoints or heatmaps["num_heatmaps"]
+    individuals = head["predictor"].get("num_animals", 1)
+    points = torch.zeros(batch, individuals, keypoints, 3)
+    points[:-1, 0, :, :2] = torch.rand(batch - 1, keypoints, 2) * size
+    points[:-1, 0, :, 2] = 2
+    points[:, 0, 0] = 0  # and one keypoint missing
+    return {"keypoints": points, "area": torch.full((batch, individuals), 400.0)}
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+def test_a_training_step_reaches_every_parameter(node, precision):
+    torch.manual_seed(0)
+    model = build(node, key="model").train()
+    labels = labels_for(node, batch=3, size=64)
+    with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+        outputs = model(torch.randn(3, 3, 64, 64))
+        losses = model.losses(outputs, model.targets(outputs, labels))
+    losses["total_loss"].backward()
+    assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses.values())
+    gradients = {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
+    assert not [name for name, gradient in gradients.items() if gradient is None]
+    assert all(gradient.isfinite().all() for gradient in gradients.values())
+
+
+def test_predictions_of_an_image_do_not_depend_on_its_batch(node):
+    torch.manual_seed(0)
+    model = build(node, key="model").eval()
+    images = torch.randn(3, 3, 64, 96)
+    with torch.no_grad():
+        maps = model(images)
+        together = model.predict(maps)["bodypart"]["poses"]
+        alone = [
+            model.predict({"bodypart": {k: v[i : i + 1] for k, v in maps["bodypart"].items()}})
+            for i in range(3)
+        ]
+    assert together.shape[0] == 3
+    assert together.shape[-1] == 3
+    expected = torch.cat([poses["bodypart"]["poses"] for poses in alone])
+    torch.testing.assert_close(together, expected, equal_nan=True)
+
+
+def test_prediction_leaves_the_maps_alone(node):
+    model = build(node, key="model").eval()
+    with torch.no_grad():
+        outputs = model(torch.randn(1, 3, 64, 64))
+        before = copy.deepcopy(outputs)
+        model.predict(outputs)
+    for name, values in before["bodypart"].items():
+        assert torch.equal(outputs["bodypart"][name], values)
+
+
+def test_images_without_animals_have_finite_losses(node):
+    model = build(node, key="model")
+    labels = labels_for(node, batch=2, size=64)
+    labels = {name: torch.zeros_like(values) for name, values in labels.items()}
+    outputs = model(torch.randn(2, 3, 64, 64))
+    losses = model.losses(outputs, model.targets(outputs, labels))
+    assert all(loss.isfinite() for loss in losses.values())
+    assert losses.get("bodypart_offset", torch.zeros(())) == 0
+    assert losses.get("bodypart_locref", torch.zeros(())) == 0
+
+
+def test_a_wrong_channel_count_is_named(parity):
+    node = parity.node("openfield", "dekr_w18")
+    node["backbone_output_channels"] = 480
+    with pytest.raises(UserError, match=r"backbone_output_channels: 480.*270"):
+        build(node, key="model")
