@@ -1,6 +1,7 @@
 """What every backbone has: a stride, a channel count, and batch norm that can be frozen."""
 
 import logging
+from typing import Any
 
 import torch
 from torch import nn
@@ -27,6 +28,7 @@ class Backbone(nn.Module):
         out_channels: channels of the feature map.
     """
 
+    model: Any  # a timm model, with attributes of its own
     stride: int
     out_channels: int
 

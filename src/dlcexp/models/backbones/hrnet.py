@@ -62,7 +62,7 @@ class HRNet(Backbone):
         return torch.cat([finest, *(F.interpolate(f, size, mode="bilinear") for f in coarser)], 1)
 
     def _freeze_unread_branches(self) -> None:
-        """Nothing reads the coarser branches of the last stage; DDP insists on knowing."""
+        """Nothing reads the coarser branches after the last stage; DDP insists on knowing."""
         unread = [self.model.stage4[-1].fuse_layers[1:]]
         if self.model.incre_modules is not None:
             unread.append(self.model.incre_modules[1:])
