@@ -11,7 +11,7 @@ from importlib import import_module
 from itertools import combinations
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 # Keys that say where a run happens or how it is shown, not what it computes.
 _NOT_HASHED = ("hydra", "project", "resume", "export", "device", "allow_targets")
@@ -26,7 +26,7 @@ def register() -> None:
         "remaining": lambda total, used: max(1, total - used),
         "choose": lambda condition, yes, no: yes if condition else no,
         "length": len,
-        "indices": lambda items: list(range(len(items))),
+        "indices": lambda items: ListConfig(list(range(len(items)))),
         "complete_graph": _complete_graph,
         "timm_channels": lambda name, level: _timm_feature(name, level)[0],
         "timm_padding": lambda name, level: max(32, _timm_feature(name, level)[1]),
@@ -51,9 +51,9 @@ def _metadata(project: str) -> DictConfig:
     return OmegaConf.create(open_project(project).metadata())
 
 
-def _complete_graph(num_bodyparts: int) -> list[list[int]]:
+def _complete_graph(num_bodyparts: int) -> ListConfig:
     """Every pair of bodyparts, as DeepLabCut's part-affinity fields connect them by default."""
-    return [list(edge) for edge in combinations(range(num_bodyparts), 2)]
+    return ListConfig([list(edge) for edge in combinations(range(num_bodyparts), 2)])
 
 
 def _timm_feature(model_name: str, feature_level: int) -> tuple[int, int]:
