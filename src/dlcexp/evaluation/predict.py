@@ -99,7 +99,9 @@ def _batches(samples: Iterator[Sample], batch_size: int) -> Iterator[list[Sample
 
 def _in_original(poses: np.ndarray, sample: Sample) -> np.ndarray:
     """Poses (n, k, 3) in px of the network's input, as px of the image it was made from."""
-    absent = (poses == ABSENT).all(axis=-1) | ~np.isfinite(poses[..., :2]).all(axis=-1)
+    # A predictor that clips its scores has made 0 of the score -1.
+    absent = (poses[..., :2] == ABSENT).all(axis=-1) & (poses[..., 2] <= 0)
+    absent |= ~np.isfinite(poses[..., :2]).all(axis=-1)
     mapped = poses.astype(np.float64)
     mapped[..., :2] = poses[..., :2] * np.asarray(sample["scale"]) + np.asarray(sample["offset"])
     mapped[absent] = np.nan
