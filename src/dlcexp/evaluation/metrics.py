@@ -57,9 +57,8 @@ def evaluate_poses(
 
     Returns:
         `rmse`, `rmse_pcutoff`, `median_error` (px, matched animals); `rmse_detections`,
-        `rmse_detections_pcutoff`
-        (px, keypoints matched one by one; several animals only); `mAP`, `mAR` (percent);
-        `pck_<threshold>` (0 to 1); `rmse_<bodypart>` (px).
+        `rmse_detections_pcutoff` (px, keypoints matched one by one; several animals only);
+        `mAP`, `mAR` (percent); `pck_<threshold>` (0 to 1); `rmse_<bodypart>` (px).
 
     Raises:
         ValueError: frames or bodyparts of the two do not fit, or `single_animal` with more.
