@@ -15,6 +15,7 @@ from dlcexp.models import PoseModel
 
 KINDS = {
     "backbone": "backbones",
+    "neck": "necks",
     "heads": "heads",
     "predictor": "predictors",
     "target_generator": "targets",
@@ -34,7 +35,11 @@ class Parity:
 
     def node(self, project: str, net: str) -> dict[str, Any]:
         """The model of a recorded config, as a node of our tree."""
-        path = self.folder / "configs" / project / f"{net}.yaml"
+        folder = self.folder / "configs" / project
+        # The model of a top-down net is the same with every detector.
+        path = next(
+            p for p in (folder / f"{net}.yaml", folder / f"{net}__ssdlite.yaml") if p.exists()
+        )
         node = as_targets(yaml.safe_load(path.read_text(encoding="utf-8"))["model"])
         node.pop("pose_model")
         return {"_target_": "dlcexp.models.PoseModel", **node}

@@ -6,7 +6,23 @@ import torch
 import torch.nn.functional as F
 
 PROJECTS = ["openfield", "flies13"]
-NETS = ["dekr_w18", "dekr_w32", "dekr_w48", "hrnet_w18", "hrnet_w32", "hrnet_w48"]
+HEATMAP_NETS = [
+    "hrnet_w18",
+    "hrnet_w32",
+    "hrnet_w48",
+    "resnet_50",
+    "resnet_101",
+    "cspnext_s",
+    "cspnext_m",
+    "cspnext_x",
+]
+NETS = [
+    "dekr_w18",
+    "dekr_w32",
+    "dekr_w48",
+    *HEATMAP_NETS,
+    *(f"top_down_{net}" for net in HEATMAP_NETS),
+]
 
 TOLERANCE = 1e-4
 # With weights of noise the taps of the adaptive blocks move by hundreds of pixels and magnify the

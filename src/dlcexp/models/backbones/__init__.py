@@ -1,7 +1,9 @@
 """Backbones: networks that turn an image into one feature map."""
 
 from dlcexp.models.backbones.base import Backbone
+from dlcexp.models.backbones.cspnext import CSPNeXt
 from dlcexp.models.backbones.hrnet import HRNet
+from dlcexp.models.backbones.resnet import ResNet
 from dlcexp.models.backbones.timm_backbone import TimmBackbone, timm_feature_info
 
-__all__ = ["Backbone", "HRNet", "TimmBackbone", "timm_feature_info"]
+__all__ = ["Backbone", "CSPNeXt", "HRNet", "ResNet", "TimmBackbone", "timm_feature_info"]

@@ -1,58 +1,56 @@
 """What every backbone has: a stride, a channel count, and batch norm that can be frozen."""
 
 import logging
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dlcexp.models.backbones.pretrained import create_timm_model
-
 logger = logging.getLogger(__name__)
 
 
-class Backbone(nn.Module):
-    """A timm network that gives feature maps, its batch norm frozen on request.
+class Backbone(nn.Module, ABC):
+    """A network from images to one feature map, its batch norm frozen on request.
 
     Args:
-        model_name: name of the timm model.
-        out_indices: the feature levels of the timm model to return.
-        weights: None for random weights, "hub" for timm's published ones, or a file of weights.
+        layers: the layers of the network, by the names they have on the backbone.
+        random_weights: whether they have learned nothing yet.
         freeze_bn_stats: keep the batch-norm statistics, also in training.
         freeze_bn_weights: do not train the batch-norm scales and shifts.
-        model_kwargs: further keywords of `timm.create_model`.
 
     Attributes:
         stride: image pixels per pixel of the feature map.
         out_channels: channels of the feature map.
     """
 
-    model: Any  # a timm model, with attributes of its own
     stride: int
     out_channels: int
 
     def __init__(
         self,
-        model_name: str,
+        layers: Mapping[str, nn.Module],
         *,
-        out_indices: tuple[int, ...],
-        weights: str | None = None,
-        freeze_bn_stats: bool = False,
-        freeze_bn_weights: bool = False,
-        **model_kwargs: object,
+        random_weights: bool,
+        freeze_bn_stats: bool,
+        freeze_bn_weights: bool,
     ) -> None:
         super().__init__()
-        self.model = create_timm_model(
-            model_name, weights, features_only=True, out_indices=out_indices, **model_kwargs
-        )
+        for name, layer in layers.items():
+            self.add_module(name, layer)
         self.freeze_bn_stats = freeze_bn_stats
-        self._random_weights = weights is None
+        self._random_weights = random_weights
         self.register_load_state_dict_post_hook(_weights_were_loaded)
+        self.register_forward_pre_hook(_warn_of_frozen_statistics)
         if freeze_bn_weights:
-            for layer in self._batch_norms():
-                layer.requires_grad_(False)
+            for batch_norm in self._batch_norms():
+                batch_norm.requires_grad_(False)
         self.train()
+
+    @abstractmethod
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Feature map (b, out_channels, h / stride, w / stride) of images (b, 3, h, w)."""
 
     def train(self, mode: bool = True) -> "Backbone":
         """Switch between training and evaluation; frozen statistics stay in evaluation."""
@@ -62,21 +60,22 @@ class Backbone(nn.Module):
                 layer.eval()
         return self
 
-    def features(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Feature maps (b, c, h / stride, w / stride) of images (b, 3, h, w), finest first."""
-        if self.training and self.freeze_bn_stats and self._random_weights:
-            self._random_weights = False  # once is enough
-            logger.warning(
-                "Training starts from random weights with frozen batch-norm statistics, which"
-                " diverges as a rule. Set model.backbone.freeze_bn_stats=false, or give pretrained"
-                " weights by model.backbone.weights=FILE or model.backbone.weights=hub."
-            )
-        return self.model(images)
-
     def _batch_norms(self) -> list[_BatchNorm]:
         return [layer for layer in self.modules() if isinstance(layer, _BatchNorm)]
 
 
-def _weights_were_loaded(backbone: "Backbone", _: object) -> None:
+def _weights_were_loaded(backbone: Backbone, _: object) -> None:
     """A snapshot brings statistics that fit its weights."""
     backbone._random_weights = False
+
+
+def _warn_of_frozen_statistics(backbone: Backbone, _: object) -> None:
+    """Say once that frozen statistics do not fit random weights."""
+    if not (backbone.training and backbone.freeze_bn_stats and backbone._random_weights):
+        return
+    backbone._random_weights = False  # once is enough
+    logger.warning(
+        "Training starts from random weights with frozen batch-norm statistics, which diverges as"
+        " a rule. Set model.backbone.freeze_bn_stats=false, or give pretrained weights by"
+        " model.backbone.weights=FILE or model.backbone.weights=hub."
+    )

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from dlcexp.models.backbones.base import Backbone
+from dlcexp.models.backbones.pretrained import create_timm_model
 
 # Level 0 of timm's HRNet is the stem; the branches follow.
 BRANCHES = (1, 2, 3, 4)
@@ -39,23 +40,29 @@ class HRNet(Backbone):
         weights: str | None = None,
         pretrained: bool = False,
     ) -> None:
-        super().__init__(
+        weights = "hub" if pretrained and weights is None else weights
+        model = create_timm_model(
             model_name,
+            weights,
+            features_only=True,
             out_indices=BRANCHES,
-            weights="hub" if pretrained and weights is None else weights,
+            feature_location="incre" if increased_channel_count else "",
+        )
+        super().__init__(
+            {"model": model},
+            random_weights=weights is None,
             freeze_bn_stats=freeze_bn_stats,
             freeze_bn_weights=freeze_bn_weights,
-            feature_location="incre" if increased_channel_count else "",
         )
         self.interpolate_branches = interpolate_branches
         if not interpolate_branches:
             self._freeze_unread_branches()
-        channels = [int(info["num_chs"]) for info in self.model.feature_info.get_dicts()]
+        channels = [int(info["num_chs"]) for info in model.feature_info.get_dicts()]
         self.out_channels = sum(channels) if interpolate_branches else channels[0]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Feature map (b, out_channels, h / 4, w / 4) of images (b, 3, h, w)."""
-        finest, *coarser = self.features(images)
+        finest, *coarser = self.model(images)
         if not self.interpolate_branches:
             return finest
         size = finest.shape[-2:]

@@ -2,19 +2,20 @@
 
 import os
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import timm
-from torch import nn
+import torch
 
 from dlcexp.errors import UserError, nearest
 
 HUB_TIMEOUT_SECONDS = 5
 
 
-def create_timm_model(model_name: str, weights: str | None = None, **kwargs: Any) -> nn.Module:
-    """The timm model `model_name`.
+def create_timm_model(model_name: str, weights: str | None = None, **kwargs: Any) -> Any:
+    """The timm model `model_name`, a module with attributes of its own.
 
     Args:
         model_name: name of a timm model, with or without a tag ("resnet50.a1_in1k").
@@ -29,29 +30,69 @@ def create_timm_model(model_name: str, weights: str | None = None, **kwargs: Any
     if not timm.is_model(model_name):
         hint = nearest(model_name, timm.list_models())
         raise UserError(f"model.backbone.model_name: timm has no model {model_name!r}.{hint}")
-    source = None if weights is None else _weights_source(model_name, weights)
-    try:
-        return timm.create_model(
-            model_name, pretrained=source is not None, pretrained_cfg_overlay=source, **kwargs
-        )
-    except Exception as error:
-        what = "" if weights is None else f" with weights={weights}"
-        raise UserError(
-            f"model.backbone: timm cannot make {model_name!r}{what}: {error}"
-        ) from error
-
-
-def _weights_source(model_name: str, weights: str) -> dict[str, Any]:
-    """What timm must be told to take the weights from there."""
+    if weights is None:
+        return _create(model_name, **kwargs)
     if weights == "hub":
-        return _published_weights(model_name)
+        source = _published_weights(model_name)
+        return _create(model_name, pretrained=True, pretrained_cfg_overlay=source, **kwargs)
+    return _create_from_file(model_name, weights_file(weights), **kwargs)
+
+
+def weights_file(weights: str) -> Path:
+    """The path of a file of weights.
+
+    Raises:
+        UserError: there is no such file.
+    """
     path = Path(weights).expanduser()
     if not path.is_file():
         raise UserError(
             f"model.backbone.weights: {weights!r} is not a file; allowed are null (random weights),"
             " 'hub' (those timm publishes) and the path of a weights file."
         )
-    return {"file": str(path)}
+    return path
+
+
+def refuse_incomplete(path: Path, missing: Sequence[str]) -> None:
+    """Raise a `UserError` if the file lacks weights of the model.
+
+    Args:
+        path: the file.
+        missing: names of the weights it lacks.
+    """
+    if missing:
+        raise UserError(
+            f"model.backbone.weights: {str(path)!r} lacks {len(missing)} of the weights of the"
+            f" backbone, among them {missing[0]!r}; it is of another model."
+        )
+
+
+def _create(model_name: str, **kwargs: Any) -> Any:
+    try:
+        return timm.create_model(model_name, **kwargs)
+    except Exception as error:
+        source = kwargs.get("pretrained_cfg_overlay", {}).get("file")
+        what = f" with weights={source}" if source else ""
+        raise UserError(
+            f"model.backbone: timm cannot make {model_name!r}{what}: {error}"
+        ) from error
+
+
+def _create_from_file(model_name: str, path: Path, **kwargs: Any) -> Any:
+    """The model with the weights of the file, all of them.
+
+    timm takes whatever names fit and says nothing of the others. A kernel that is still as it was
+    drawn has not been in the file.
+    """
+    drawing = torch.get_rng_state()
+    random = _create(model_name, **kwargs)
+    torch.set_rng_state(drawing)
+    source = {"file": str(path)}
+    model = _create(model_name, pretrained=True, pretrained_cfg_overlay=source, **kwargs)
+    pairs = zip(model.named_parameters(), random.parameters(), strict=True)
+    untouched = [name for (name, one), two in pairs if one.ndim > 1 and torch.equal(one, two)]
+    refuse_incomplete(path, untouched)
+    return model
 
 
 def _published_weights(model_name: str) -> dict[str, Any]:

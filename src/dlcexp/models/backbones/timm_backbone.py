@@ -29,10 +29,11 @@ class TimmBackbone(Backbone):
         freeze_bn_weights: bool = False,
     ) -> None:
         channels, stride = timm_feature_info(model_name, feature_level)
+        level = feature_level % len(_feature_levels(model_name))
+        model = create_timm_model(model_name, weights, features_only=True, out_indices=(level,))
         super().__init__(
-            model_name,
-            out_indices=(feature_level % len(_feature_levels(model_name)),),
-            weights=weights,
+            {"model": model},
+            random_weights=weights is None,
             freeze_bn_stats=freeze_bn_stats,
             freeze_bn_weights=freeze_bn_weights,
         )
@@ -41,7 +42,7 @@ class TimmBackbone(Backbone):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Feature map (b, out_channels, h / stride, w / stride) of images (b, 3, h, w)."""
-        return self.features(images)[0]
+        return self.model(images)[0]
 
 
 def timm_feature_info(model_name: str, feature_level: int) -> tuple[int, int]:

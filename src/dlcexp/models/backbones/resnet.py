@@ -1,0 +1,66 @@
+"""ResNet, its last stages dilated where a finer feature map is wanted.
+
+He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; dilation in place of strides
+from Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation", 2017.
+"""
+
+import torch
+
+from dlcexp.errors import ConfigError
+from dlcexp.models.backbones.base import Backbone
+from dlcexp.models.backbones.pretrained import create_timm_model
+
+OUTPUT_STRIDES = (8, 16, 32)
+# Level 0 of timm's ResNet is the stem; four stages follow.
+LAST_LEVEL = 4
+
+
+class ResNet(Backbone):
+    """timm's ResNet without its classification head.
+
+    Args:
+        model_name: "resnet50_gn", "resnet101" or another ResNet of timm.
+        output_stride: image pixels per pixel of the feature map: 8, 16 or 32.
+        freeze_bn_stats: keep the batch-norm statistics, also in training.
+        freeze_bn_weights: do not train the batch-norm scales and shifts.
+        weights: None for random weights, "hub" for timm's published ones, or a file of weights.
+        pretrained: DeepLabCut's spelling of `weights="hub"`.
+
+    Raises:
+        ConfigError: another output stride.
+    """
+
+    def __init__(
+        self,
+        model_name: str = "resnet50",
+        output_stride: int = 32,
+        freeze_bn_stats: bool = False,
+        freeze_bn_weights: bool = False,
+        weights: str | None = None,
+        pretrained: bool = False,
+    ) -> None:
+        if output_stride not in OUTPUT_STRIDES:
+            known = ", ".join(map(str, OUTPUT_STRIDES))
+            raise ConfigError(
+                "model.backbone.output_stride", f"{output_stride}; allowed are {known}."
+            )
+        weights = "hub" if pretrained and weights is None else weights
+        model = create_timm_model(
+            model_name,
+            weights,
+            features_only=True,
+            out_indices=(LAST_LEVEL,),
+            output_stride=output_stride,
+        )
+        super().__init__(
+            {"model": model},
+            random_weights=weights is None,
+            freeze_bn_stats=freeze_bn_stats,
+            freeze_bn_weights=freeze_bn_weights,
+        )
+        self.stride = output_stride
+        self.out_channels = model.feature_info.channels()[0]
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Feature map (b, out_channels, h / stride, w / stride) of images (b, 3, h, w)."""
+        return self.model(images)[0]
