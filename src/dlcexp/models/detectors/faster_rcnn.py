@@ -1,0 +1,112 @@
+"""Faster R-CNN: proposes regions, then classifies and refines them; the accurate one.
+
+Ren et al., "Faster R-CNN: Towards Real-Time Object Detection with Region Proposal Networks", NIPS
+2015, with the feature pyramid of Lin et al., CVPR 2017.
+"""
+
+from typing import Any
+
+from torch import nn
+from torchvision.models import detection, get_model, list_models
+from torchvision.ops import FrozenBatchNorm2d
+
+from dlcexp.errors import ConfigError, nearest
+from dlcexp.models.detectors.base import NUM_CLASSES, Detector
+from dlcexp.models.detectors.pretrained import AUTO, load_weights
+
+# torchvision builds these with batch norm that cannot be trained, as soon as any weights are
+# pretrained. DeepLabCut always has them so.
+FROZEN_VARIANTS = (
+    "fasterrcnn_mobilenet_v3_large_320_fpn",
+    "fasterrcnn_mobilenet_v3_large_fpn",
+    "fasterrcnn_resnet50_fpn",
+)
+
+# The layers below torchvision's three last trainable ones, for pretrained weights.
+LOWER_LAYERS = {
+    "mobilenet": tuple(str(block) for block in range(7)),
+    "resnet": ("conv1", "bn1", "layer1"),
+}
+
+
+class FasterRCNN(Detector):
+    """Any `fasterrcnn_*` of torchvision; most show themselves images with a short side of 800 px.
+
+    The lower layers of pretrained weights are not trained, as in torchvision.
+
+    Args:
+        freeze_bn_stats: keep the batch-norm statistics, also in training. The backbones of
+            `FROZEN_VARIANTS` then keep their scales and shifts too.
+        freeze_bn_weights: do not train the batch-norm scales and shifts.
+        variant: name of the model in torchvision.
+        box_score_thresh: boxes of a lower score are not reported.
+        weights: see `load_weights`.
+
+    Raises:
+        ConfigError: torchvision has no such variant.
+        UserError: the weights cannot be had.
+    """
+
+    def __init__(
+        self,
+        freeze_bn_stats: bool = True,
+        freeze_bn_weights: bool = False,
+        variant: str = "fasterrcnn_mobilenet_v3_large_fpn",
+        box_score_thresh: float = 0.01,
+        weights: str | None = AUTO,
+    ) -> None:
+        known = list_models(detection, include="fasterrcnn_*")
+        if variant not in known:
+            raise ConfigError(
+                "detector.model.variant",
+                f"{variant!r}; allowed are {', '.join(known)}.{nearest(str(variant), known)}",
+            )
+        model = get_model(
+            variant,
+            weights=None,
+            weights_backbone=None,
+            num_classes=NUM_CLASSES,
+            box_score_thresh=box_score_thresh,
+        )
+        if variant in FROZEN_VARIANTS:
+            _replace_batch_norm(
+                model, FrozenBatchNorm2d if freeze_bn_stats else CounterlessBatchNorm
+            )
+        pretrained = load_weights(model, variant, weights)
+        if pretrained:
+            _freeze_lower_layers(model, variant)
+        super().__init__(
+            model,
+            pretrained=pretrained,
+            freeze_bn_stats=freeze_bn_stats,
+            freeze_bn_weights=freeze_bn_weights,
+        )
+
+
+class CounterlessBatchNorm(nn.BatchNorm2d):
+    """Trainable batch norm with the parameter names of `FrozenBatchNorm2d`: no batch counter."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__(num_features)
+        self.num_batches_tracked = None
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        state_dict.pop(f"{prefix}num_batches_tracked", None)
+        # Past the method of the base class, which would put a counter into old state dicts.
+        nn.Module._load_from_state_dict(self, state_dict, prefix, *args)
+
+
+def _replace_batch_norm(module: nn.Module, kind: type[nn.Module]) -> None:
+    """Put layers of that kind in the place of all batch norm below `module`."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, kind(child.num_features))
+        else:
+            _replace_batch_norm(child, kind)
+
+
+def _freeze_lower_layers(model: nn.Module, variant: str) -> None:
+    names = next(names for family, names in LOWER_LAYERS.items() if family in variant)
+    body: Any = model.backbone.body
+    for name in names:
+        body.get_submodule(name).requires_grad_(False)

@@ -1,0 +1,156 @@
+"""Weights that a detector starts from: those trained on COCO, those of a file, or none."""
+
+import logging
+import os
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import torch
+from torch import nn
+from torchvision.models import get_model_weights
+
+from dlcexp.deeplabcut.snapshots import load_plain
+from dlcexp.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+AUTO, COCO = "auto", "coco"
+KEY = "detector.model.weights"
+
+TIMEOUT_SECONDS = 5
+
+# Their shapes depend on the number of classes.
+HEADS = ("roi_heads.box_predictor.", "head.classification_head.", "head.regression_head.")
+
+StateDict = Mapping[str, torch.Tensor]
+
+
+def load_weights(model: nn.Module, name: str, weights: str | None) -> bool:
+    """Load what a detector starts from; the log says what that was.
+
+    Args:
+        model: a detector of torchvision, for background and animal.
+        name: its name in torchvision.
+        weights: "auto" for torchvision's COCO weights where they are in the cache of torch hub or
+            can be fetched, else none; "coco" for these weights, come what may; the path of a file
+            with a state dict of torchvision, for any number of classes, or with a snapshot of a
+            detector; None for random weights.
+
+    Returns:
+        whether weights were loaded.
+
+    Raises:
+        UserError: the weights cannot be had, or are those of another model.
+    """
+    if weights is None:
+        logger.info("Detector %s: random weights (%s=null).", name, KEY)
+        return False
+    if weights not in (AUTO, COCO):
+        _load(model, name, _file_weights(weights), weights)
+        return True
+    try:
+        coco = _coco_weights(name)
+    except (OSError, RuntimeError, UserError) as error:
+        if weights == COCO:
+            raise UserError(
+                f"{KEY}: the COCO weights of {name} cannot be had: {error}. Give a file by"
+                f" {KEY}=FILE, or use auto or null (random weights)."
+            ) from error
+        logger.warning(
+            "Detector %s: random weights, because those trained on COCO cannot be had: %s. Give a"
+            " file by %s=FILE.",
+            name,
+            error,
+            KEY,
+        )
+        return False
+    _load(model, name, coco, "COCO")
+    return True
+
+
+def _file_weights(path_text: str) -> StateDict:
+    """The state dict in a file of torchvision's, or in a snapshot."""
+    path = Path(path_text).expanduser()
+    if not path.is_file():
+        raise UserError(
+            f"{KEY}: {path_text!r} is not a file; allowed are auto (COCO's if they can be had),"
+            " coco, null (random weights) and the path of a weights file or a snapshot."
+        )
+    content = load_plain(path)
+    of_snapshot = content.get("model")
+    if not isinstance(of_snapshot, Mapping):
+        return content
+    return {name.removeprefix("model."): tensor for name, tensor in of_snapshot.items()}
+
+
+def _coco_weights(name: str) -> StateDict:
+    """torchvision's COCO weights: from the cache of torch hub, else from the network.
+
+    Raises:
+        OSError, RuntimeError, UserError: there is no network, or the file is broken.
+    """
+    published = get_model_weights(name).DEFAULT
+    cached = Path(torch.hub.get_dir(), "checkpoints", Path(urlsplit(published.url).path).name)
+    if cached.is_file():
+        return load_plain(cached)
+    _check_reachable(published.url)
+    return published.get_state_dict(progress=True, check_hash=True, weights_only=True)
+
+
+def _check_reachable(url: str) -> None:
+    """Raise an `OSError` at once where the network is down; a download waits for long."""
+    if os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "ON", "YES", "TRUE"}:
+        raise OSError("HF_HUB_OFFLINE says that there is no network")
+    request = urllib.request.Request(url, method="HEAD")
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):
+        pass
+
+
+def _load(model: nn.Module, name: str, weights: StateDict, source: str) -> None:
+    """Load a state dict; layers of the head made for other classes keep their random weights."""
+    expected = model.state_dict()
+    _check_names(expected, weights, name, source)
+    skipped = [key for key in expected if _shape(weights, key) != expected[key].shape]
+    skipped = [key for key in skipped if not _is_counter(key)]
+    foreign = [key for key in skipped if not key.startswith(HEADS)]
+    if foreign:
+        found, wanted = (_sizes(_shape(of, foreign[0])) for of in (weights, expected))
+        raise UserError(
+            f"{KEY}: {source} does not fit {name}: {foreign[0]} is {found} instead of {wanted}."
+        )
+    fitting = {key: weights[key] for key in expected if key in weights and key not in skipped}
+    model.load_state_dict({**expected, **fitting})
+    logger.info("Detector %s: weights of %s.", name, source)
+    if skipped:
+        logger.info(
+            "Detector %s: random weights in the layers for other classes: %s.",
+            name,
+            ", ".join(skipped),
+        )
+
+
+def _check_names(expected: StateDict, weights: StateDict, name: str, source: str) -> None:
+    """Raise a `UserError` unless both have the same names, counters of batches aside."""
+    missing = [key for key in expected if key not in weights and not _is_counter(key)]
+    unknown = [key for key in weights if key not in expected and not _is_counter(key)]
+    if missing or unknown:
+        examples = [f"no {missing[0]}"] * bool(missing) + [f"unknown {unknown[0]}"] * bool(unknown)
+        raise UserError(
+            f"{KEY}: {source} holds the weights of another model than {name}:"
+            f" {len(missing)} missing, {len(unknown)} unknown ({', '.join(examples)})."
+        )
+
+
+def _is_counter(key: str) -> bool:
+    """Batch norm counts its batches; frozen batch norm does not."""
+    return key.endswith("num_batches_tracked")
+
+
+def _shape(weights: StateDict, key: str) -> torch.Size | None:
+    return weights[key].shape if key in weights else None
+
+
+def _sizes(shape: torch.Size | None) -> str:
+    return "x".join(map(str, shape or ()))
