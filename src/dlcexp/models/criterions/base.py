@@ -1,10 +1,12 @@
 """What every criterion is."""
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import nn
 
 
-class Criterion(nn.Module):
+class Criterion(nn.Module, ABC):
     """The loss of a map; called with output, target and weights of one shape, returns a scalar.
 
     Args:
@@ -15,10 +17,11 @@ class Criterion(nn.Module):
         super().__init__()
         self.weight = weight
 
+    @abstractmethod
     def forward(
         self, output: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | float = 1.0
     ) -> torch.Tensor:
-        raise NotImplementedError
+        """The loss, not yet times its factor."""
 
 
 def mean_where_weighted(loss: torch.Tensor, weights: torch.Tensor | float) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """What every head has: a target generator, criterions, a predictor and initial weights."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import torch
@@ -17,7 +18,7 @@ Maps = dict[str, torch.Tensor]
 INITIAL_STD = 0.001
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """A network from a feature map to named maps, with all that belongs to these maps.
 
     Args:
@@ -39,6 +40,10 @@ class Head(nn.Module):
         self.target_generator = target_generator
         self.criterion = nn.ModuleDict(criterion)
         self.stride = stride
+
+    @abstractmethod
+    def forward(self, features: torch.Tensor) -> Maps:
+        """Maps by name of a feature map (b, c, h, w)."""
 
     def targets(
         self, stride: float, outputs: Maps, labels: Mapping[str, torch.Tensor]

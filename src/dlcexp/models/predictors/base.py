@@ -1,22 +1,24 @@
 """What every predictor is, and the map pixels they share."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import torch
 from torch import nn
 
 
-class Predictor(nn.Module):
+class Predictor(nn.Module, ABC):
     """Decodes maps into poses.
 
     Called with the stride (image px per map px) and the maps of a head; returns at least "poses"
     (b, n, k, 3): x px, y px in the input image, and score.
     """
 
+    @abstractmethod
     def forward(
         self, stride: float, outputs: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        raise NotImplementedError
+        """Poses, and whatever else the maps tell."""
 
 
 def to_image(positions: torch.Tensor, stride: float) -> torch.Tensor:

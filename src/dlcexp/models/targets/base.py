@@ -1,14 +1,16 @@
 """What every target generator is, and the map pixels they share."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 Targets = dict[str, dict[str, torch.Tensor]]
 
 
-class TargetGenerator(nn.Module):
+@dataclass(kw_only=True)
+class TargetGenerator(ABC):
     """Draws targets in the shape of the maps.
 
     Called with the stride (image px per map px), the maps of a head and the labels ("keypoints"
@@ -19,17 +21,16 @@ class TargetGenerator(nn.Module):
         label_keypoint_key: which keypoints of the labels, "keypoints" or "keypoints_unique".
     """
 
-    def __init__(self, label_keypoint_key: str = "keypoints") -> None:
-        super().__init__()
-        self.label_keypoint_key = label_keypoint_key
+    label_keypoint_key: str = "keypoints"
 
-    def forward(
+    @abstractmethod
+    def __call__(
         self,
         stride: float,
         outputs: Mapping[str, torch.Tensor],
         labels: Mapping[str, torch.Tensor],
     ) -> Targets:
-        raise NotImplementedError
+        """The targets of each map."""
 
     def keypoints(
         self, labels: Mapping[str, torch.Tensor], outputs: Mapping[str, torch.Tensor]
@@ -38,7 +39,8 @@ class TargetGenerator(nn.Module):
         keypoints = labels[self.label_keypoint_key]
         if keypoints.ndim == 3:  # unique bodyparts belong to no individual
             keypoints = keypoints.unsqueeze(1)
-        return keypoints.to(outputs["heatmap"].device, torch.float32)
+        device = next(iter(outputs.values())).device
+        return keypoints.to(device, torch.float32)
 
 
 def to_map(points: torch.Tensor, stride: float) -> torch.Tensor:

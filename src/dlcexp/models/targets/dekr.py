@@ -4,6 +4,7 @@ Geng et al., "Bottom-Up Human Pose Estimation via Disentangled Keypoint Regressi
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 
@@ -12,6 +13,7 @@ from dlcexp.models.targets.base import TargetGenerator, Targets, to_map
 SMALLEST_AREA = 1.0  # px²
 
 
+@dataclass
 class DEKRGenerator(TargetGenerator):
     """Heatmaps (b, k + 1, h, w) and offsets (b, 2 k, h, w) for keypoints with the centre last.
 
@@ -22,19 +24,11 @@ class DEKRGenerator(TargetGenerator):
         bg_weight: weight of the heatmap away from all keypoints.
     """
 
-    def __init__(
-        self,
-        num_joints: int,
-        pos_dist_thresh: float,
-        bg_weight: float = 0.1,
-        label_keypoint_key: str = "keypoints",
-    ) -> None:
-        super().__init__(label_keypoint_key)
-        self.num_joints = num_joints
-        self.pos_dist_thresh = pos_dist_thresh
-        self.bg_weight = bg_weight
+    num_joints: int
+    pos_dist_thresh: float
+    bg_weight: float = 0.1
 
-    def forward(
+    def __call__(
         self,
         stride: float,
         outputs: Mapping[str, torch.Tensor],

@@ -1,6 +1,8 @@
 """Targets of heatmap heads: a Gaussian or a disc at each keypoint, and location refinement."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
@@ -11,6 +13,7 @@ from dlcexp.models.targets.base import TargetGenerator, Targets
 HeatmapMode = Literal["KEYPOINT", "INDIVIDUAL"]
 
 
+@dataclass
 class HeatmapGenerator(TargetGenerator):
     """Heatmaps (b, c, h, w) and location refinement (b, 2 c, h, w); what they share.
 
@@ -27,40 +30,29 @@ class HeatmapGenerator(TargetGenerator):
         background_weight: see `gradient_masking`.
         generate_locref: whether to draw the location refinement.
         locref_std: image px per unit of location refinement.
-        label_keypoint_key: which keypoints of the labels, "keypoints" or "keypoints_unique".
 
     Raises:
         ConfigError: an unknown heatmap mode.
     """
 
-    def __init__(
-        self,
-        num_heatmaps: int,
-        pos_dist_thresh: float,
-        heatmap_mode: HeatmapMode = "KEYPOINT",
-        gradient_masking: bool = False,
-        background_weight: float = 0.1,
-        generate_locref: bool = True,
-        locref_std: float = 7.2801,
-        label_keypoint_key: str = "keypoints",
-    ) -> None:
-        super().__init__(label_keypoint_key)
-        if heatmap_mode not in get_args(HeatmapMode):
+    num_heatmaps: int
+    pos_dist_thresh: float
+    heatmap_mode: HeatmapMode = "KEYPOINT"
+    gradient_masking: bool = False
+    background_weight: float = 0.1
+    generate_locref: bool = True
+    locref_std: float = 7.2801
+
+    def __post_init__(self) -> None:
+        if self.heatmap_mode not in get_args(HeatmapMode):
             known = get_args(HeatmapMode)
             raise ConfigError(
                 "target_generator.heatmap_mode",
-                f"{heatmap_mode!r}; allowed are {', '.join(known)}."
-                f"{nearest(str(heatmap_mode), known)}",
+                f"{self.heatmap_mode!r}; allowed are {', '.join(known)}."
+                f"{nearest(str(self.heatmap_mode), known)}",
             )
-        self.num_heatmaps = num_heatmaps
-        self.pos_dist_thresh = pos_dist_thresh
-        self.heatmap_mode = heatmap_mode
-        self.gradient_masking = gradient_masking
-        self.background_weight = background_weight
-        self.generate_locref = generate_locref
-        self.locref_std = locref_std
 
-    def forward(
+    def __call__(
         self,
         stride: float,
         outputs: Mapping[str, torch.Tensor],
@@ -91,13 +83,13 @@ class HeatmapGenerator(TargetGenerator):
             }
         return targets
 
+    @abstractmethod
     def bump(self, squared_distance: torch.Tensor) -> torch.Tensor:
         """Heatmap value by squared distance from the keypoint, px²."""
-        raise NotImplementedError
 
+    @abstractmethod
     def refined(self, seen: torch.Tensor, near: torch.Tensor) -> torch.Tensor:
         """Where the location refinement of a keypoint is drawn."""
-        raise NotImplementedError
 
     def _by_map(self, keypoints: torch.Tensor, labels: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Keypoints (b, drawn on one map, c, 3)."""

@@ -5,29 +5,26 @@ fading out with the distance from the limb.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 
 from dlcexp.models.targets.base import TargetGenerator, Targets
 
 
+@dataclass
 class PartAffinityFieldGenerator(TargetGenerator):
     """Fields (b, 2 e, h, w): on each limb its direction, times 1 - distance / width.
 
     Args:
         graph: the limbs, each two bodyparts: from, to.
         width: distance from the line between them at which a limb ends, image px.
-        label_keypoint_key: which keypoints of the labels, "keypoints" or "keypoints_unique".
     """
 
-    def __init__(
-        self, graph: list[list[int]], width: float, label_keypoint_key: str = "keypoints"
-    ) -> None:
-        super().__init__(label_keypoint_key)
-        self.graph = graph
-        self.width = width
+    graph: list[list[int]]
+    width: float
 
-    def forward(
+    def __call__(
         self,
         stride: float,
         outputs: Mapping[str, torch.Tensor],

@@ -1,23 +1,20 @@
 """Several target generators for the maps of one head."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from dlcexp.models.targets.base import TargetGenerator, Targets
 
 
+@dataclass
 class SequentialGenerator(TargetGenerator):
     """The targets of all its generators; where two draw the same map, the later one counts."""
 
-    def __init__(
-        self, generators: list[TargetGenerator], label_keypoint_key: str = "keypoints"
-    ) -> None:
-        super().__init__(label_keypoint_key)
-        self.generators = nn.ModuleList(generators)
+    generators: list[TargetGenerator]
 
-    def forward(
+    def __call__(
         self,
         stride: float,
         outputs: Mapping[str, torch.Tensor],
