@@ -44,6 +44,7 @@ COLLATE_TYPES = {
 
 # What the keys directly under `data` mean to a model that is only applied.
 INFERENCE_KEYS = (
+    "top_down_crop",
     "resize",
     "longest_max_size",
     "auto_padding",
@@ -114,7 +115,21 @@ _COLLATES = {
     "ResizeFromList": Fields({"scales": (list_of(PIXELS, _SIZE),)}),
 }
 
+_SHARE = number("a fraction of the box from 0 up", 0)
+
 AUGMENTATIONS: dict[str, Rules] = {
+    "top_down_crop": (Fields({"width": (PIXELS,), "height": (PIXELS,)}),),
+    "random_bbox_transform": (
+        Fields(
+            optional={
+                "shift_factor": (_SHARE,),
+                "shift_prob": (PROBABILITY,),
+                "scale_factor": _SCALING,
+                "scale_prob": (PROBABILITY,),
+                "p": (PROBABILITY,),
+            }
+        ),
+    ),
     "resize": (
         Fields(optional={"width": (PIXELS,), "height": (PIXELS,), "keep_ratio": (SWITCH,)}),
     ),
@@ -167,8 +182,11 @@ AUGMENTATIONS: dict[str, Rules] = {
     "collate": (Rule("a mapping with `type`", lambda value: isinstance(value, Mapping)),),
 }
 
-# Keys of other methods; bottom-up has nothing to apply them to.
+# Keys that only one method has anything to apply to.
 METHOD_OF = {"top_down_crop": "td", "random_bbox_transform": "td", "gen_sampling": "ctd"}
+
+# Keys that decide on the size or the part of the image that a model sees, as crops do.
+_INSTEAD_OF_CROPS = ("crop_sampling", "resize", "longest_max_size")
 
 SETTINGS: dict[str, Rules] = {
     "colormode": (choice(("RGB", "BGR")),),
@@ -176,6 +194,7 @@ SETTINGS: dict[str, Rules] = {
     "cache": (Rule("bytes, or a text such as 2GiB", lambda value: parse_bytes(value) >= 0),),
     "loader": (Rule("null, as there is no other loader yet", lambda value: False),),
 }
+_DETECTOR_SETTINGS = ("colormode",)
 
 
 def is_off(value: Any) -> bool:
@@ -190,42 +209,55 @@ def is_transform(value: Any) -> bool:
     return isinstance(value, Mapping) and "_target_" in value
 
 
-def validate_data(data: Mapping[str, Any], bodyparts: Sequence[str] | None = None) -> None:
-    """Check the whole `data` node of a tree, given as plain containers.
+def validate_data(
+    data: Mapping[str, Any],
+    bodyparts: Sequence[str] | None = None,
+    *,
+    method: str = "bu",
+    key: str = "data",
+) -> None:
+    """Check the whole `data` or `data_detector` node of a tree, given as plain containers.
 
     Args:
         data: the node.
         bodyparts: names (unique bodyparts last) that `hflip.symmetries` may use; None: not checked.
+        method: of the tree; top-down needs `top_down_crop` in `data`.
+        key: where the node stands; `data_detector` has the frames of bottom-up.
 
     Raises:
         ConfigError: an unknown key, a wrong type or range, or keys that exclude each other.
     """
-    for name, rules in SETTINGS.items():
-        check_value(data.get(name), f"data.{name}", rules)
-    elsewhere = {*SETTINGS, *SECTIONS}
+    settings = _DETECTOR_SETTINGS if key == "data_detector" else tuple(SETTINGS)
+    for name in settings:
+        check_value(data.get(name), f"{key}.{name}", SETTINGS[name])
+    elsewhere = (*settings, *SECTIONS)
     shared = {name: value for name, value in data.items() if name not in elsewhere}
-    validate_menu(shared, "data", also=tuple(elsewhere))
+    _validate_menu(shared, key, method, also=elsewhere)
     own = tuple(name for name, value in shared.items() if is_transform(value))
     for section in SECTIONS:
-        key, menu = f"data.{section}", data.get(section) or {}
+        full, menu = f"{key}.{section}", data.get(section) or {}
         if not isinstance(menu, Mapping):
-            raise ConfigError(key, f"{menu!r} is not allowed. Allowed: a mapping of augmentations.")
+            raise ConfigError(
+                full, f"{menu!r} is not allowed. Allowed: a mapping of augmentations."
+            )
         # Null switches off a transform of one's own that stands directly under `data`.
         checked = {n: v for n, v in menu.items() if not (n in own and is_off(v))}
-        validate_menu(checked, key)
-        _check_together(effective_menu(data, section), key, bodyparts)
-    _check_inference(data.get("inference") or {})
+        _validate_menu(checked, full, method)
+        _check_together(effective_menu(data, section), full, bodyparts)
+        if method == "td" and key == "data":
+            _check_crops(effective_menu(data, section), data, section)
+    _check_inference(data.get("inference") or {}, f"{key}.inference")
 
 
-def validate_menu(menu: Mapping[str, Any], key: str, also: Sequence[str] = ()) -> None:
+def _validate_menu(
+    menu: Mapping[str, Any], key: str, method: str, also: Sequence[str] = ()
+) -> None:
     """Check each entry of a menu that stands at `key`, where the keys `also` may stand too."""
     for name, value in menu.items():
         full = f"{key}.{name}"
-        if name in METHOD_OF:
-            if not is_off(value):
-                needed = f"method={METHOD_OF[name]}; with method=bu it must be null"
-                raise ConfigError(full, f"{value!r} needs {needed}.")
-        elif name in AUGMENTATIONS:
+        if name in METHOD_OF and not is_off(value):
+            _check_method(full, name, value, method)
+        if name in AUGMENTATIONS:
             if value is not False:
                 check_value(value, full, AUGMENTATIONS[name])
             if name == "collate" and not is_off(value):
@@ -235,42 +267,85 @@ def validate_menu(menu: Mapping[str, Any], key: str, also: Sequence[str] = ()) -
         elif is_transform(value):
             if not isinstance(value["_target_"], str) or "." not in value["_target_"]:
                 raise ConfigError(f"{full}._target_", f"{value['_target_']!r} names no class.")
-        else:
+        elif name not in METHOD_OF:
             raise _unknown(full, str(name), value, (*AUGMENTATIONS, *METHOD_OF, *also))
+
+
+def _check_method(full: str, name: str, value: Any, method: str) -> None:
+    """Refuse a key of another method, and a key of crops where there are whole frames."""
+    needed = METHOD_OF[name]
+    if method != needed:
+        raise ConfigError(
+            full, f"{value!r} needs method={needed}; with method={method} it must be null."
+        )
+    if full.startswith("data_detector."):
+        raise ConfigError(
+            full,
+            f"{value!r} is about crops, and a detector sees whole frames. Set "
+            f"'{full.replace('data_detector', 'data', 1)}' and leave this one null.",
+        )
+
+
+def _check_crops(menu: Mapping[str, Any], data: Mapping[str, Any], section: Section) -> None:
+    """Top-down: crops have a size, and nothing else decides on it."""
+    if "top_down_crop" not in menu:
+        raise ConfigError(
+            "data.top_down_crop",
+            "missing; method=td needs the size of the crops, "
+            "'data.top_down_crop={width: 256, height: 256}'.",
+        )
+    for name in _INSTEAD_OF_CROPS:
+        if name in menu:
+            inside = name in (data.get(section) or {})
+            full = f"data.{section}.{name}" if inside else f"data.{name}"
+            raise ConfigError(
+                full,
+                f"{menu[name]!r} excludes method=td, which cuts out each animal and brings it to "
+                f"the size data.top_down_crop={menu['top_down_crop']!r}; set it to null.",
+            )
 
 
 def effective_menu(data: Mapping[str, Any], section: Section) -> dict[str, Any]:
     """The augmentations that hold in training or in inference.
 
-    Keys directly under `data` hold in both, as far as they make sense in inference (rescaling,
-    padding, normalisation, and transforms given by `_target_`). Those of the section override
-    them, null and false included. Entries that are off are left out.
+    Keys directly under `data` hold in both, as far as they make sense in inference (crops,
+    rescaling, padding, normalisation, and transforms given by `_target_`). Those of the section
+    override them, null and false included. Entries that are off are left out.
     """
-    outside = {*SETTINGS, *SECTIONS, *METHOD_OF}
+    outside = {*SETTINGS, *SECTIONS}
     shared = {name: value for name, value in data.items() if name not in outside}
     if section == "inference":
         shared = {n: v for n, v in shared.items() if n in INFERENCE_KEYS or is_transform(v)}
     menu = {**shared, **(data.get(section) or {})}
-    return {n: v for n, v in menu.items() if not is_off(v) and n not in METHOD_OF}
+    return {n: v for n, v in menu.items() if not is_off(v)}
 
 
-def check_batchable(data: Mapping[str, Any], divisor: int) -> None:
+def check_batchable(data: Mapping[str, Any], divisor: int, *, key: str = "data") -> None:
     """Check that every image reaches the network with sides that `divisor` divides.
 
     Args:
-        data: the `data` node, plain and validated.
+        data: the `data` or `data_detector` node, plain and validated.
         divisor: pixels; what the strides of the network need (32 for HRNet), 1 if any size will do.
+        key: where the node stands.
 
     Raises:
         ConfigError: naming the override that mends it.
     """
     for section in SECTIONS:
-        if not _sides_divisible(effective_menu(data, section), divisor):
+        menu = effective_menu(data, section)
+        if not _sides_divisible(menu, divisor):
             padding = f"{{pad_width_divisor: {divisor}, pad_height_divisor: {divisor}}}"
+            remedy = f"{key}.{section}.auto_padding={padding}"
+            if "top_down_crop" in menu and "collate" not in menu:
+                width, height = (
+                    -(-menu["top_down_crop"][side] // divisor) * divisor
+                    for side in ("width", "height")
+                )
+                remedy = f"data.top_down_crop={{width: {width}, height: {height}}}"
             raise ConfigError(
-                f"data.{section}",
+                f"{key}.{section}",
                 f"images can have sides that {divisor} does not divide, as this model needs. "
-                f"Set 'data.{section}.auto_padding={padding}'.",
+                f"Set '{remedy}'.",
             )
 
 
@@ -281,7 +356,8 @@ def _sides_divisible(menu: Mapping[str, Any], divisor: int) -> bool:
         return all(side % divisor == 0 for scale in collate["scales"] for side in _as_list(scale))
     if collate:
         return (collate.get("multiple_of") or 1) % divisor == 0
-    fixed = menu.get("crop_sampling") or menu.get("resize") or {}
+    crops = ("top_down_crop", "crop_sampling", "resize")
+    fixed: Mapping[str, Any] = next((menu[name] for name in crops if name in menu), {})
     return all(
         (padding.get(f"pad_{side}_divisor") or 1) % divisor == 0
         or _padded(fixed.get(side), padding, side) % divisor == 0
@@ -326,11 +402,11 @@ def _check_padding(value: Mapping[str, Any], key: str) -> None:
             )
 
 
-def _check_inference(menu: Mapping[str, Any]) -> None:
+def _check_inference(menu: Mapping[str, Any], key: str) -> None:
     for name, value in menu.items():
         if name in AUGMENTATIONS and name not in INFERENCE_KEYS and not is_off(value):
             raise ConfigError(
-                f"data.inference.{name}",
+                f"{key}.{name}",
                 f"{value!r} is for training only. Allowed: {', '.join(INFERENCE_KEYS)}; or a "
                 "mapping with _target_: albumentations.<Class>.",
             )
@@ -350,7 +426,8 @@ def _check_together(
     if menu.get("normalize_images") and menu.get("scale_to_unit_range"):
         raise ConfigError(
             f"{key}.scale_to_unit_range",
-            "True excludes normalize_images=True, which scales; set data.normalize_images=false.",
+            "True excludes normalize_images=True, which scales; set "
+            f"{key.partition('.')[0]}.normalize_images=false.",
         )
     if bodyparts is not None and isinstance(menu.get("hflip"), Mapping):
         _check_symmetries(menu["hflip"].get("symmetries") or (), f"{key}.hflip", bodyparts)

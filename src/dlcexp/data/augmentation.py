@@ -4,7 +4,8 @@ The steps, in this order: rescale (`resize`, `longest_max_size`); move (`hflip`,
 (`crop_sampling`); bend (`elastic_transform`); transforms given by `_target_`, as written; change
 colours (`hist_eq`, `motion_blur`, `covering`, `grayscale`, `gaussian_noise`); pad
 (`auto_padding`); scale the values (`normalize_images`, `scale_to_unit_range`). Cutting early keeps
-the rest cheap, and all steps but the last work on uint8.
+the rest cheap, and all steps but the last work on uint8. In top-down they all act on the crop,
+which `dlcexp.data.crops` cuts out before.
 """
 
 import logging
@@ -50,18 +51,27 @@ _BORDERS = {"constant": cv2.BORDER_CONSTANT, "reflect_101": cv2.BORDER_REFLECT_1
 def build_pipeline(
     menu: Mapping[str, Any],
     *,
-    bodyparts: Sequence[str],
+    bodyparts: Sequence[str] | None,
     unique_bodyparts: Sequence[str] = (),
     training: bool,
     colormode: str = "RGB",
+    key: str = "data",
 ) -> Pipeline:
     """Turn an effective menu (`dlcexp.config.menu.effective_menu`), validated, into a pipeline.
+
+    Args:
+        menu: the augmentations.
+        bodyparts, unique_bodyparts: their names, which `hflip` looks at; None where only boxes
+            matter, and left and right may be confused.
+        training: whether this is for training.
+        colormode: order of the channels of the images made, RGB or BGR.
+        key: where the menu stands, for messages.
 
     Raises:
         ConfigError: a transform that cannot be built.
     """
-    key = "data.train" if training else "data.inference"
-    parts = (*bodyparts, *unique_bodyparts)
+    key = f"{key}.{'train' if training else 'inference'}"
+    parts = None if bodyparts is None else (*bodyparts, *unique_bodyparts)
     try:
         transforms = list(_transforms(menu, parts, key, training))
         levels = _levels(menu)
@@ -82,7 +92,7 @@ def _levels(menu: Mapping[str, Any]) -> NDArray[np.float32]:
 
 
 def _transforms(
-    menu: Mapping[str, Any], parts: Sequence[str], key: str, training: bool
+    menu: Mapping[str, Any], parts: Sequence[str] | None, key: str, training: bool
 ) -> Iterator[A.BasicTransform]:
     yield from _rescale(menu)
     if "hflip" in menu:
@@ -124,9 +134,12 @@ def _rescale(menu: Mapping[str, Any]) -> Iterator[A.BasicTransform]:
         yield A.LongestMaxSize(max_size=menu["longest_max_size"])
 
 
-def _flip(value: Any, parts: Sequence[str], key: str) -> A.BasicTransform:
+def _flip(value: Any, parts: Sequence[str] | None, key: str) -> A.BasicTransform:
     settings = _settings(value)
     exchange: dict[int, int] = {}
+    if parts is None:
+        settings.pop("symmetries", None)
+        return SymmetricFlip(exchange, **settings)
     for pair in settings.pop("symmetries", ()):
         left, right = (side if isinstance(side, int) else parts.index(side) for side in pair)
         exchange |= {left: right, right: left}

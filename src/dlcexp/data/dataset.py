@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from dlcexp.data.boxes import extent, ground_truth_boxes
 from dlcexp.data.cache import ImageCache
-from dlcexp.data.pipeline import Pipeline
+from dlcexp.data.pipeline import Augmented, Pipeline
 from dlcexp.deeplabcut.labels import Labels
 from dlcexp.errors import UserError
 
@@ -27,7 +28,30 @@ class Failure:
     message: str
 
 
-class PoseDataset(Dataset[Sample]):
+class SampleDataset(Dataset[Sample]):
+    """Samples by (epoch, position), made from images; the base of frames and crops.
+
+    Args:
+        indices: row of the labels of each sample.
+        cache: gives decoded images.
+    """
+
+    def __init__(self, indices: Sequence[int], cache: ImageCache) -> None:
+        self.indices = tuple(indices)
+        self.cache = cache
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> list[Sample] | Failure:
+        """A batch for DataLoader, which would bury a user's mistake in a traceback."""
+        try:
+            return [self[key] for key in keys]
+        except UserError as error:
+            return Failure(str(error))
+
+
+class PoseDataset(SampleDataset):
     """Labelled frames; a sample's augmentation depends on (seed, epoch, frame) and nothing else.
 
     Args:
@@ -52,16 +76,12 @@ class PoseDataset(Dataset[Sample]):
         cache: ImageCache,
         bbox_margin: int = 20,
     ) -> None:
+        super().__init__(indices, cache)
         self.labels = labels
-        self.indices = tuple(indices)
         self.pipeline = pipeline
         self.with_center_keypoints = with_center_keypoints
         self.seed = seed
-        self.cache = cache
         self.bbox_margin = bbox_margin
-
-    def __len__(self) -> int:
-        return len(self.indices)
 
     def __getitem__(self, key: int | tuple[int, int]) -> Sample:
         """One sample.
@@ -84,51 +104,45 @@ class PoseDataset(Dataset[Sample]):
             image,
             self.labels.keypoints[index],
             self.labels.unique[index],
-            self._boxes(index, image.shape),
+            ground_truth_boxes(self.labels, index, image.shape, self.bbox_margin),
             seed=int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0]),
         )
-        labels = label_arrays(
-            augmented.keypoints,
-            augmented.unique,
-            augmented.boxes,
-            with_center_keypoints=self.with_center_keypoints,
-        )
         return {
-            "image": torch.from_numpy(augmented.image),
-            **{name: torch.from_numpy(array) for name, array in labels.items()},
-            "individual_ids": torch.arange(len(augmented.keypoints)),
+            **as_sample(augmented, with_center_keypoints=self.with_center_keypoints),
             "index": index,
             "epoch": epoch,
-            "scale": torch.from_numpy(augmented.scale.astype(np.float32)),
-            "offset": torch.from_numpy(augmented.offset.astype(np.float32)),
         }
 
-    def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> list[Sample] | Failure:
-        """A batch for DataLoader, which would bury a user's mistake in a traceback."""
-        try:
-            return [self[key] for key in keys]
-        except UserError as error:
-            return Failure(str(error))
 
-    def _boxes(self, index: int, shape: tuple[int, ...]) -> NDArray[Any]:
-        """(n, 4) x, y, width, height px: given, or around the labelled points within the image."""
-        if self.labels.boxes is not None:
-            return self.labels.boxes[index]
-        low, high = extent(self.labels.keypoints[index])
-        limit = np.array(shape[1::-1])
-        low, high = (
-            np.clip(edge, 0, limit) for edge in (low - self.bbox_margin, high + self.bbox_margin)
-        )
-        return np.concatenate([low, high - low], axis=-1)
+def as_sample(
+    augmented: Augmented,
+    *,
+    with_center_keypoints: bool,
+    scale: NDArray[Any] | None = None,
+    offset: NDArray[Any] | None = None,
+) -> Sample:
+    """Tensors of an augmented image and its labels.
 
-
-def extent(points: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Lowest and highest x, y (n, 2) of points (n, k, 2); NaN for individuals without any."""
-    low = np.min(points, axis=1, where=np.isfinite(points), initial=np.inf)
-    high = np.max(points, axis=1, where=np.isfinite(points), initial=-np.inf)
-    empty = ~np.isfinite(low)
-    low[empty] = high[empty] = np.nan
-    return low, high
+    Args:
+        augmented: what a pipeline gave.
+        with_center_keypoints: see `label_arrays`.
+        scale, offset: (2,) the way back to the original image, where the pipeline does not know it.
+    """
+    labels = label_arrays(
+        augmented.keypoints,
+        augmented.unique,
+        augmented.boxes,
+        with_center_keypoints=with_center_keypoints,
+    )
+    scale = augmented.scale if scale is None else scale
+    offset = augmented.offset if offset is None else offset
+    return {
+        "image": torch.from_numpy(augmented.image),
+        **{name: torch.from_numpy(array) for name, array in labels.items()},
+        "individual_ids": torch.arange(len(augmented.keypoints)),
+        "scale": torch.from_numpy(scale.astype(np.float32)),
+        "offset": torch.from_numpy(offset.astype(np.float32)),
+    }
 
 
 def label_arrays(

@@ -1,25 +1,36 @@
 """The data of an experiment: project, labels, split, and the loaders made of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import DataLoader, get_worker_info
 
 from dlcexp.config import build
 from dlcexp.config.menu import Section, effective_menu, parse_bytes
 from dlcexp.data.augmentation import build_pipeline
+from dlcexp.data.boxes import RandomBBoxTransform
 from dlcexp.data.cache import shared_cache
-from dlcexp.data.collation import build_collate
-from dlcexp.data.dataset import Failure, PoseDataset
+from dlcexp.data.collation import PadCollate, ResizeCollate, build_collate
+from dlcexp.data.crops import CropDataset, labelled_animals
+from dlcexp.data.dataset import Failure, PoseDataset, SampleDataset
+from dlcexp.data.pipeline import Pipeline
 from dlcexp.data.sampling import EpochSampler
 from dlcexp.data.splits import Split
 from dlcexp.deeplabcut.labels import load_labels
 from dlcexp.deeplabcut.project import open_project
-from dlcexp.errors import UserError
+from dlcexp.errors import ConfigError, UserError
+
+SplitName = Literal["train", "test"]
+DataKey = Literal["data", "data_detector"]
+
+# px, where a tree does not say.
+_BBOX_MARGIN = 20
 
 
 class PoseLoader(DataLoader[Any]):
@@ -54,57 +65,168 @@ class PoseData:
         self.split: Split = build(tree["split"], key="split")(self.labels, self.project)
         self.cache = shared_cache(parse_bytes(tree["data"].get("cache") or 0))
 
-    def frames(self, split: Literal["train", "test"]) -> PoseDataset:
-        """The frames of a split as the model sees them when it is applied."""
-        return self._dataset(getattr(self.split, split), "inference")
+    @property
+    def top_down(self) -> bool:
+        """Whether the pose model sees crops of single animals, and not frames."""
+        return self.tree.get("method", "bu") == "td"
+
+    def frames(self, split: SplitName) -> SampleDataset:
+        """What the pose model sees when it is applied to a split.
+
+        Its frames; top-down a crop for each labelled animal, by its ground-truth box.
+        """
+        return self._poses(getattr(self.split, split), "inference")
+
+    def crops(self, boxes: Mapping[int, NDArray[Any]]) -> CropDataset:
+        """What a top-down model sees of animals that a detector has found.
+
+        Args:
+            boxes: row of `labels` to boxes (m, 4) x, y, width, height px of the original image;
+                columns beyond, such as scores, are ignored.
+        """
+        animals = [(row, number) for row, found in boxes.items() for number in range(len(found))]
+        return self._crop_dataset(animals, "inference", boxes)
 
     def train_loader(self, rank: int = 0, world_size: int = 1) -> PoseLoader:
-        """Augmented batches of the training frames; its `sampler.set_epoch` chooses the epoch.
+        """Augmented batches for the pose model; its `sampler.set_epoch` chooses the epoch.
+
+        An epoch shows every training frame once; top-down every labelled animal in them.
 
         Args:
             rank, world_size: which of how many processes asks; `batch_size` is that of each.
+
+        Raises:
+            ConfigError: top-down, and no training frame has a labelled animal.
         """
-        tree, trainer = self.tree, self.tree["trainer"]
-        dataset = self._dataset(self.split.train, "train")
-        if trainer["num_workers"]:
+        dataset = self._poses(self.split.train, "train")
+        if not len(dataset):
+            raise _nothing_to_train(f"cuts animals out of {len(self.split.train)} training frames")
+        trainer = self.tree["trainer"]
+        return self._loader(
+            dataset, self.tree, trainer["num_workers"], self._collate("data"), rank, world_size
+        )
+
+    def detector_frames(self, split: SplitName) -> PoseDataset:
+        """The frames of a split as the detector sees them when it is applied.
+
+        `boxes` (n, 4) of a sample are x, y, width, height px of its `image`, zeros where there is
+        no animal.
+        """
+        return self._frame_dataset(getattr(self.split, split), "inference", "data_detector")
+
+    def detector_train_loader(self, rank: int = 0, world_size: int = 1) -> PoseLoader:
+        """Augmented batches for the detector, of all training frames: `image` and `boxes`.
+
+        `boxes` (b, n, 4) are as in `detector_frames`, zeros also where an animal has left its
+        image. The sampler and the arguments are as in `train_loader`.
+        """
+        rows = list(self.split.train)
+        boxes = self.labels.boxes
+        if not (
+            np.isfinite(self.labels.keypoints[rows]).any()
+            or (boxes is not None and np.isfinite(boxes[rows]).any())
+        ):
+            raise _nothing_to_train(f"learns from the boxes of {len(rows)} training frames")
+        dataset = self._frame_dataset(self.split.train, "train", "data_detector")
+        settings = self.tree["detector"]
+        collate = self._collate("data_detector")
+        return self._loader(dataset, settings, settings["num_workers"], collate, rank, world_size)
+
+    def _loader(
+        self,
+        dataset: SampleDataset,
+        settings: Mapping[str, Any],
+        num_workers: int,
+        collate: Any,
+        rank: int,
+        world_size: int,
+    ) -> PoseLoader:
+        if num_workers:
             # Workers keep to one core each. Said here and not in the worker: OpenCV's thread pool
             # does not survive a fork, and there this call can wait for its threads for ever.
             cv2.setNumThreads(1)
+        seed = self.tree["seed"]
         return PoseLoader(
             dataset,
-            batch_size=tree["batch_size"],
-            sampler=EpochSampler(len(dataset), tree["seed"], rank, world_size),
-            collate_fn=build_collate(
-                effective_menu(tree["data"], "train").get("collate"),
-                seed=tree["seed"],
-                with_center_keypoints=tree["with_center_keypoints"],
-            ),
-            num_workers=trainer["num_workers"],
-            persistent_workers=trainer["num_workers"] > 0,
-            pin_memory=trainer["pin_memory"],
+            batch_size=settings["batch_size"],
+            sampler=EpochSampler(len(dataset), seed, rank, world_size),
+            collate_fn=collate,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            pin_memory=self.tree["trainer"]["pin_memory"],
             worker_init_fn=_start_worker,
             # Its own generator: iterating must not move torch's global random numbers.
-            generator=torch.Generator().manual_seed(tree["seed"]),
+            generator=torch.Generator().manual_seed(seed),
         )
 
-    def _dataset(self, indices: tuple[int, ...], section: Section) -> PoseDataset:
-        data = self.tree["data"]
-        pipeline = build_pipeline(
-            effective_menu(data, section),
-            bodyparts=self.project.bodyparts,
-            unique_bodyparts=self.project.unique_bodyparts,
-            training=section == "train",
-            colormode=data.get("colormode", "RGB"),
+    def _collate(self, key: DataKey) -> PadCollate | ResizeCollate:
+        return build_collate(
+            effective_menu(self.tree[key], "train").get("collate"),
+            seed=self.tree["seed"],
+            with_center_keypoints=key == "data" and self.tree["with_center_keypoints"],
         )
+
+    def _poses(self, indices: Sequence[int], section: Section) -> SampleDataset:
+        if self.top_down:
+            return self._crop_dataset(labelled_animals(self.labels, indices), section)
+        return self._frame_dataset(indices, section, "data")
+
+    def _frame_dataset(self, indices: Sequence[int], section: Section, key: DataKey) -> PoseDataset:
         return PoseDataset(
             self.labels,
             indices,
-            pipeline,
-            with_center_keypoints=self.tree["with_center_keypoints"],
+            self._pipeline(section, key),
+            with_center_keypoints=key == "data" and self.tree["with_center_keypoints"],
             seed=self.tree["seed"],
             cache=self.cache,
-            bbox_margin=data.get("bbox_margin", 20),
+            bbox_margin=self._bbox_margin,
         )
+
+    def _crop_dataset(
+        self,
+        animals: Sequence[tuple[int, int]],
+        section: Section,
+        boxes: Mapping[int, NDArray[Any]] | None = None,
+    ) -> CropDataset:
+        menu = effective_menu(self.tree["data"], section)
+        crop, shaking = menu["top_down_crop"], menu.get("random_bbox_transform")
+        given = {name: value for name, value in (shaking or {}).items() if value is not None}
+        return CropDataset(
+            self.labels,
+            animals,
+            self._pipeline(section, "data"),
+            size=(crop["width"], crop["height"]),
+            seed=self.tree["seed"],
+            cache=self.cache,
+            with_center_keypoints=self.tree["with_center_keypoints"],
+            bbox_margin=self._bbox_margin,
+            random_bbox=RandomBBoxTransform(**given) if shaking else None,
+            boxes=boxes,
+        )
+
+    def _pipeline(self, section: Section, key: DataKey) -> Pipeline:
+        data = self.tree[key]
+        return build_pipeline(
+            effective_menu(data, section),
+            # Boxes have no left and right.
+            bodyparts=self.project.bodyparts if key == "data" else None,
+            unique_bodyparts=self.project.unique_bodyparts,
+            training=section == "train",
+            colormode=data.get("colormode", "RGB"),
+            key=key,
+        )
+
+    @property
+    def _bbox_margin(self) -> int:
+        return int(self.tree["data"].get("bbox_margin", _BBOX_MARGIN))
+
+
+def _nothing_to_train(what: str) -> ConfigError:
+    return ConfigError(
+        "split",
+        f"method=td {what}, and none of them has a labelled animal. Label animals, or take another "
+        "split, such as 'split.seed=1'.",
+    )
 
 
 def _source(project: str) -> str | Path:

@@ -1,0 +1,196 @@
+"""Animals cut out of frames, as top-down models see them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dlcexp.data.boxes import RandomBBoxTransform, ground_truth_boxes
+from dlcexp.data.cache import ImageCache
+from dlcexp.data.dataset import Sample, SampleDataset, as_sample
+from dlcexp.data.pipeline import Pipeline
+from dlcexp.deeplabcut.labels import Labels
+
+
+@dataclass(frozen=True)
+class Window:
+    """The part of an image that becomes a crop; it may reach beyond the image.
+
+    Attributes:
+        left, top, right, bottom: edges in whole px of the image; at least 1 px wide and high.
+        size: (width, height) of the crop in px.
+    """
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    size: tuple[int, int]
+
+    @classmethod
+    def around(cls, box: NDArray[Any], size: tuple[int, int]) -> "Window":
+        """The smallest window around a box with the aspect ratio of the crop.
+
+        One side of the box grows, its centre stays; then the edges are rounded to whole pixels.
+        This is DeepLabCut's `top_down_crop`, which fails where less than a pixel is left.
+
+        Args:
+            box: (4,) x, y, width, height px.
+            size: (width, height) of the crop in px.
+        """
+        x, y, width, height = map(float, box)
+        ratio = size[0] / size[1]
+        wide, high = max(width, height * ratio), max(height, width / ratio)
+        left, right = _whole(x + width / 2, wide)
+        top, bottom = _whole(y + height / 2, high)
+        return cls(left, top, right, bottom, size)
+
+    @property
+    def scale(self) -> NDArray[np.float64]:
+        """px of the image for one px of the crop, (2,) for x and y."""
+        return np.array([self.right - self.left, self.bottom - self.top]) / self.size
+
+    @property
+    def offset(self) -> NDArray[np.float64]:
+        """x, y in the image of the crop's origin; `x_image = x_crop * scale[0] + offset[0]`."""
+        return np.array([self.left, self.top], dtype=float)
+
+    def points(self, points: NDArray[Any]) -> NDArray[np.float64]:
+        """Points (..., 2) in px of the image, as px of the crop."""
+        inside: NDArray[np.float64] = (points - self.offset) / self.scale
+        return inside
+
+    def boxes(self, boxes: NDArray[Any]) -> NDArray[np.float64]:
+        """Boxes (..., 4) in px of the image, as px of the crop."""
+        return np.concatenate([self.points(boxes[..., :2]), boxes[..., 2:] / self.scale], axis=-1)
+
+    def cut(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The crop (height, width, 3) of an image (h, w, 3); black outside the image."""
+        height, width = image.shape[:2]
+        canvas = np.zeros((self.bottom - self.top, self.right - self.left, 3), dtype=image.dtype)
+        left, right = np.clip((self.left, self.right), 0, width)
+        top, bottom = np.clip((self.top, self.bottom), 0, height)
+        canvas[top - self.top : bottom - self.top, left - self.left : right - self.left] = image[
+            top:bottom, left:right
+        ]
+        crop: NDArray[np.uint8] = cv2.resize(canvas, self.size, interpolation=cv2.INTER_LINEAR)
+        return crop
+
+
+def _whole(centre: float, length: float) -> tuple[int, int]:
+    low, high = round(centre - length / 2), round(centre + length / 2)
+    return low, max(high, low + 1)
+
+
+class CropDataset(SampleDataset):
+    """Animals cut out of frames; what is random depends on (seed, epoch, frame, individual).
+
+    Without `boxes` each labelled animal is cut out by its ground-truth box; others that are seen
+    in its crop are not labelled there. With `boxes` there is a crop for each box, without labels.
+
+    Args:
+        labels: all frames of the project.
+        animals: (row of `labels`, slot of the individual) of each sample; with `boxes` the slot
+            is the row in its frame's boxes.
+        pipeline: what happens to each crop.
+        size: (width, height) of the crops in px.
+        seed: of the augmentations.
+        cache: gives decoded images.
+        with_center_keypoints: as in `PoseDataset`.
+        bbox_margin: px around the labelled points, where the project gives no boxes.
+        random_bbox: shakes the boxes, in training.
+        boxes: row of `labels` to boxes (m, 4) in px of the original image; columns beyond are
+            ignored.
+
+    Attributes:
+        indices: row of `labels` of each sample.
+    """
+
+    def __init__(
+        self,
+        labels: Labels,
+        animals: Sequence[tuple[int, int]],
+        pipeline: Pipeline,
+        *,
+        size: tuple[int, int],
+        seed: int,
+        cache: ImageCache,
+        with_center_keypoints: bool = False,
+        bbox_margin: int = 20,
+        random_bbox: RandomBBoxTransform | None = None,
+        boxes: Mapping[int, NDArray[Any]] | None = None,
+    ) -> None:
+        super().__init__([index for index, _ in animals], cache)
+        self.labels = labels
+        self.animals = tuple(animals)
+        self.pipeline = pipeline
+        self.size = size
+        self.seed = seed
+        self.with_center_keypoints = with_center_keypoints
+        self.bbox_margin = bbox_margin
+        self.random_bbox = random_bbox
+        self.boxes = boxes
+
+    def __getitem__(self, key: int | tuple[int, int]) -> Sample:
+        """One crop.
+
+        Args:
+            key: (epoch, position), or a position in epoch 0.
+
+        Returns:
+            As `PoseDataset` gives, with one individual and without unique bodyparts; `individual`,
+            its slot. `scale` and `offset` lead back to the original image, not to the crop.
+
+        Raises:
+            ProjectError: the image is missing or broken.
+        """
+        epoch, position = key if isinstance(key, tuple) else (0, key)
+        index, individual = self.animals[position]
+        image = self.cache(self.labels.images[index])
+        box = self._box(index, individual, image.shape)
+        entropy = np.random.SeedSequence([self.seed, epoch, index, individual])
+        pipeline_seed, box_seed = map(int, entropy.generate_state(2))
+        shaken = self.random_bbox(box, np.random.default_rng(box_seed)) if self.random_bbox else box
+        window = Window.around(shaken, self.size)
+        augmented = self.pipeline(
+            window.cut(image),
+            window.points(self._keypoints(index, individual)),
+            np.zeros((0, 2)),
+            window.boxes(box[None]),
+            seed=pipeline_seed,
+        )
+        return {
+            **as_sample(
+                augmented,
+                with_center_keypoints=self.with_center_keypoints,
+                scale=augmented.scale * window.scale,
+                offset=augmented.offset * window.scale + window.offset,
+            ),
+            "individual_ids": torch.tensor([individual]),
+            "index": index,
+            "individual": individual,
+            "epoch": epoch,
+        }
+
+    def _box(self, index: int, individual: int, shape: tuple[int, ...]) -> NDArray[Any]:
+        if self.boxes is not None:
+            return np.asarray(self.boxes[index][individual][:4], dtype=float)
+        box = ground_truth_boxes(self.labels, index, shape, self.bbox_margin)[individual]
+        # Where all labels of an animal are outside the image, nothing says where to look.
+        return box if np.isfinite(box).all() else np.array([0.0, 0.0, shape[1], shape[0]])
+
+    def _keypoints(self, index: int, individual: int) -> NDArray[Any]:
+        """(1, bodyparts, 2) px of the image; NaN where not labelled."""
+        if self.boxes is not None:
+            return np.full((1, *self.labels.keypoints.shape[2:]), np.nan)
+        return self.labels.keypoints[index, individual][None]
+
+
+def labelled_animals(labels: Labels, indices: Sequence[int]) -> list[tuple[int, int]]:
+    """(row of `labels`, slot) of each individual that has a keypoint, frame after frame."""
+    visible = np.isfinite(labels.keypoints).all(axis=-1).any(axis=-1)
+    return [(index, int(slot)) for index in indices for slot in np.flatnonzero(visible[index])]
