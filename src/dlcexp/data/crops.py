@@ -71,14 +71,13 @@ class Window:
     def cut(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The crop (height, width, 3) of an image (h, w, 3); black outside the image."""
         height, width = image.shape[:2]
-        canvas = np.zeros((self.bottom - self.top, self.right - self.left, 3), dtype=image.dtype)
+        canvas = np.zeros((self.bottom - self.top, self.right - self.left, 3), np.uint8)
         left, right = np.clip((self.left, self.right), 0, width)
         top, bottom = np.clip((self.top, self.bottom), 0, height)
         canvas[top - self.top : bottom - self.top, left - self.left : right - self.left] = image[
             top:bottom, left:right
         ]
-        crop: NDArray[np.uint8] = cv2.resize(canvas, self.size, interpolation=cv2.INTER_LINEAR)
-        return crop
+        return np.asarray(cv2.resize(canvas, self.size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _whole(centre: float, length: float) -> tuple[int, int]:
@@ -192,5 +191,5 @@ class CropDataset(SampleDataset):
 
 def labelled_animals(labels: Labels, indices: Sequence[int]) -> list[tuple[int, int]]:
     """(row of `labels`, slot) of each individual that has a keypoint, frame after frame."""
-    visible = np.isfinite(labels.keypoints).all(axis=-1).any(axis=-1)
+    visible = np.isfinite(labels.keypoints).all(axis=-1).sum(axis=-1)
     return [(index, int(slot)) for index in indices for slot in np.flatnonzero(visible[index])]

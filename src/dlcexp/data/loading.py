@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, get_worker_info
 from dlcexp.config import build
 from dlcexp.config.menu import Section, effective_menu, parse_bytes
 from dlcexp.data.augmentation import build_pipeline
-from dlcexp.data.boxes import RandomBBoxTransform
+from dlcexp.data.boxes import RandomBBoxTransform, ground_truth_boxes
 from dlcexp.data.cache import shared_cache
 from dlcexp.data.collation import PadCollate, ResizeCollate, build_collate
 from dlcexp.data.crops import CropDataset, labelled_animals
@@ -86,6 +86,15 @@ class PoseData:
         """
         animals = [(row, number) for row, found in boxes.items() for number in range(len(found))]
         return self._crop_dataset(animals, "inference", boxes)
+
+    def ground_truth_boxes(self, row: int) -> NDArray[np.float64]:
+        """The boxes of one frame, (individuals, 4) x, y, width, height px of the original image.
+
+        NaN where there is no animal; see `dlcexp.data.boxes.ground_truth_boxes`. The image is
+        decoded for its size, unless it is in the cache.
+        """
+        shape = self.cache(self.labels.images[row]).shape
+        return ground_truth_boxes(self.labels, row, shape, self._bbox_margin)
 
     def train_loader(self, rank: int = 0, world_size: int = 1) -> PoseLoader:
         """Augmented batches for the pose model; its `sampler.set_epoch` chooses the epoch.
