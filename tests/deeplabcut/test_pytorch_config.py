@@ -9,7 +9,16 @@ from omegaconf import OmegaConf
 from dlcexp.config import compose
 from dlcexp.deeplabcut.pytorch_config import export_config, net_type
 
-NET_TYPES = [f"{family}_{width}" for family in ("dekr", "hrnet") for width in ("w18", "w32", "w48")]
+BACKBONES = [
+    *("hrnet_w18", "hrnet_w32", "hrnet_w48", "resnet_50", "resnet_101"),
+    *("cspnext_s", "cspnext_m", "cspnext_x"),
+]
+BOTTOM_UP = ["dekr_w18", "dekr_w32", "dekr_w48", *BACKBONES]
+TOP_DOWN = [
+    *(f"top_down_{backbone}" for backbone in BACKBONES),
+    *("rtmpose_s", "rtmpose_m", "rtmpose_x", "animaltokenpose_base"),
+]
+DETECTORS = ["ssdlite", "fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_resnet50_fpn_v2"]
 
 
 def read(text: str) -> dict:
@@ -21,17 +30,46 @@ def ordered(node):
     """Nested lists of pairs, so that a comparison also sees the order of keys."""
     if isinstance(node, dict):
         return [(key, ordered(value)) for key, value in node.items()]
-    return node
+    return [ordered(item) for item in node] if isinstance(node, list) else node
 
 
-@pytest.mark.parametrize("net", NET_TYPES)
+def record_of(shared: Path, project: str, name: str) -> dict:
+    """What DeepLabCut writes for a project of the shared folder."""
+    text = (shared / "parity" / "configs" / project / f"{name}.yaml").read_text()
+    return read(text.replace("PROJECT", (shared / "data" / project).as_posix()))
+
+
+@pytest.mark.parametrize("net", BOTTOM_UP)
 @pytest.mark.parametrize("project", ["openfield", "flies13"])
 def test_an_export_equals_deeplabcuts_own_file_key_by_key_and_in_its_order(shared, project, net):
+    text = export_config(compose(f"project={shared / 'data' / project}", f"net_type={net}"))
+    assert ordered(read(text)) == ordered(record_of(shared, project, net))
+
+
+@pytest.mark.parametrize("net", TOP_DOWN)
+@pytest.mark.parametrize("detector", DETECTORS)
+@pytest.mark.parametrize("project", ["openfield", "flies13"])
+def test_a_top_down_export_equals_deeplabcuts_own_file_in_the_same_way(
+    shared, project, detector, net
+):
     root = shared / "data" / project
-    text = export_config(compose(f"project={root}", f"net_type={net}"))
-    record = (shared / "parity" / "configs" / project / f"{net}.yaml").read_text()
-    expected = read(record.replace("PROJECT", root.as_posix()))
+    text = export_config(compose(f"project={root}", f"net_type={net}", f"detector={detector}"))
+    expected = record_of(shared, project, f"{net}__{detector}")
+    if net == "rtmpose_x":
+        # DeepLabCut crops to 256 px for a head that takes 384 px, and fails at the first batch.
+        width, height = expected["model"]["heads"]["bodypart"]["input_size"]
+        for menu in (expected["data"]["train"], expected["data"]["inference"]):
+            assert menu["top_down_crop"] == {"width": 256, "height": 256}
+            menu["top_down_crop"] = {"width": width, "height": height}
     assert ordered(read(text)) == ordered(expected)
+
+
+def test_a_bare_name_top_down_is_that_of_the_backbone_whatever_chose_it(shared):
+    root = shared / "data" / "flies13"
+    by_groups = export_config(compose(f"project={root}", "method=td", "model/backbone=resnet_50"))
+    by_name = export_config(compose(f"project={root}", "method=td", "net_type=resnet_50"))
+    assert by_groups == by_name
+    assert read(by_groups) == record_of(shared, "flies13", "top_down_resnet_50__ssdlite")
 
 
 def test_what_the_user_changes_is_the_only_difference(shared):
@@ -70,6 +108,73 @@ def test_what_the_user_changes_is_the_only_difference(shared):
     assert changed["metadata"] == base["metadata"]
 
 
+def test_what_the_user_changes_in_the_detector_is_the_only_difference(shared):
+    root = shared / "data" / "openfield"
+    words = [f"project={root}", "net_type=top_down_resnet_50"]
+    base = read(export_config(compose(*words)))
+    changed = read(
+        export_config(
+            compose(
+                *words,
+                "optimizer@detector.optimizer=sgd",
+                "detector.optimizer.lr=0.02",
+                "scheduler@detector.scheduler=step_lr",
+                "detector.batch_size=4",
+                "detector.epochs=9",
+                "detector.save_epochs=3",
+                "detector.num_workers=2",
+                "data_detector.train.hflip=null",
+                "data.top_down_crop.width=128",
+                "data.train.random_bbox_transform.p=0.5",
+            )
+        )
+    )
+    detector = changed["detector"]
+    assert detector["runner"]["optimizer"] == {"type": "SGD", "params": {"lr": 0.02}}
+    assert detector["runner"]["scheduler"]["type"] == "StepLR"
+    assert detector["runner"]["snapshots"]["save_epochs"] == 3
+    settings = base["detector"]["train_settings"]
+    new = {"batch_size": 4, "epochs": 9, "dataloader_workers": 2}
+    assert detector["train_settings"] == settings | new
+    assert detector["data"]["train"]["hflip"] is None
+    for menu in ("train", "inference"):
+        assert changed["data"][menu]["top_down_crop"] == {"width": 128, "height": 256}
+    assert changed["data"]["train"]["random_bbox_transform"]["p"] == 0.5
+    for same in ("model", "runner", "train_settings", "metadata"):
+        assert changed[same] == base[same]
+    assert detector["model"] == base["detector"]["model"]
+    assert detector["inference"] == base["detector"]["inference"]
+
+
+def test_sizes_of_a_head_follow_the_crop(shared):
+    root = shared / "data" / "openfield"
+    crop = ["data.top_down_crop.width=128", "data.top_down_crop.height=192"]
+    simcc = compose(f"project={root}", "net_type=rtmpose_s", *crop).model.heads.bodypart
+    assert simcc.input_size == simcc.target_generator.input_size == [128, 192]
+    assert simcc.in_featuremap_size == [4, 6]
+    # The paper gives 4.9 px for 192 px; a side of 128 px follows its rule, sqrt(side / 8).
+    assert simcc.predictor.sigma == simcc.target_generator.sigma == [4.0, 4.9]
+    tokens = compose(f"project={root}", "net_type=animaltokenpose_base", *crop).model
+    assert tokens.neck.feature_size == tokens.heads.bodypart.heatmap_size == [48, 32]
+    assert tokens.heads.bodypart.heatmap_dim == 48 * 32
+
+
+def test_the_schedule_of_rtmpose_follows_the_epochs_and_the_learning_rate(shared):
+    root = shared / "data" / "openfield"
+    cfg = compose(f"project={root}", "net_type=rtmpose_s", "epochs=30", "optimizer.lr=0.01")
+    assert cfg.scheduler.milestones == [15, 30]
+    assert cfg.scheduler.schedulers[1].T_max == 15
+    assert cfg.scheduler.schedulers[1].eta_min == pytest.approx(0.0005)
+    assert cfg.scheduler.schedulers[2].lr_list == [[pytest.approx(0.0005)]]
+
+
+def test_a_backbone_that_deeplabcut_does_not_have_is_told_beside_the_export(caplog):
+    assert yaml.safe_load(export_config(compose("method=td", "model/backbone=resnet_50")))
+    assert not caplog.records
+    assert yaml.safe_load(export_config(compose("method=td", "model/backbone=timm")))
+    assert "no backbone TimmBackbone" in caplog.text
+
+
 def test_nested_schedulers_keep_deeplabcuts_form(shared):
     root = shared / "data" / "openfield"
     exported = read(
@@ -99,9 +204,33 @@ def test_the_flat_form_has_the_keys_of_the_specification_at_its_top(shared):
     )
 
 
+@pytest.mark.parametrize(
+    "sample", ["topdown_resnet_50", "topdown_hrnet_w18", "tokenpose_base"], ids=str
+)
+def test_the_flat_form_has_the_keys_of_the_specification_for_top_down(shared, sample):
+    net = {"tokenpose_base": "animaltokenpose_base"}.get(sample) or sample.replace("top", "top_")
+    root = shared / "data" / "openfield"
+    words = [f"project={root}", f"net_type={net}", "detector=fasterrcnn_resnet50_fpn_v2"]
+    flat = read(export_config(compose(*words), schema="flat"))
+    file = shared / "spec" / "pytorch_configs" / "flat_2024-02" / f"single__{sample}.yaml"
+    recorded = read(file.read_text())
+    assert set(recorded) - set(flat) == {"cfg_path"}
+    assert set(flat) - set(recorded) == {"with_center_keypoints"}
+    assert list(flat["detector"]) == list(recorded["detector"])
+    assert flat["detector"]["optimizer"] == recorded["detector"]["optimizer"]
+    assert list(flat["detector"]["scheduler"]["params"]) == ["milestones", "lr_list"]
+    assert flat["detector"]["runner"] == recorded["detector"]["runner"]
+    assert flat["data_detector"]["hflip"] is flat["data_detector"]["normalize_images"] is True
+    assert list(flat["model"]) == list(recorded["model"])
+    assert flat["method"] == "td"
+
+
 def test_the_net_type_is_derived_from_the_groups_never_copied():
     assert net_type(compose("net_type=dekr_w18", "model=paf").model) == "hrnet_w18"
     assert net_type(compose("net_type=hrnet_w48", "model=dekr").model) == "dekr_w48"
+    assert net_type(compose("net_type=rtmpose_s", "model=heatmap").model) == "cspnext_s"
+    assert net_type(compose("net_type=top_down_cspnext_x", "model=rtmpose").model) == "rtmpose_x"
+    assert net_type(compose("net_type=top_down_resnet_101").model) == "resnet_101"
 
 
 def test_safe_loaders_read_every_number_as_a_number():

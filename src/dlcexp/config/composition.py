@@ -11,11 +11,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from dlcexp.config import resolvers
-from dlcexp.config.validation import check_keys, check_tree
+from dlcexp.config.validation import DETECTOR_KEYS, check_keys, check_tree, needs_top_down
 from dlcexp.errors import ConfigError, ProjectError, UserError, nearest
 
 CONFIG_MODULE = "dlcexp.conf"
 CONFIG_NAME = "config"
+
+# Groups whose options choose those of other groups.
+_OVERLAYS = ("method", "net_type", "experiment")
 
 
 def compose(*overrides: str, config_dir: Path | None = None) -> DictConfig:
@@ -78,22 +81,26 @@ def resolve(tree: DictConfig) -> dict[str, Any]:
 def modified(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """A resolved tree, such as that of a finished run, with overrides put on top, validated.
 
-    A group choice (`split=kfold`) takes the place of the whole node.
+    A group choice (`split=kfold`, `optimizer@detector.optimizer=sgd`) takes the place of the
+    whole node.
 
     Raises:
-        ConfigError: as `compose`.
+        ConfigError: as `compose`, and for a group that chooses the options of others.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     tree = copy.deepcopy(cfg)
     OmegaConf.set_readonly(tree, False)
     known_groups = groups()
-    choices = [word for word in overrides if word.partition("=")[0] in known_groups]
+    choices = [word for word in overrides if _group_of(word) in known_groups]
     values = [word for word in overrides if word not in choices]
+    for group in map(_group_of, choices):
+        if group in _OVERLAYS:
+            raise ConfigError(group, "cannot change in a finished run; start a new one with it.")
     if choices:
-        composed = without_hydra(compose_raw(choices))
-        for name in {word.partition("=")[0].partition("/")[0] for word in choices}:
-            tree[name] = composed[name]
+        composed = without_hydra(compose_raw([f"method={tree.method}", *choices]))
+        for place in {_place_of(word) for word in choices}:
+            OmegaConf.update(tree, place, OmegaConf.select(composed, place), merge=False)
     OmegaConf.set_struct(tree, True)
     for override in OverridesParser.create().parse_overrides(values):
         try:
@@ -102,6 +109,17 @@ def modified(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
             missing = _missing_key(tree, override.key_or_group, override.value())
             raise missing or _readable(error) from error
     return validated(tree)
+
+
+def _group_of(word: str) -> str:
+    """The group of an override such as `optimizer@detector.optimizer=sgd`."""
+    return word.partition("=")[0].partition("@")[0]
+
+
+def _place_of(word: str) -> str:
+    """The node that a group choice fills: the package after `@`, or that of the outermost group."""
+    group, _, package = word.partition("=")[0].partition("@")
+    return package or group.partition("/")[0]
 
 
 def compose_raw(overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
@@ -130,15 +148,16 @@ def expand(overrides: Iterable[str]) -> list[str]:
     """Overrides as Hydra can take them: `group=null` means `group=none`, net types fit the project.
 
     DeepLabCut gives a plain name such as `hrnet_w32` heatmaps in a single-animal project and
-    part-affinity fields in a multi-animal one. Hydra picks options before it knows the project, so
-    the choice is made here: `net_type=hrnet_w32` becomes `net_type=multi_animal/hrnet_w32`.
+    part-affinity fields in a multi-animal one; top-down it is always heatmaps. Hydra picks options
+    before it knows the project, so the choice is made here: `net_type=hrnet_w32` becomes
+    `net_type=multi_animal/hrnet_w32`.
     """
     overrides = [word for word in map(_null_means_none, overrides) if word]
     chosen = [word for word in overrides if word.startswith("net_type=")]
     multi = options("net_type/multi_animal")
     if not any(name in re.split(r"[=,\s]", word) for word in chosen for name in multi):
         return overrides
-    if not _is_multianimal(overrides):
+    if "method=td" in overrides or not _is_multianimal(overrides):
         return overrides
     pattern = re.compile(rf"(?<![\w/])({'|'.join(map(re.escape, multi))})(?!\w)")
     return [
@@ -172,9 +191,12 @@ def _is_multianimal(overrides: Iterable[str]) -> bool:
 
 
 def options(group: str) -> list[str]:
-    """The options of a config group, such as `optimizer`, that come with dlcexp."""
+    """The options of a config group, such as `optimizer`, that come with dlcexp.
+
+    A file whose name begins with an underscore is what the others share, not an option.
+    """
     folder = Path(_conf_folder(), *group.split("/"))
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+    return sorted(path.stem for path in folder.glob("[!_]*.yaml"))
 
 
 def groups() -> list[str]:
@@ -219,6 +241,7 @@ def _diagnose(overrides: Sequence[str], error: BaseException) -> UserError:
             return ConfigError(override.key_or_group, "several values are a sweep; add -m.")
         if override.key_or_group in known_groups:
             problem = _wrong_option(override.key_or_group, override.value())
+            problem = problem or _wrong_place(word, override.value(), overrides)
         elif override.is_add() or override.is_force_add() or override.is_delete():
             continue
         else:
@@ -239,19 +262,40 @@ def _wrong_option(group: str, value: Any) -> ConfigError | None:
     return None
 
 
+def _wrong_place(word: str, value: Any, overrides: Sequence[str]) -> ConfigError | None:
+    """An error if a group choice fills a node that the tree of the other choices does not have."""
+    key, place = word.partition("=")[0], _place_of(word)
+    others = [w for w in overrides if w != word and not _place_of(w).startswith(DETECTOR_KEYS)]
+    tree = _choices_alone(others)
+    if tree is None or OmegaConf.select(tree, place) is not None:
+        return None
+    top = place.partition(".")[0]
+    if top in DETECTOR_KEYS and top not in tree:
+        return needs_top_down(key, value)
+    group = _group_of(word)
+    allowed = [group, f"{group}@detector.{group}"] if "@" in key else [group]
+    return ConfigError(key, f"the tree has no {place!r}. Allowed: {', '.join(allowed)}.")
+
+
 def _unknown(
     key: str, value: Any, known_groups: Sequence[str], overrides: Sequence[str]
 ) -> ConfigError | None:
     """An error if the tree that the group choices alone compose has no such key."""
+    tree = _choices_alone(overrides, with_hydra=key.startswith("hydra"))
+    return None if tree is None else _missing_key(tree, key, value, known_groups)
+
+
+def _choices_alone(overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig | None:
+    """The tree that the group choices among `overrides` compose, None if they cannot."""
     from hydra import compose as hydra_compose
     from hydra.errors import HydraException
 
-    choices = [word for word in expand(overrides) if word.partition("=")[0] in known_groups]
+    known_groups = groups()
+    choices = [word for word in expand(overrides) if _group_of(word) in known_groups]
     try:
-        tree = hydra_compose(CONFIG_NAME, choices, return_hydra_config=key.startswith("hydra"))
+        return hydra_compose(CONFIG_NAME, choices, return_hydra_config=with_hydra)
     except HydraException:
         return None
-    return _missing_key(tree, key, value, known_groups)
 
 
 def _missing_key(
@@ -259,6 +303,8 @@ def _missing_key(
 ) -> ConfigError | None:
     """An error that names the first part of `key` that the tree does not have, if there is one."""
     parts, path, node = key.split("."), "", tree
+    if parts[0] in DETECTOR_KEYS and tree.get(parts[0]) is None:
+        return needs_top_down(key, value)
     for part in parts:
         names = [str(name) for name in node] if OmegaConf.is_dict(node) else []
         if part not in names:

@@ -6,6 +6,7 @@ of them needs torch, except the two that ask timm about one of its models.
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from importlib import import_module
 from itertools import combinations
@@ -23,12 +24,17 @@ def register() -> None:
         "metadata": _metadata,
         "add": lambda a, b: a + b,
         "multiply": lambda a, b: a * b,
+        "divide": lambda a, b: a // b,
+        "half": lambda total: max(1, total // 2),
         "remaining": lambda total, used: max(1, total - used),
-        "choose": lambda condition, yes, no: yes if condition else no,
+        "equal": lambda a, b: a == b,
+        "choose": lambda condition, yes, no: _node(yes if condition else no),
         "length": len,
         "indices": lambda items: ListConfig(list(range(len(items)))),
         "complete_graph": _complete_graph,
+        "simcc_sigma": _simcc_sigma,
         "timm_channels": lambda name, level: _timm_feature(name, level)[0],
+        "timm_stride": lambda name, level: _timm_feature(name, level)[1],
         "timm_padding": lambda name, level: max(32, _timm_feature(name, level)[1]),
         "hash": _hash,
     }
@@ -51,9 +57,19 @@ def _metadata(project: str) -> DictConfig:
     return OmegaConf.create(open_project(project).metadata())
 
 
+def _node(value: Any) -> Any:
+    """A plain list or mapping as a node, which `--resolve` can put into the tree."""
+    return OmegaConf.create(value) if isinstance(value, list | dict) else value
+
+
 def _complete_graph(num_bodyparts: int) -> ListConfig:
     """Every pair of bodyparts, as DeepLabCut's part-affinity fields connect them by default."""
     return ListConfig([list(edge) for edge in combinations(range(num_bodyparts), 2)])
+
+
+def _simcc_sigma(input_size: ListConfig) -> ListConfig:
+    """Standard deviation, px, of a SimCC target of each side (Li et al., 2022: sqrt(side / 8))."""
+    return ListConfig([round(math.sqrt(side / 8), 2) for side in input_size])
 
 
 def _timm_feature(model_name: str, feature_level: int) -> tuple[int, int]:

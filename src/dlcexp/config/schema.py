@@ -1,8 +1,8 @@
 """The keys of the tree: type, meaning and what is allowed. No behaviour.
 
 Values come from `conf/`; the classes here say what a value may be. Nodes that name a `_target_`
-(model, optimizer, scheduler, logger, split) are free here and bound to the signature of their
-target by `dlcexp.config.validation`.
+(model, optimizer, scheduler, logger, split; model, optimizer and scheduler of the detector) are
+free here and bound to the signature of their target by `dlcexp.config.validation`.
 """
 
 from dataclasses import dataclass, field
@@ -55,6 +55,44 @@ class Data:
     cache: Any = key("memory for decoded images: bytes, or a text like 2GiB; 0 switches it off")
     train: dict[str, Any] = key("augmentations, and keys of `data` that differ in training")
     inference: dict[str, Any] = key("keys of `data` that differ in inference", default={})
+    top_down_crop: Any = key("width and height of the crops, px; only top-down", default=None)
+
+
+@dataclass
+class DataDetector:
+    colormode: str = key("order of the colour channels", choices=("RGB", "BGR"))
+    resize: Resize | None = key("size of the frames that the detector sees")
+    longest_max_size: int | None = key("px of the longer side at most", minimum=1)
+    auto_padding: Any = key("pad_width_divisor and pad_height_divisor, or null")
+    normalize_images: bool = key("subtract ImageNet's mean, divide by its standard deviation")
+    scale_to_unit_range: bool = key("divide by 255")
+    train: dict[str, Any] = key(
+        "augmentations, and keys of `data_detector` that differ in training"
+    )
+    inference: dict[str, Any] = key("keys of `data_detector` that differ in inference", default={})
+
+
+@dataclass
+class Detector:
+    model: dict[str, Any] = key("a class of dlcexp.models.detectors")
+    optimizer: dict[str, Any] = key("a class of torch.optim")
+    scheduler: dict[str, Any] | None = key(
+        "learning rate over the epochs; null: constant", default=None
+    )
+    batch_size: int = key("frames a training batch", minimum=1)
+    epochs: int = key("epochs of training", minimum=1)
+    save_epochs: int = key("epochs between snapshots", minimum=1)
+    eval_interval: int = key("epochs between evaluations on the test frames", minimum=1)
+    key_metric: str = key("metric of the best snapshot", pattern=r"test\.\S+|train\.\S+")
+    key_metric_asc: bool = key("larger is better")
+    num_workers: int = key("data-loading processes", minimum=0)
+    snapshot: str | None = key("a detector of another run or of DeepLabCut, to start from")
+    recipe: dict[str, Any] = key("what the detector recommends")
+
+
+@dataclass
+class Train:
+    stages: list[str] = key("what is trained, in this order: detector, pose")
 
 
 @dataclass
@@ -111,7 +149,8 @@ class Tree:
 
     project: str = key("folder or config.yaml of a DeepLabCut project, a COCO file, or demo")
     metadata: dict[str, Any] = key("what the project says of itself")
-    method: str = key("bu: bottom-up", choices=("bu",))
+    method: str = key("bu: bottom-up, td: top-down", choices=("bu", "td"))
+    train: Train = key("which stages are trained")
     batch_size: int = key("images a training batch", minimum=1)
     epochs: int = key("epochs of training", minimum=1)
     save_epochs: int = key("epochs between snapshots", minimum=1)
@@ -124,6 +163,10 @@ class Tree:
     optimizer: dict[str, Any] = key("a class of torch.optim")
     scheduler: dict[str, Any] | None = key(
         "learning rate over the epochs; null: constant", default=None
+    )
+    detector: Detector | None = key("what finds the animals; only top-down", default=None)
+    data_detector: DataDetector | None = key(
+        "images and augmentations of the detector; only top-down", default=None
     )
     logger: dict[str, Any] = key("where the metrics go, by name", default={})
     split: dict[str, Any] = key("which frames train and which test")

@@ -5,6 +5,7 @@ target against its signature; combinations of keys that make no sense together.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -13,9 +14,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from dlcexp.config.build import allowing, check_targets
-from dlcexp.config.menu import check_batchable, validate_data
+from dlcexp.config.menu import SECTIONS, check_batchable, effective_menu, validate_data
 from dlcexp.config.schema import Tree
 from dlcexp.errors import ConfigError, nearest
+
+# Keys that only a top-down tree has.
+DETECTOR_KEYS = ("detector", "data_detector")
+STAGES = ("detector", "pose")
 
 
 def check_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,6 +32,9 @@ def check_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: the first key that is unknown, missing, of the wrong type, or out of limits.
     """
+    for name in DETECTOR_KEYS:
+        if tree.get(name) and tree.get("method") == "bu":
+            raise needs_top_down(name, tree[name])
     schema = OmegaConf.structured(Tree)
     try:
         merged = OmegaConf.merge(schema, dict(tree))
@@ -41,11 +49,29 @@ def check_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise TypeError("a tree is a mapping")
     tree = {str(name): value for name, value in plain.items()}
-    tree["scheduler"] = tree["scheduler"] or None  # scheduler=none is an empty option
+    for node in (tree, tree["detector"] or {}):
+        node["scheduler"] = node.get("scheduler") or None  # scheduler=none is an empty option
     _check_limits(Tree, tree, "")
-    metadata = tree["metadata"]
-    validate_data(tree["data"], [*metadata["bodyparts"], *metadata["unique_bodyparts"]])
+    metadata, method = tree["metadata"], tree["method"]
+    bodyparts = [*metadata["bodyparts"], *metadata["unique_bodyparts"]]
+    validate_data(tree["data"], bodyparts, method=method)
+    if method == "td":
+        _check_detector_keys(tree)
+        validate_data(tree["data_detector"], bodyparts, method=method, key="data_detector")
     return tree
+
+
+def needs_top_down(key: str, value: Any) -> ConfigError:
+    """The error for a key of the detector in a tree without one."""
+    return ConfigError(
+        key, f"{value!r} is about a detector, and method=bu has none. Add method=td."
+    )
+
+
+def _check_detector_keys(tree: Mapping[str, Any]) -> None:
+    for name in DETECTOR_KEYS:
+        if tree[name] is None:
+            raise ConfigError(name, "must be given with method=td.")
 
 
 def check_tree(tree: Mapping[str, Any]) -> None:
@@ -55,14 +81,19 @@ def check_tree(tree: Mapping[str, Any]) -> None:
         ConfigError: names the key, its value, what is allowed and the nearest match.
     """
     _check_combinations(tree)
-    check_batchable(
-        tree["data"], tree["model"].get("backbone", {}).get("recipe", {}).get("padding", 1)
-    )
+    if tree["method"] == "td":
+        _check_top_down(tree)
+    check_batchable(tree["data"], _backbone_recipe(tree).get("padding") or 1)
     with allowing(tree["allow_targets"]):
         for group in ("model", "optimizer", "scheduler", "logger", "split"):
             check_targets(tree[group], group)
-        for menu in ("train", "inference"):
-            check_targets(tree["data"][menu], f"data.{menu}")
+        for group in ("model", "optimizer", "scheduler"):
+            check_targets((tree["detector"] or {}).get(group), f"detector.{group}")
+        for data in ("data", "data_detector"):
+            for menu in ("train", "inference"):
+                check_targets((tree[data] or {}).get(menu), f"{data}.{menu}")
+    if tree["detector"]:
+        _check_variant(tree["detector"]["model"])
 
 
 def _check_limits(schema: type, values: Mapping[str, Any], prefix: str) -> None:
@@ -109,15 +140,18 @@ def _unknown_key(full_key: str, tree: Mapping[str, Any]) -> ConfigError:
 
 def _check_combinations(tree: Mapping[str, Any]) -> None:
     """Keys that are each right and wrong together."""
-    metadata, heads = tree["metadata"], tree["model"].get("heads", {})
-    head = str(heads.get("bodypart", {}).get("_target_", "")).rpartition(".")[2]
+    metadata, head = tree["metadata"], _head_name(tree)
     animals = metadata["num_individuals"]
+    _check_stages(tree["train"]["stages"], tree["method"])
     if tree["method"] == "bu" and head == "HeatmapHead" and animals > 1:
         raise ConfigError(
             "model",
             f"the heatmap model finds one animal, and the project has {animals} individuals. "
-            "Use model=dekr or model=paf.",
+            "Use model=dekr or model=paf, or method=td.",
         )
+    if tree["method"] == "bu" and head in ("RTMCCHead", "TransformerHead"):
+        name = "rtmpose" if head == "RTMCCHead" else "tokenpose"
+        raise ConfigError("model", f"{name} needs crops of one animal each. Add method=td.")
     if head == "DLCRNetHead" and metadata["num_bodyparts"] < 2:
         raise ConfigError("model", "part-affinity fields need at least two bodyparts.")
     needs_center = head == "DEKRHead"
@@ -135,6 +169,121 @@ def _check_combinations(tree: Mapping[str, Any]) -> None:
                 f"the project has no bodypart {bodyparts!r}; it has "
                 f"{', '.join(metadata['bodyparts'])}.{nearest(bodyparts, metadata['bodyparts'])}",
             )
+
+
+def _check_stages(stages: list[str], method: str) -> None:
+    allowed = STAGES if method == "td" else ("pose",)
+    for stage in stages:
+        if stage not in allowed:
+            hint = nearest(stage, allowed)
+            if stage in STAGES:
+                raise needs_top_down("train.stages", stages)
+            raise ConfigError(
+                "train.stages", f"{stage!r} is not one of {', '.join(allowed)}.{hint}"
+            )
+    if stages != [stage for stage in allowed if stage in stages] or not stages:
+        raise ConfigError(
+            "train.stages",
+            f"{stages!r} must name at least one stage, each once, in this order: "
+            f"{', '.join(allowed)}.",
+        )
+
+
+def _check_top_down(tree: Mapping[str, Any]) -> None:
+    """What a pose model and a project must be like for one crop an animal."""
+    metadata, head = tree["metadata"], _head_name(tree)
+    if head in ("DEKRHead", "DLCRNetHead"):
+        name = "dekr" if head == "DEKRHead" else "paf"
+        raise ConfigError(
+            "model",
+            f"{name} finds all animals in a frame, and method=td shows it crops of one. "
+            "Use model=heatmap, model=rtmpose or model=tokenpose, or method=bu.",
+        )
+    if metadata["unique_bodyparts"]:
+        raise ConfigError(
+            "method",
+            "'td' has no place for the project's unique bodyparts "
+            f"({', '.join(metadata['unique_bodyparts'])}). Use method=bu.",
+        )
+    if metadata["with_identity"]:
+        raise ConfigError(
+            "method", "'td' does not learn identity, as this project asks. Use method=bu."
+        )
+    for section in SECTIONS:
+        crop = effective_menu(tree["data"], section)["top_down_crop"]
+        if head == "RTMCCHead":
+            _check_simcc_sizes(tree, crop["width"], crop["height"])
+        if head == "TransformerHead":
+            _check_token_sizes(tree, crop["width"], crop["height"])
+
+
+def _check_simcc_sizes(tree: Mapping[str, Any], width: int, height: int) -> None:
+    """The SimCC head has a fixed number of classes, one set a side of the crop."""
+    stride = _backbone_recipe(tree).get("stride", 1)
+    _check_multiple(width, height, stride)
+    head = tree["model"]["heads"]["bodypart"]
+    for key, node in (("", head), (".target_generator", head["target_generator"])):
+        path = f"model.heads.bodypart{key}.input_size"
+        _check_size(path, node["input_size"], [width, height])
+    path = "model.heads.bodypart.in_featuremap_size"
+    _check_size(path, head["in_featuremap_size"], [width // stride, height // stride])
+
+
+def _check_token_sizes(tree: Mapping[str, Any], width: int, height: int) -> None:
+    """TokenPose cuts the feature map into patches, and its head draws a map of a fixed size."""
+    stride = _backbone_recipe(tree).get("stride", 1)
+    neck, head = tree["model"]["neck"], tree["model"]["heads"]["bodypart"]
+    patch_height, patch_width = neck["patch_size"]
+    _check_multiple(width, height, stride * math.lcm(patch_width, patch_height))
+    expected = [height // stride, width // stride]
+    _check_size("model.neck.feature_size", neck["feature_size"], expected)
+    area = math.prod(head["heatmap_size"])
+    if head["heatmap_dim"] != area:
+        raise ConfigError(
+            "model.heads.bodypart.heatmap_dim",
+            f"{head['heatmap_dim']!r} is not the number of pixels of heatmap_size, {area}.",
+        )
+
+
+def _check_multiple(width: int, height: int, divisor: int) -> None:
+    for side, size in (("width", width), ("height", height)):
+        if size % divisor:
+            raise ConfigError(
+                f"data.top_down_crop.{side}",
+                f"{size} is not a multiple of {divisor}, as this model needs.",
+            )
+
+
+def _check_size(key: str, size: list[int], expected: list[int]) -> None:
+    if size != expected:
+        raise ConfigError(
+            key, f"{size!r} does not fit data.top_down_crop, which makes it {expected!r}."
+        )
+
+
+def _check_variant(detector: Mapping[str, Any]) -> None:
+    """A Faster R-CNN is one of torchvision's, by its name there."""
+    if not str(detector["_target_"]).endswith(".FasterRCNN"):
+        return
+    from torchvision.models import detection, list_models
+
+    known = list_models(module=detection, include="fasterrcnn_*")
+    variant = detector.get("variant")
+    if variant not in known:
+        raise ConfigError(
+            "detector.model.variant",
+            f"{variant!r} is not one of {', '.join(known)}.{nearest(str(variant), known)}",
+        )
+
+
+def _head_name(tree: Mapping[str, Any]) -> str:
+    heads = tree["model"].get("heads", {})
+    return str(heads.get("bodypart", {}).get("_target_", "")).rpartition(".")[2]
+
+
+def _backbone_recipe(tree: Mapping[str, Any]) -> Mapping[str, Any]:
+    recipe: Mapping[str, Any] = tree["model"].get("backbone", {}).get("recipe", {})
+    return recipe
 
 
 def _comparison_bodyparts(tree: Mapping[str, Any]) -> list[str]:

@@ -4,6 +4,8 @@
 type; `flat` is the one-level form of its first PyTorch releases (the specification).
 """
 
+import logging
+import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any, cast
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
+
+from dlcexp.config.menu import is_off
 
 # DeepLabCut's menu of augmentations, in its order, with the values that mean "off".
 _MENU: dict[str, Any] = {
@@ -36,6 +40,18 @@ _MENU: dict[str, Any] = {
 # Keys of ours that DeepLabCut's classes do not have.
 _OURS = {"_partial_", "_convert_", "recipe", "weights"}
 
+# Backbones that DeepLabCut's model builder knows.
+_BACKBONES = ("HRNet", "ResNet", "CSPNeXt")
+
+logger = logging.getLogger(__name__)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes a node that stands in two places twice, not as an anchor and an alias."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
 
 def export_config(
     tree: Mapping[str, Any] | DictConfig, *, schema: str = "dlc3", path: Path | None = None
@@ -49,20 +65,38 @@ def export_config(
     """
     if isinstance(tree, DictConfig):
         tree = cast(Mapping[str, Any], OmegaConf.to_container(tree, resolve=True))
+    _warn_of_foreign_backbone(tree["model"]["backbone"])
     sections = _flat(tree, path) if schema == "flat" else _dlc3(tree, path)
-    return yaml.safe_dump(sections, sort_keys=False, allow_unicode=True, width=100)
+    return yaml.dump(sections, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _warn_of_foreign_backbone(backbone: Mapping[str, Any]) -> None:
+    name = backbone["_target_"].rpartition(".")[2]
+    if name not in _BACKBONES:
+        logger.warning(
+            "DeepLabCut cannot build this model: it has no backbone %s (it has %s).",
+            name,
+            ", ".join(_BACKBONES),
+        )
 
 
 def net_type(model: Mapping[str, Any]) -> str:
-    """DeepLabCut's name of the whole model, derived from its backbone and head."""
+    """DeepLabCut's name of the whole model, derived from its backbone and head.
+
+    A heatmap model bears the name of its backbone, bottom-up and top-down.
+    """
     head = model["heads"]["bodypart"]["_target_"].rpartition(".")[2]
-    backbone = str(model["backbone"]["model_name"])
-    return f"dekr_{backbone.removeprefix('hrnet_')}" if head == "DEKRHead" else backbone
+    backbone = re.sub(r"^(resnet)(\d+)(_gn)?$", r"\1_\2", str(model["backbone"]["model_name"]))
+    if head == "DEKRHead":
+        return f"dekr_{backbone.removeprefix('hrnet_')}"
+    if head == "RTMCCHead":
+        return f"rtmpose_{backbone.removeprefix('cspnext_')}"
+    return "animaltokenpose_base" if head == "TransformerHead" else backbone
 
 
 def _dlc3(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
     trainer = tree["trainer"]
-    model = _typed(tree["model"])
+    model = _model(tree["model"])
     return {
         "config_version": 0,
         "model": {
@@ -77,47 +111,84 @@ def _dlc3(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
         "device": tree["device"],
         "metadata": _metadata(tree, path),
         "data": _data(tree["data"]),
-        "runner": {
-            "type": "PoseTrainingRunner",
-            "gpus": None,
-            "device": tree["device"],
-            "key_metric": trainer["key_metric"],
-            "key_metric_asc": trainer["key_metric_asc"],
-            "eval_interval": trainer["eval_interval"],
-            "optimizer": _optimizer(tree["optimizer"]),
-            "scheduler": _scheduler(tree["scheduler"]),
-            "snapshots": {
-                "max_snapshots": trainer["max_snapshots"],
-                "save_epochs": tree["save_epochs"],
-                "save_optimizer_state": trainer["save_optimizer_state"],
-            },
-            "snapshot_prefix": None,
-            "load_weights_only": None,
-        },
-        "train_settings": {
-            "batch_size": tree["batch_size"],
-            "dataloader_workers": trainer["num_workers"],
-            "dataloader_pin_memory": trainer["pin_memory"],
-            "display_iters": trainer["display_iters"],
-            "epochs": tree["epochs"],
-            "seed": tree["seed"],
-            "weight_init": None,
-        },
+        "runner": _runner("PoseTrainingRunner", tree, {**tree, **trainer}),
+        "train_settings": _train_settings(tree, {**tree, **trainer}),
         "inference": _inference(tree),
         "logger": _logger(tree["logger"]),
         "with_center_keypoints": tree["with_center_keypoints"],
-        "detector": None,
+        "detector": _detector(tree),
         "resume_training_from": None,
+    }
+
+
+def _detector(tree: Mapping[str, Any]) -> dict[str, Any] | None:
+    detector = tree["detector"]
+    if tree["method"] != "td":
+        return None
+    return {
+        "model": _typed(detector["model"]),
+        "device": tree["device"],
+        "data": _detector_data(tree["data_detector"]),
+        "runner": _runner("DetectorTrainingRunner", tree, detector)
+        | {"scheduler": _detector_scheduler(detector["scheduler"])},
+        "train_settings": _train_settings(tree, detector),
+        "inference": _inference(tree),
+        "resume_training_from": None,
+    }
+
+
+def _runner(name: str, tree: Mapping[str, Any], stage: Mapping[str, Any]) -> dict[str, Any]:
+    """How one stage is trained: the pose model, or the detector."""
+    return {
+        "type": name,
+        "gpus": None,
+        "device": tree["device"],
+        "key_metric": stage["key_metric"],
+        "key_metric_asc": stage["key_metric_asc"],
+        "eval_interval": stage["eval_interval"],
+        "optimizer": _optimizer(stage["optimizer"]),
+        "scheduler": _scheduler(stage["scheduler"]),
+        "snapshots": {
+            "max_snapshots": tree["trainer"]["max_snapshots"],
+            "save_epochs": stage["save_epochs"],
+            "save_optimizer_state": tree["trainer"]["save_optimizer_state"],
+        },
+        "snapshot_prefix": None,
+        "load_weights_only": None,
+    }
+
+
+def _detector_scheduler(node: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """As `_scheduler`, with the milestones first, where DeepLabCut has them for its detectors."""
+    scheduler = _scheduler(node)
+    if scheduler and "milestones" in scheduler["params"]:
+        params = scheduler["params"]
+        scheduler["params"] = {"milestones": params["milestones"]} | params
+    return scheduler
+
+
+def _train_settings(tree: Mapping[str, Any], stage: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "batch_size": stage["batch_size"],
+        "dataloader_workers": stage["num_workers"],
+        "dataloader_pin_memory": tree["trainer"]["pin_memory"],
+        "display_iters": tree["trainer"]["display_iters"],
+        "epochs": stage["epochs"],
+        "seed": tree["seed"],
+        "weight_init": None,
     }
 
 
 def _flat(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
     metadata = _metadata(tree, path)
-    model = _typed(tree["model"])
+    model = _model(tree["model"])
+    neck = {"neck": model["neck"]} if model["neck"] else {}
     sections = {
         "batch_size": tree["batch_size"],
         "colormode": tree["data"]["colormode"],
         "data": _flat_data(tree["data"]),
+        "data_detector": _flat_data(tree["data_detector"]) if tree["data_detector"] else None,
+        "detector": _flat_detector(tree),
         "device": tree["device"],
         "display_iters": tree["trainer"]["display_iters"],
         "epochs": tree["epochs"],
@@ -125,6 +196,7 @@ def _flat(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
         "model": {
             "backbone": model["backbone"],
             "backbone_output_channels": model["backbone_output_channels"],
+            **neck,
             "heads": model["heads"],
         },
         "optimizer": _optimizer(tree["optimizer"]),
@@ -136,6 +208,26 @@ def _flat(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
         "seed": tree["seed"],
         "with_center_keypoints": tree["with_center_keypoints"],
         "logger": _logger(tree["logger"]),
+    }
+    return {name: value for name, value in sections.items() if value is not None}
+
+
+def _flat_detector(tree: Mapping[str, Any]) -> dict[str, Any] | None:
+    detector = tree["detector"]
+    if tree["method"] != "td":
+        return None
+    sections = {
+        "model": _typed(detector["model"]),
+        "optimizer": _optimizer(detector["optimizer"]),
+        "scheduler": _detector_scheduler(detector["scheduler"]),
+        "runner": {
+            "type": "DetectorRunner",
+            "max_individuals": tree["metadata"]["num_individuals"],
+        },
+        "batch_size": detector["batch_size"],
+        "epochs": detector["epochs"],
+        "save_epochs": detector["save_epochs"],
+        "display_iters": tree["trainer"]["display_iters"],
     }
     return {name: value for name, value in sections.items() if value is not None}
 
@@ -167,12 +259,23 @@ def _data(data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _detector_data(data: Mapping[str, Any]) -> dict[str, Any]:
+    common = {name: data[name] for name in _MENU if name in data}
+    return {
+        "colormode": data["colormode"],
+        "inference": _menu({**common, **data["inference"]}),
+        "train": _menu({**common, **data["train"]}),
+    }
+
+
 def _menu(chosen: Mapping[str, Any]) -> dict[str, Any]:
     """One menu with every name that DeepLabCut knows; its own transforms last, by their type."""
     chosen = dict(chosen)
-    resize = chosen.get("resize")
-    if resize and resize.get("width") is None and resize.get("height") is None:
-        chosen["resize"] = None
+    for name in ("resize", "auto_padding"):
+        if is_off(chosen.get(name)):
+            chosen[name] = None
+    if (chosen.get("random_bbox_transform") or {}).get("p") == 0:
+        chosen["random_bbox_transform"] = None
     affine = _merged_affine(chosen)
     menu = {name: chosen.get(name, off) for name, off in _MENU.items()}
     return menu | {"affine": affine}
@@ -188,12 +291,24 @@ def _merged_affine(menu: Mapping[str, Any]) -> Any:
 
 def _flat_data(data: Mapping[str, Any]) -> dict[str, Any]:
     """The training menu with the flat names of the affine augmentation, and only what is on."""
-    menu = _data(data)["train"]
-    padding = data["inference"].get("auto_padding", data["auto_padding"])
+    menus = _detector_data(data)
+    menu, padding = menus["train"], menus["inference"]["auto_padding"]
     affine = menu.pop("affine") or {}
     renamed = {"rotation": affine.get("rotation"), "scale_jitter": affine.get("scaling")}
     menu = {**menu, "auto_padding": padding, **renamed}
     return {name: menu[name] for name in sorted(menu) if menu[name] not in (None, False)}
+
+
+def _model(node: Mapping[str, Any]) -> dict[str, Any]:
+    """The model node, without the settings of heatmaps that are off."""
+    model: dict[str, Any] = _typed(node)
+    head = model["heads"]["bodypart"]
+    for name in ("heatmap_config", "locref_config"):
+        if name in head and head[name].get("final_conv", head) is None:
+            del head[name]["final_conv"]
+    if not head["target_generator"].get("gradient_masking"):
+        head["target_generator"].pop("background_weight", None)
+    return model
 
 
 def _typed(node: Any) -> Any:
