@@ -22,6 +22,9 @@ NETS = [
     "dekr_w48",
     *HEATMAP_NETS,
     *(f"top_down_{net}" for net in HEATMAP_NETS),
+    "rtmpose_s",
+    "rtmpose_m",
+    "rtmpose_x",
 ]
 
 TOLERANCE = 1e-4

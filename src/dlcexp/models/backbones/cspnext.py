@@ -79,7 +79,7 @@ class CSPNeXt(Backbone):
 
     def _load_file(self, path: Path) -> None:
         try:
-            named = {_renamed(name): value for name, value in load_state_dict(path).items()}
+            named = {_renamed(name): value for name, value in load_state_dict(str(path)).items()}
             missing = self.load_state_dict(named, strict=False).missing_keys
         except Exception as error:
             raise UserError(

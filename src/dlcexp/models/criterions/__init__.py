@@ -2,6 +2,7 @@
 
 from dlcexp.models.criterions.base import Criterion
 from dlcexp.models.criterions.dekr import DEKRHeatmapLoss, DEKROffsetLoss
+from dlcexp.models.criterions.simcc import KLDiscreteLoss
 from dlcexp.models.criterions.weighted import (
     WeightedBCECriterion,
     WeightedHuberCriterion,
@@ -12,6 +13,7 @@ __all__ = [
     "Criterion",
     "DEKRHeatmapLoss",
     "DEKROffsetLoss",
+    "KLDiscreteLoss",
     "WeightedBCECriterion",
     "WeightedHuberCriterion",
     "WeightedMSECriterion",

@@ -4,5 +4,6 @@ from dlcexp.models.heads.base import Head
 from dlcexp.models.heads.dekr import DEKRHead
 from dlcexp.models.heads.dlcrnet import DLCRNetHead
 from dlcexp.models.heads.heatmap import HeatmapHead
+from dlcexp.models.heads.rtmpose import RTMCCHead
 
-__all__ = ["DEKRHead", "DLCRNetHead", "Head", "HeatmapHead"]
+__all__ = ["DEKRHead", "DLCRNetHead", "Head", "HeatmapHead", "RTMCCHead"]

@@ -15,7 +15,10 @@ from dlcexp.models.targets import TargetGenerator
 
 Maps = dict[str, torch.Tensor]
 
-INITIAL_STD = 0.001
+# Standard deviation of the initial kernels: of convolutions, of linear layers.
+CONV_STD = 0.001
+LINEAR_STD = 0.01
+SCHEMES = ("RTMPose", "dekr", "normal")
 
 
 class Head(nn.Module, ABC):
@@ -67,22 +70,30 @@ def initialize(module: nn.Module, scheme: str | None) -> None:
     Args:
         scheme: "normal" (Xiao et al., "Simple Baselines for Human Pose Estimation", ECCV 2018) and
             "dekr" (Geng et al., CVPR 2021) both draw the kernels from a normal distribution of
-            standard deviation 0.001, with biases of 0 and batch norm as the identity; None keeps
-            the defaults of torch.
+            standard deviation 0.001, with biases of 0 and batch norm as the identity; "RTMPose"
+            (Jiang et al., arXiv 2303.07399) also those of linear layers, of 0.01; None keeps the
+            defaults of torch.
 
     Raises:
         ConfigError: any other scheme.
     """
     if scheme is None:
         return
-    if scheme not in ("dekr", "normal"):
-        hint = nearest(scheme, ["dekr", "normal"])
-        raise ConfigError("weight_init", f"{scheme!r}; allowed are null, 'dekr', 'normal'.{hint}")
+    if scheme not in SCHEMES:
+        known = ", ".join(map(repr, SCHEMES))
+        hint = nearest(scheme, SCHEMES)
+        raise ConfigError("weight_init", f"{scheme!r}; allowed are null, {known}.{hint}")
     for layer in module.modules():
         if isinstance(layer, _ConvNd):
-            nn.init.normal_(layer.weight, std=INITIAL_STD)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+            _draw(layer, CONV_STD)
+        elif isinstance(layer, nn.Linear) and scheme == "RTMPose":
+            _draw(layer, LINEAR_STD)
         elif isinstance(layer, _BatchNorm):
             nn.init.ones_(layer.weight)
             nn.init.zeros_(layer.bias)
+
+
+def _draw(layer: _ConvNd | nn.Linear, std: float) -> None:
+    nn.init.normal_(layer.weight, std=std)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)

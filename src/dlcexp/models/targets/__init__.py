@@ -5,6 +5,7 @@ from dlcexp.models.targets.dekr import DEKRGenerator
 from dlcexp.models.targets.heatmap import HeatmapGaussianGenerator, HeatmapPlateauGenerator
 from dlcexp.models.targets.paf import PartAffinityFieldGenerator
 from dlcexp.models.targets.sequential import SequentialGenerator
+from dlcexp.models.targets.simcc import SimCCGenerator
 
 __all__ = [
     "DEKRGenerator",
@@ -12,5 +13,6 @@ __all__ = [
     "HeatmapPlateauGenerator",
     "PartAffinityFieldGenerator",
     "SequentialGenerator",
+    "SimCCGenerator",
     "TargetGenerator",
 ]

@@ -1,0 +1,96 @@
+"""Targets of coordinate classification: a distribution over the columns and one over the rows.
+
+Li et al., "SimCC: a Simple Coordinate Classification Perspective for Human Pose Estimation", ECCV
+2022; Gaussian labels as in Jiang et al., "RTMPose", arXiv 2303.07399.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+
+from dlcexp.errors import ConfigError, nearest
+from dlcexp.models.targets.base import TargetGenerator, Targets
+
+SmoothingType = Literal["gaussian", "standard"]
+
+# A keypoint that is further than this many standard deviations outside the image does not count.
+REACH = 3
+
+
+@dataclass
+class SimCCGenerator(TargetGenerator):
+    """Labels "x" (b, n, k, width * ratio) and "y" (b, n, k, height * ratio), ratio bins per px.
+
+    Args:
+        input_size: width and height of the images, px.
+        smoothing_type: "gaussian" draws a Gaussian around the bin of the keypoint, "standard" gives
+            that bin 1 - `label_smooth_weight` and shares the rest among the others.
+        sigma: standard deviations of the Gaussian in x and y, bins.
+        simcc_split_ratio: bins per image px.
+        label_smooth_weight: see `smoothing_type`; 0 for "gaussian".
+        normalize: divide the Gaussians by sigma * sqrt(2 pi).
+
+    Raises:
+        ConfigError: an unknown smoothing type, or `label_smooth_weight` with "gaussian".
+    """
+
+    input_size: list[int]
+    smoothing_type: SmoothingType = "gaussian"
+    sigma: list[float] | float = 6.0
+    simcc_split_ratio: float = 2.0
+    label_smooth_weight: float = 0.0
+    normalize: bool = True
+
+    def __post_init__(self) -> None:
+        if self.smoothing_type not in get_args(SmoothingType):
+            known = get_args(SmoothingType)
+            raise ConfigError(
+                "target_generator.smoothing_type",
+                f"{self.smoothing_type!r}; allowed are {', '.join(known)}."
+                f"{nearest(str(self.smoothing_type), known)}",
+            )
+        if self.label_smooth_weight and self.smoothing_type == "gaussian":
+            raise ConfigError(
+                "target_generator.label_smooth_weight",
+                f"{self.label_smooth_weight}, which needs smoothing_type=standard.",
+            )
+
+    def __call__(
+        self,
+        stride: float,
+        outputs: Mapping[str, torch.Tensor],
+        labels: Mapping[str, torch.Tensor],
+    ) -> Targets:
+        """Targets and weights (b, n, k): 1 where the keypoint is visible and reaches the image."""
+        keypoints = self.keypoints(labels, outputs)
+        bins = (keypoints[..., :2] * self.simcc_split_ratio).round()
+        sizes = bins.new_tensor(self.input_size) * self.simcc_split_ratio
+        sigma = bins.new_tensor(self.sigma).expand(2)
+        drawn = (keypoints[..., 2] > 0) & self._reaches(bins, sizes, sigma).all(dim=-1)
+        return {
+            axis: {
+                "target": self._label(bins[..., i], int(sizes[i]), float(sigma[i]))
+                * drawn.unsqueeze(-1),
+                "weights": drawn.float(),
+            }
+            for i, axis in enumerate("xy")
+        }
+
+    def _reaches(
+        self, bins: torch.Tensor, sizes: torch.Tensor, sigma: torch.Tensor
+    ) -> torch.Tensor:
+        """Whether enough of a label is in the image, for each axis."""
+        if self.smoothing_type == "standard":
+            return (bins >= 0) & (bins < sizes)
+        return (bins + REACH * sigma + 1 >= 0) & (bins - REACH * sigma < sizes)
+
+    def _label(self, middles: torch.Tensor, length: int, sigma: float) -> torch.Tensor:
+        """Distributions (..., length) around bins (...)."""
+        distance = torch.arange(length, device=middles.device) - middles.unsqueeze(-1)
+        if self.smoothing_type == "standard":
+            rest = self.label_smooth_weight / (length - 1)
+            return torch.where(distance == 0, 1 - self.label_smooth_weight, rest)
+        gaussian = torch.exp(-(distance**2) / (2 * sigma**2))
+        return gaussian / (sigma * (2 * torch.pi) ** 0.5) if self.normalize else gaussian
