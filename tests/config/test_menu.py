@@ -126,6 +126,133 @@ REFUSED = {
 }
 
 
+CROPS = {"width": 256, "height": 192}
+SHAKE = {"shift_factor": 0.16, "shift_prob": 0.3, "scale_factor": [0.75, 1.25], "scale_prob": 1.0}
+
+ACCEPTED_TOP_DOWN = [
+    {"top_down_crop": CROPS},
+    {"train": {"top_down_crop": CROPS}, "inference": {"top_down_crop": CROPS}},
+    {"top_down_crop": CROPS, "train": {"random_bbox_transform": {**SHAKE, "p": 0.5}}},
+    {"top_down_crop": CROPS, "random_bbox_transform": {}, "train": {"hflip": True}},
+    {"top_down_crop": CROPS, "resize": {"width": None, "height": None, "keep_ratio": True}},
+    {"top_down_crop": CROPS, "auto_padding": {"pad_width_divisor": 32}, "gen_sampling": None},
+    {
+        "top_down_crop": CROPS,
+        "crop_sampling": {"width": 9, "height": 9},
+        "train": {"crop_sampling": None},
+    },
+]
+
+
+@pytest.mark.parametrize("data", ACCEPTED_TOP_DOWN, ids=str)
+def test_accepts_in_top_down(data: dict) -> None:
+    validate_data(data, method="td")
+
+
+REFUSED_TOP_DOWN = {
+    "no crop": ({}, r"data\.top_down_crop: missing; method=td .*'data\.top_down_crop=\{width: 256"),
+    "a crop switched off": ({"top_down_crop": None}, r"data\.top_down_crop: missing"),
+    "a crop in training only": (
+        {"train": {"top_down_crop": CROPS}},
+        r"data\.top_down_crop: missing",
+    ),
+    "half a crop": ({"top_down_crop": {"width": 9}}, r"data\.top_down_crop\.height: missing"),
+    "a crop without extent": (
+        {"top_down_crop": {"width": 0, "height": 9}},
+        r"data\.top_down_crop\.width: 0 is not allowed. Allowed: a whole number of pixels from 1",
+    ),
+    "a typo in the crop": (
+        {"top_down_crop": {**CROPS, "heigth": 9}},
+        r"data\.top_down_crop\.heigth: unknown key with value 9.*'height'",
+    ),
+    "another crop": (
+        {"top_down_crop": CROPS, "train": {"crop_sampling": {"width": 9, "height": 9}}},
+        r"data\.train\.crop_sampling: \{'width': 9.*excludes method=td.*set it to null",
+    ),
+    "another size": (
+        {"top_down_crop": CROPS, "resize": {"width": 320}},
+        r"data\.resize: \{'width': 320\} excludes method=td.*data\.top_down_crop=\{'width': 256",
+    ),
+    "another size in inference": (
+        {"top_down_crop": CROPS, "inference": {"longest_max_size": 320}},
+        r"data\.inference\.longest_max_size: 320 excludes method=td",
+    ),
+    "shaken boxes in inference": (
+        {"top_down_crop": CROPS, "inference": {"random_bbox_transform": SHAKE}},
+        r"data\.inference\.random_bbox_transform: .*for training only",
+    ),
+    "a scale of zero": (
+        {"top_down_crop": CROPS, "train": {"random_bbox_transform": {"scale_factor": [0, 1]}}},
+        r"data\.train\.random_bbox_transform\.scale_factor: \[0, 1\] .*above 0",
+    ),
+    "a shift to the other side": (
+        {"top_down_crop": CROPS, "train": {"random_bbox_transform": {"shift_factor": -0.1}}},
+        r"random_bbox_transform\.shift_factor: -0\.1 is not allowed",
+    ),
+    "a conditional step": (
+        {"top_down_crop": CROPS, "gen_sampling": {"jitter_prob": 0.1}},
+        r"data\.gen_sampling: .* needs method=ctd; with method=td it must be null",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"), REFUSED_TOP_DOWN.values(), ids=REFUSED_TOP_DOWN.keys()
+)
+def test_refuses_in_top_down(data: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        validate_data(data, method="td")
+
+
+REFUSED_DETECTOR = {
+    "a typo": ({"train": {"hfip": 1}}, r"data_detector\.train\.hfip: unknown .*'hflip'"),
+    "a wrong type": (
+        {"train": {"affine": {"rotation": "x"}}},
+        r"data_detector\.train\.affine\.rotation: 'x' is not allowed",
+    ),
+    "a crop": (
+        {"top_down_crop": CROPS},
+        r"data_detector\.top_down_crop: .*whole frames. Set 'data\.top_down_crop'",
+    ),
+    "shaken boxes": (
+        {"train": {"random_bbox_transform": SHAKE}},
+        r"data_detector\.train\.random_bbox_transform: .*'data\.train\.random_bbox_transform'",
+    ),
+    "a margin, which is that of data": ({"bbox_margin": 3}, r"data_detector\.bbox_margin: unknown"),
+    "a cache, which is that of data": ({"cache": "2GiB"}, r"data_detector\.cache: unknown"),
+    "an unknown colour mode": ({"colormode": "HSV"}, r"data_detector\.colormode: 'HSV'"),
+    "random steps in inference": (
+        {"inference": {"hflip": True}},
+        r"data_detector\.inference\.hflip: .*for training only",
+    ),
+    "two ways of scaling values": (
+        {"normalize_images": True, "scale_to_unit_range": True},
+        r"set data_detector\.normalize_images=false",
+    ),
+    "an unknown bodypart": (
+        {"train": {"hflip": {"symmetries": [["a", "b"]]}}},
+        r"data_detector\.train\.hflip\.symmetries: 'a' is no bodypart",
+    ),
+    "a collation without its sizes": (
+        {"train": {"collate": {"type": "ResizeFromList"}}},
+        r"data_detector\.train\.collate\.scales: missing",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"), REFUSED_DETECTOR.values(), ids=REFUSED_DETECTOR.keys()
+)
+def test_refuses_for_the_detector(data: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        validate_data(data, ["nose"], method="td", key="data_detector")
+
+
+def test_the_detector_has_the_frames_of_bottom_up() -> None:
+    data = {"resize": {"width": 640}, "train": {"crop_sampling": {"width": 300, "height": 300}}}
+    validate_data(data, method="td", key="data_detector")
+
+
 @pytest.mark.parametrize(("data", "message"), REFUSED.values(), ids=REFUSED.keys())
 def test_refuses(data: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -203,6 +330,42 @@ def test_sides_that_the_network_cannot_take(data: dict, section: str) -> None:
     with pytest.raises(ConfigError, match=rf"data\.{section}: .*data\.{section}\.auto_padding="):
         check_batchable(data, 32)
     check_batchable(data, 1)
+
+
+def test_crops_hold_in_training_and_inference() -> None:
+    data = {"top_down_crop": CROPS, "random_bbox_transform": SHAKE, "resize": {"width": None}}
+    assert effective_menu(data, "train") == {
+        "top_down_crop": CROPS,
+        "random_bbox_transform": SHAKE,
+    }
+    assert effective_menu(data, "inference") == {"top_down_crop": CROPS}
+
+
+def test_the_crop_decides_whether_the_network_can_take_it() -> None:
+    check_batchable({"top_down_crop": CROPS}, 32)
+    padded = {"pad_width_divisor": 32, "pad_height_divisor": 32}
+    check_batchable({"top_down_crop": {"width": 250, "height": 190}, "auto_padding": padded}, 32)
+    remedy = r"data\.train: .*32 does not divide.*'data\.top_down_crop=\{width: 256, height: 192\}'"
+    with pytest.raises(ConfigError, match=remedy):
+        check_batchable({"top_down_crop": {"width": 250, "height": 190}}, 32)
+    frames = {"train": {"collate": {"type": "ResizeFromDataSize", "multiple_of": 32}}}
+    with pytest.raises(
+        ConfigError, match=r"data_detector\.inference: .*data_detector\.inference\.au"
+    ):
+        check_batchable(frames, 32, key="data_detector")
+
+
+def test_every_known_top_down_menu_is_accepted(shared: Path) -> None:
+    files = [*shared.glob("parity/configs/*/*__*.yaml")]
+    files += [*shared.glob("spec/pytorch_configs/sectioned_3.0.0/*.yaml")]
+    trees = [yaml.safe_load(file.read_text()) for file in files]
+    trees = [tree for tree in trees if tree["method"].lower() == "td"]
+    assert len(trees) > 50
+    for tree in trees:
+        parts = tree["metadata"]["bodyparts"]
+        validate_data(tree["data"], parts, method="td")
+        validate_data(tree["detector"]["data"], parts, method="td", key="data_detector")
+        check_batchable(tree["data"], 32)
 
 
 def test_every_known_bottom_up_menu_is_accepted(shared: Path) -> None:
