@@ -1,4 +1,4 @@
-"""The order in which frames are seen: shuffled, equal after a resume, shared out to ranks."""
+"""The order in which samples are seen: shuffled, equal after a resume, shared out to ranks."""
 
 from collections.abc import Iterator
 
@@ -10,10 +10,10 @@ class EpochSampler(Sampler[tuple[int, int]]):
     """Yields (epoch, position), so that a data set knows the epoch in whichever process it lives.
 
     The order depends on (seed, epoch) only. With several ranks each gets every world_size-th
-    frame; the order is repeated from its start until all ranks have equally many.
+    sample; the order is repeated from its start until all ranks have equally many.
 
     Args:
-        length: number of frames.
+        length: number of samples, which are frames or crops.
         seed: of the order.
         rank, world_size: which of how many processes this is.
     """
@@ -28,7 +28,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Frames per epoch on this rank."""
+        """Samples per epoch on this rank."""
         return -(-self.length // self.world_size)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
