@@ -1,15 +1,32 @@
 """From override strings to a validated tree; every mistake in one message that names its key."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from dlcexp.config import compose
-from dlcexp.config.composition import expand, groups, options
+from dlcexp.config.composition import expand, groups, modified, options
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.errors import ConfigError, ProjectError
 
-MODELS = {"dekr": [], "paf": [], "heatmap": ["project={single}"]}
+MODELS = {
+    "dekr": ["model=dekr"],
+    "paf": ["model=paf"],
+    "heatmap": ["model=heatmap", "project={single}"],
+    "heatmap, top-down": ["method=td"],
+    "rtmpose": ["method=td", "model=rtmpose"],
+    "tokenpose": ["method=td", "model=tokenpose"],
+}
+
+# What an option needs beside it to make sense.
+NEEDS = {
+    ("model", "heatmap"): ["project={single}"],
+    ("model", "rtmpose"): ["method=td"],
+    ("model", "tokenpose"): ["method=td"],
+    ("data", "top_down"): ["method=td"],
+    ("split", "by_video"): ["split.test=[x]"],
+}
 
 
 @pytest.fixture(scope="session")
@@ -22,10 +39,6 @@ def single(tmp_path_factory) -> Path:
     return folder
 
 
-def overrides_of(model: str, single: Path) -> list[str]:
-    return [f"model={model}", *(word.format(single=single) for word in MODELS[model])]
-
-
 def test_the_defaults_compose_without_any_override():
     cfg = compose()
     assert cfg.project == "demo"
@@ -34,7 +47,7 @@ def test_the_defaults_compose_without_any_override():
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_choice_of_the_user_wins_over_the_recommendation_of_the_model(model, single):
-    base = overrides_of(model, single)
+    base = [word.format(single=single) for word in MODELS[model]]
     recommended = compose(*base)
     cfg = compose(
         *base, "optimizer=sgd", "optimizer.lr=0.01", "batch_size=3", "scheduler=step_lr", "epochs=7"
@@ -44,18 +57,132 @@ def test_every_choice_of_the_user_wins_over_the_recommendation_of_the_model(mode
     assert cfg.scheduler["_target_"] == "torch.optim.lr_scheduler.StepLR"
     assert recommended.optimizer.lr == recommended.model.recipe.lr != 0.01
     assert recommended.batch_size == recommended.model.recipe.batch_size != 3
-    assert recommended.scheduler.milestones == recommended.model.recipe.scheduler.milestones
+    if model == "rtmpose":
+        assert recommended.scheduler.milestones == [200, 400]
+        assert recommended.trainer.num_workers == 4
+    else:
+        assert recommended.scheduler.milestones == recommended.model.recipe.scheduler.milestones
 
 
-@pytest.mark.parametrize("group", sorted(set(groups()) - {"model/backbone"}))
+@pytest.mark.parametrize("detector", options("detector"))
+def test_every_choice_of_the_user_wins_over_the_recommendation_of_the_detector(detector):
+    base = ["method=td", f"detector={detector}"]
+    recommended = compose(*base).detector
+    cfg = compose(
+        *base,
+        "optimizer@detector.optimizer=sgd",
+        "detector.optimizer.lr=0.01",
+        "detector.optimizer.momentum=0.9",
+        "scheduler@detector.scheduler=cosine_annealing_lr",
+        "detector.batch_size=3",
+        "detector.epochs=7",
+    )
+    assert cfg.detector.optimizer["_target_"] == "torch.optim.SGD"
+    assert (cfg.detector.optimizer.lr, cfg.detector.optimizer.momentum) == (0.01, 0.9)
+    assert cfg.detector.scheduler.T_max == cfg.detector.epochs == 7
+    assert cfg.detector.batch_size == 3
+    assert recommended.optimizer.lr == recommended.recipe.lr != 0.01
+    assert recommended.batch_size == recommended.recipe.batch_size != 3
+    assert recommended.scheduler.milestones == recommended.recipe.scheduler.milestones
+    assert cfg.optimizer["_target_"] == "torch.optim.AdamW"
+    assert cfg.scheduler == compose(*base).scheduler
+
+
+@pytest.mark.parametrize("group", sorted(set(groups()) - {"model/backbone", "net_type"}))
 def test_every_option_of_every_group_composes(group, single):
     for option in options(group):
-        words = [f"{group}={option}"]
-        if option == "heatmap" or group == "net_type":
-            words.append(f"project={single}")
-        if (group, option) == ("split", "by_video"):
-            words.append("split.test=[x]")
-        assert compose(*words)
+        words = [f"{group}={option}", *NEEDS.get((group, option), [])]
+        if group in ("detector", "data_detector"):
+            words.append("method=td")
+        assert compose(*(word.format(single=single) for word in words))
+
+
+@pytest.mark.parametrize("backbone", options("model/backbone"))
+def test_heatmaps_take_every_backbone_bottom_up_and_top_down(backbone, single):
+    words = ["model=heatmap", f"model/backbone={backbone}", f"project={single}"]
+    frames = compose(*words).model
+    crops = compose(*words, "method=td").model
+    assert frames.backbone == crops.backbone
+    channels = crops.backbone.recipe.channels
+    config = frames.heads.bodypart.heatmap_config
+    assert config == {"channels": [channels, 3], "kernel_size": [3], "strides": [2]} | {
+        "final_conv": None
+    }
+    config = crops.heads.bodypart.heatmap_config
+    assert config == {"channels": [channels], "kernel_size": [], "strides": []} | {
+        "final_conv": {"out_channels": 3, "kernel_size": 1}
+    }
+    assert crops.heads.bodypart.locref_config.final_conv.out_channels == 6
+
+
+@pytest.mark.parametrize("backbone", ["resnet_50", "cspnext_x", "timm"])
+def test_simcc_and_tokens_take_the_stride_of_any_backbone(backbone):
+    words = ["method=td", f"model/backbone={backbone}"]
+    simcc = compose(*words, "model=rtmpose").model
+    side = 384 if backbone == "cspnext_x" else 256
+    assert simcc.heads.bodypart.input_size == [side, side]
+    stride = {"resnet_50": 16, "cspnext_x": 32, "timm": 16}[backbone]
+    assert simcc.heads.bodypart.in_featuremap_size == [side // stride] * 2
+    tokens = compose(*words, "model=tokenpose").model
+    assert tokens.neck.feature_size == [256 // stride] * 2
+
+
+def test_a_file_that_options_share_is_not_an_option():
+    assert options("detector") == [
+        "fasterrcnn_mobilenet_v3_large_fpn",
+        "fasterrcnn_resnet50_fpn_v2",
+        "ssdlite",
+    ]
+
+
+@pytest.mark.parametrize("net_type", options("net_type"))
+def test_a_top_down_net_type_brings_the_method_and_the_detector(net_type, single):
+    cfg = compose(f"net_type={net_type}", f"project={single}")
+    top_down = net_type.startswith(("top_down_", "rtmpose_", "animaltokenpose_"))
+    assert cfg.method == ("td" if top_down else "bu")
+    assert (cfg.detector is not None) is (cfg.data_detector is not None) is top_down
+    assert cfg.train.stages == (["detector", "pose"] if top_down else ["pose"])
+
+
+def test_a_bare_method_makes_a_sensible_experiment():
+    cfg = compose("method=td", "batch_size=16")
+    assert cfg.batch_size == 16
+    assert cfg.detector.model["_target_"].endswith(".SSDLite")
+    assert cfg.model.heads.bodypart["_target_"].endswith(".HeatmapHead")
+    assert cfg.data.top_down_crop == {"width": 256, "height": 256}
+    assert cfg.data.train.crop_sampling is None
+
+
+def test_any_faster_rcnn_of_torchvision_is_taken_by_its_name():
+    variant = "fasterrcnn_mobilenet_v3_large_320_fpn"
+    words = ["detector=fasterrcnn_resnet50_fpn_v2", f"detector.model.variant={variant}"]
+    assert compose("method=td", *words).detector.model.variant == variant
+
+
+def test_a_finished_run_takes_other_choices_for_its_detector():
+    cfg = compose("method=td")
+    changed = modified(cfg, ["optimizer@detector.optimizer=sgd", "detector.optimizer.lr=0.5"])
+    assert changed.detector.optimizer["_target_"] == "torch.optim.SGD"
+    assert changed.detector.optimizer.lr == 0.5
+    other = modified(cfg, ["detector=fasterrcnn_resnet50_fpn_v2", "split=kfold"])
+    assert other.detector.model["_target_"].endswith(".FasterRCNN")
+    assert other.split.k == 5
+    assert {**other, "detector": None, "split": None} == {**cfg, "detector": None, "split": None}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["method=td"], r"^method: cannot change in a finished run"),
+        (["net_type=dekr_w32"], r"^net_type: cannot change in a finished run"),
+        (["detector=ssdlite"], r"^detector: 'ssdlite' .*Add method=td"),
+        (["detector.epochs=3"], r"^detector\.epochs: 3 .*Add method=td"),
+        (["batch_sz=3"], r"^batch_sz: .*'batch_size'"),
+    ],
+)
+def test_what_a_finished_run_cannot_take_is_said(words, message):
+    with pytest.raises(ConfigError, match=message):
+        modified(compose(), words)
 
 
 def test_the_list_of_learning_rates_follows_an_overridden_recipe():
@@ -75,9 +202,21 @@ def test_a_sweep_over_net_types_is_made_specific_to_the_project():
     assert words[0] == "net_type=dekr_w18,multi_animal/hrnet_w18"
 
 
+def test_a_plain_net_type_means_heatmaps_top_down():
+    cfg = compose("method=td", "net_type=hrnet_w18", "project=demo")
+    assert cfg.metadata.num_individuals > 1
+    assert cfg.model.heads.bodypart["_target_"].endswith(".HeatmapHead")
+
+
 def test_null_means_none():
-    cfg = compose("scheduler=null", "logger=null", "net_type=null")
-    assert cfg.scheduler is None
+    cfg = compose(
+        "scheduler=null",
+        "scheduler@detector.scheduler=null",
+        "logger=null",
+        "net_type=null",
+        "method=td",
+    )
+    assert cfg.scheduler is cfg.detector.scheduler is None
     assert cfg.logger == {}
 
 
@@ -133,6 +272,105 @@ def test_loggers_compose():
 def test_a_mistake_is_one_message_with_the_key_and_the_nearest_match(override, message):
     with pytest.raises(ConfigError, match=message):
         compose(override)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("detector=ssdlite", r"^detector: 'ssdlite' .*method=bu has none\. Add method=td\."),
+        ("detector=ssdlight", r"^detector: 'ssdlight' is not one of .*'ssdlite'"),
+        ("method=td detector=ssdlight", r"^detector: 'ssdlight' is not one of .*'ssdlite'"),
+        ("data_detector=default", r"^data_detector: 'default' .*Add method=td\."),
+        ("detector.epochs=3", r"^detector\.epochs: 3 .*Add method=td\."),
+        ("detector.epochs=3 detector=ssdlite", r"^detector.*Add method=td\."),
+        ("+detector.epochs=3", r"^detector.*Add method=td\."),
+        ("++data_detector.train.hflip=null", r"^data_detector.*Add method=td\."),
+        (
+            "optimizer@detector.optimizer=sgd",
+            r"^optimizer@detector\.optimizer: 'sgd' .*Add method=td\.",
+        ),
+        (
+            "optimizer@detector.optimizer=sgd detector=ssdlite",
+            r"^optimizer@detector\.optimizer: 'sgd' .*Add method=td\.",
+        ),
+        (
+            "method=td optimizer@detector.optimizer=sgdd",
+            r"^optimizer: 'sgdd' is not one of .*'sgd'",
+        ),
+        (
+            "method=td optimizer@detectr.optimizer=sgd",
+            r"^optimizer@detectr\.optimizer: .*Allowed: optimizer, optimizer@detector\.optimizer",
+        ),
+        ("method=td detector.epoch=3", r"^detector\.epoch: .*'epochs'"),
+        ("method=td +detector.epoch=3", r"^detector\.epoch: .*'epochs'"),
+        ("method=td detector.epochs=0", r"^detector\.epochs: 0 is below 1"),
+        ("method=td detector.key_metric=mAP", r"^detector\.key_metric: 'mAP'"),
+        ("method=td +detector.optimizer.lrr=1", r"^detector\.optimizer\.lrr: .*'lr'"),
+        ("method=td +detector.model.varient=x", r"^detector\.model\.varient: .*'variant'"),
+        ("method=td +detector.scheduler.mileston=[1]", r"^detector\.scheduler\.mileston: "),
+        (
+            "method=td detector=fasterrcnn_resnet50_fpn_v2 detector.model.variant=fasterrcnn_v2",
+            r"^detector\.model\.variant: 'fasterrcnn_v2' is not one of .*fasterrcnn_resnet50_fpn,",
+        ),
+        ("method=td +data_detector.cache=2GiB", r"^data_detector\.cache: "),
+        ("method=td +data_detector.train.rotate=3", r"^data_detector\.train\.rotate: "),
+        ("method=td +data_detector.train.mine={_target_: torch.load}", r"mine.*not allowed"),
+        ("method=tp", r"^method: 'tp' is not one of bu, td"),
+        ("method=td model=dekr", r"^model: dekr finds all animals .*model=heatmap"),
+        ("method=td model=paf", r"^model: paf finds all animals .*model=heatmap"),
+        ("model=rtmpose", r"^model: rtmpose needs crops .*Add method=td"),
+        ("model=tokenpose", r"^model: tokenpose needs crops .*Add method=td"),
+        ("model=heatmap", r"^model: the heatmap model finds one animal.*or method=td"),
+        ("data=top_down", r"^data\.top_down_crop: .*method=td"),
+        ("method=td data=default", r"^data\.train\.crop_sampling|^data\.top_down_crop"),
+        ("train.stages=[detector,pose]", r"^train\.stages: .*Add method=td"),
+        ("method=td train.stages=[]", r"^train\.stages: \[\] must name at least one"),
+        ("method=td train.stages=[pose,pose]", r"^train\.stages: .*each once"),
+        ("method=td train.stages=[pose,detector]", r"^train\.stages: .*in this order"),
+        ("method=td train.stages=[detectr]", r"^train\.stages: 'detectr' .*'detector'"),
+        (
+            "net_type=rtmpose_m data.top_down_crop.width=100",
+            r"^data\.top_down_crop\.width: 100 is not a multiple of 32",
+        ),
+        (
+            "net_type=animaltokenpose_base data.top_down_crop.height=104",
+            r"^data\.top_down_crop\.height: 104 is not a multiple of 16",
+        ),
+        (
+            "net_type=rtmpose_m model.heads.bodypart.input_size=[128,128]",
+            r"^model\.heads\.bodypart\.input_size: \[128, 128\] does not fit.*\[256, 256\]",
+        ),
+        (
+            "net_type=animaltokenpose_base model.heads.bodypart.heatmap_dim=100",
+            r"^model\.heads\.bodypart\.heatmap_dim: 100 is not .* 4096",
+        ),
+        (
+            "net_type=animaltokenpose_base model.neck.feature_size=[32,32]",
+            r"^model\.neck\.feature_size: \[32, 32\] does not fit.*\[64, 64\]",
+        ),
+    ],
+)
+def test_a_mistake_about_top_down_is_one_message_that_says_what_to_add(words, message):
+    with pytest.raises(ConfigError, match=message):
+        compose(*re.split(r" (?=[+\w@./]+=)", words))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("uniquebodyparts: [corner]\nidentity: false\n", r"^method: 'td' .*corner.*method=bu"),
+        ("uniquebodyparts: []\nidentity: true\n", r"^method: 'td' .*identity.*method=bu"),
+    ],
+    ids=["unique bodyparts", "identity"],
+)
+def test_top_down_refuses_what_deeplabcut_refuses_too(tmp_path, lines, message):
+    (tmp_path / "config.yaml").write_text(
+        "Task: several\nscorer: me\ndate: Nov24\nmultianimalproject: true\n"
+        f"individuals: [a, b]\nmultianimalbodyparts: [x, y]\nbodyparts: MULTI!\n{lines}"
+    )
+    assert compose(f"project={tmp_path}", "model=paf")
+    with pytest.raises(ConfigError, match=message):
+        compose(f"project={tmp_path}", "method=td")
 
 
 def test_a_project_that_is_not_there_is_named():

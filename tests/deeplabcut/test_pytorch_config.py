@@ -18,7 +18,11 @@ TOP_DOWN = [
     *(f"top_down_{backbone}" for backbone in BACKBONES),
     *("rtmpose_s", "rtmpose_m", "rtmpose_x", "animaltokenpose_base"),
 ]
-DETECTORS = ["ssdlite", "fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_resnet50_fpn_v2"]
+DETECTORS = [
+    "ssdlite",
+    pytest.param("fasterrcnn_mobilenet_v3_large_fpn", marks=pytest.mark.slow),
+    pytest.param("fasterrcnn_resnet50_fpn_v2", marks=pytest.mark.slow),
+]
 
 
 def read(text: str) -> dict:

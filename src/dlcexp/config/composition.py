@@ -303,7 +303,7 @@ def _missing_key(
 ) -> ConfigError | None:
     """An error that names the first part of `key` that the tree does not have, if there is one."""
     parts, path, node = key.split("."), "", tree
-    if parts[0] in DETECTOR_KEYS and tree.get(parts[0]) is None:
+    if parts[0] in DETECTOR_KEYS and not tree.get(parts[0]):
         return needs_top_down(key, value)
     for part in parts:
         names = [str(name) for name in node] if OmegaConf.is_dict(node) else []
