@@ -194,3 +194,26 @@ def test_an_empty_folder_has_no_best(tmp_path: Path) -> None:
     assert best_snapshot(tmp_path) is None
     with pytest.raises(SnapshotError, match="not named like"):
         snapshot_epoch(tmp_path / "last.ckpt")
+
+
+def test_a_detector_keeps_snapshots_of_its_own_beside_those_of_the_pose_model(tmp_path):
+    detector = SnapshotManager(tmp_path, prefix="snapshot-detector", key_metric="test.mAP@50:95")
+    pose = SnapshotManager(tmp_path, max_snapshots=1)
+    for epoch in (1, 2):
+        weights = {"w": torch.ones(1)}
+        scores = {"test.mAP@50:95": 10.0 * epoch}
+        detector.save(Snapshot(epoch, weights, metrics=scores), periodic=True)
+        pose.save(Snapshot(epoch, weights, metrics={"test.mAP": -epoch}), periodic=True)
+        detector.prune()
+        pose.prune()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "snapshot-002.pt",
+        "snapshot-best-001.pt",
+        "snapshot-detector-001.pt",
+        "snapshot-detector-002.pt",
+        "snapshot-detector-best-002.pt",
+    ]
+    assert best_snapshot(tmp_path).name == "snapshot-best-001.pt"
+    assert best_snapshot(tmp_path, "snapshot-detector").name == "snapshot-detector-best-002.pt"
+    pose.forget_after(0)
+    assert len(list(tmp_path.iterdir())) == 3

@@ -1,14 +1,16 @@
 """A model's poses, scored split by split as the tree says."""
 
-import json
-import math
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from dlcexp.evaluation import evaluate as module
-from dlcexp.evaluation.evaluate import Evaluation, evaluate_model, score_split
+from dlcexp.evaluation.evaluate import Evaluation, evaluate_model, flatten, score_split
+
+
+def tree(settings):
+    return SimpleNamespace(method="bu", evaluation=settings)
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ def predicted(monkeypatch, heads):
 
 @pytest.mark.usefixtures("predicted")
 def test_every_split_is_scored_with_names_and_poses(data, heads, settings):
-    evaluation = evaluate_model(None, data, SimpleNamespace(evaluation=settings), "cpu")
+    evaluation = evaluate_model(None, data, tree(settings), "cpu")
     assert set(evaluation.metrics) == {"train", "test"}
     assert evaluation.names["test"][0] == "labeled-data/video/img7.png"
     assert evaluation.poses["test"] is heads["test"]["bodypart"]
@@ -29,18 +31,16 @@ def test_every_split_is_scored_with_names_and_poses(data, heads, settings):
 
 @pytest.mark.usefixtures("predicted")
 def test_one_split_alone(data, settings):
-    evaluation = evaluate_model(
-        None, data, SimpleNamespace(evaluation=settings), "cpu", splits=["test"]
-    )
+    evaluation = evaluate_model(None, data, tree(settings), "cpu", splits=["test"])
     assert set(evaluation.metrics) == {"test"}
 
 
-def test_no_test_frames_give_null_and_no_error(data, settings, monkeypatch):
+def test_no_test_frames_give_no_number_and_no_error(data, settings, monkeypatch):
     monkeypatch.setattr(module, "predict_heads", lambda *_, **__: {})
     data.split = SimpleNamespace(train=(), test=())
-    evaluation = evaluate_model(None, data, SimpleNamespace(evaluation=settings), "cpu")
+    evaluation = evaluate_model(None, data, tree(settings), "cpu")
     assert evaluation.poses["test"].shape == (0, 2, 3, 3)
-    assert set(json.loads(evaluation.to_json())["test"].values()) == {None}
+    assert np.isnan(list(evaluation.metrics["test"].values())).all()
 
 
 def test_comparison_bodyparts_restrict_labels_and_predictions(data, heads, settings):
@@ -72,6 +72,15 @@ def test_force_multi_animal_matches_a_single_animal_like_several(
     assert ("rmse_detections" in scores) == detections
 
 
-def test_json_has_null_where_nothing_was_averaged():
-    evaluation = Evaluation({"train": {"rmse": 1.5}, "test": {"rmse": math.nan}}, {}, {})
-    assert json.loads(evaluation.to_json()) == {"train": {"rmse": 1.5}, "test": {"rmse": None}}
+def test_scores_of_pose_model_and_detector_have_names_of_their_own():
+    evaluation = Evaluation(
+        {"test": {"rmse": 1.5}, "test_gt_boxes": {"rmse": 1.0}},
+        {},
+        {},
+        detector={"test": {"mAP@50:95": 80.0}},
+    )
+    assert flatten(evaluation) == {
+        "test.rmse": 1.5,
+        "test_gt_boxes.rmse": 1.0,
+        "detector.test.mAP@50:95": 80.0,
+    }

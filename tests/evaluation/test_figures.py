@@ -50,7 +50,7 @@ def test_titles_name_frame_and_error(evaluation, data, settings, tmp_path, monke
 
 
 def test_training_frames_stand_in_without_test_frames(evaluation, data, settings, tmp_path):
-    evaluation.poses["test"] = evaluation.poses["test"][:0]
+    data.split.test = ()
     settings.examples = 1
     assert len(draw_examples(evaluation, data, tmp_path, Tree(settings))) == 2
 

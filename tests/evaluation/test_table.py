@@ -43,3 +43,30 @@ def test_it_fits_80_columns_and_loses_no_name(name):
 def test_nothing_to_average_is_a_dash():
     evaluation = Evaluation({"test": {"rmse": float("nan")}}, {}, {"test": ()})
     assert "–" in printed(evaluation)
+
+
+def test_top_down_has_found_and_labelled_boxes_side_by_side():
+    names = ("f",) * 1234
+    scores = {"rmse": 3.0, "mAP": 50.0}
+    splits = ("train", "test", "train_gt_boxes", "test_gt_boxes")
+    evaluation = Evaluation(
+        dict.fromkeys(splits, scores),
+        {},
+        dict.fromkeys(splits, names),
+        detector={"train": {"mAP@50": 90.0}, "test": {"mAP@50": 80.0}},
+        boxes={"train": dict.fromkeys(range(1234)), "test": dict.fromkeys(range(1234))},
+    )
+    lines = printed(evaluation).splitlines()
+    assert max(map(len, lines)) <= 80
+    detector = next(line for line in lines if "Box mAP@50 (%)" in line)
+    assert detector.split()[-4:] == ["90.0", "80.0", "–", "–"]
+    assert ["found", "found", "labelled", "labelled"] in [line.split() for line in lines]
+
+
+def test_a_detector_alone_has_a_table_too():
+    evaluation = Evaluation(
+        {}, {}, {}, detector={"test": {"mAP@50": 80.0}}, boxes={"test": {0: None, 1: None}}
+    )
+    text = printed(evaluation)
+    assert "test (2)" in text
+    assert "80.0" in text

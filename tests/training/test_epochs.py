@@ -11,6 +11,7 @@ from torch import nn
 
 from dlcexp.training import RunFolder
 from dlcexp.training.epochs import EarlyStopping, EpochEnd, single_precision
+from dlcexp.training.stages import pose_stage
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,8 @@ def test_a_plateau_watches_the_loss_or_the_key_metric(
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=1.0)
     plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode=mode, patience=0)
     module: Any = SimpleNamespace(scheduler=plateau)
-    epochs = EpochEnd(tree(), RunFolder(tmp_path), lambda _: {})
+    cfg = tree()
+    epochs = EpochEnd(cfg, pose_stage(cfg), RunFolder(tmp_path), lambda _: {})
     seen = []
     for loss, score in zip(losses, scores, strict=True):
         epochs._step_scheduler(module, loss, {} if score is None else {"test.mAP": score})

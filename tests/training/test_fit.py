@@ -15,7 +15,8 @@ from training_support import FAST, equal, offline_runs, rows
 from dlcexp.deeplabcut.snapshots import load_snapshot
 from dlcexp.errors import ConfigError
 from dlcexp.training import Run, train
-from dlcexp.training.pose_module import DivergenceError, PoseModule
+from dlcexp.training.module import DivergenceError
+from dlcexp.training.pose_module import PoseModule
 
 Tree = Callable[..., DictConfig]
 

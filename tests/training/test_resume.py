@@ -13,6 +13,7 @@ from training_support import FAST, equal, rows
 from dlcexp.errors import ConfigError, SnapshotError
 from dlcexp.training import Run, RunFolder, train
 from dlcexp.training.resume import resume_point
+from dlcexp.training.stages import pose_stage
 
 Tree = Callable[..., DictConfig]
 
@@ -121,8 +122,9 @@ def test_the_state_is_plain(two_epochs: Run) -> None:
 
 
 def test_auto_refuses_another_experiment(two_epochs: Run, tree: Tree) -> None:
+    cfg = tree({"optimizer.lr": 0.1})
     with pytest.raises(ConfigError, match=r"resume: .*optimizer.lr: 0.0005 there, 0.1 here"):
-        resume_point(tree({"optimizer.lr": 0.1}), RunFolder(two_epochs.folder))
+        resume_point(cfg, pose_stage(cfg), RunFolder(two_epochs.folder))
 
 
 @pytest.mark.parametrize(

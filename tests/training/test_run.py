@@ -20,7 +20,7 @@ def status(folder: Path) -> dict[str, object]:
 
 def test_start_writes_what_the_run_is_made_of(tree: Tree, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
-    folder.start(tree(), ["batch_size=4"], fresh=True, device="cpu")
+    folder.start(tree(), ["batch_size=4"], fresh=[], device="cpu")
     assert OmegaConf.load(folder.config) == tree()
     assert OmegaConf.load(folder.path / "overrides.yaml") == ["batch_size=4"]
     assert "bodyparts" in (folder.path / "pytorch_config.yaml").read_text()
@@ -29,16 +29,19 @@ def test_start_writes_what_the_run_is_made_of(tree: Tree, tmp_path: Path) -> Non
     assert environment["packages"]["torch"]
 
 
-def test_a_fresh_start_removes_results_and_nothing_else(tree: Tree, tmp_path: Path) -> None:
+def test_a_fresh_start_removes_results_of_its_stage_and_nothing_else(
+    tree: Tree, tmp_path: Path
+) -> None:
     folder = RunFolder(tmp_path)
     folder.snapshots.mkdir()
     old = ["metrics.csv", "metrics.json", "snapshots/last.ckpt", "snapshots/snapshot-001.pt"]
-    for name in [*old, "notes.txt", "snapshots/mine.pt"]:
+    others = ["notes.txt", "snapshots/mine.pt", "metrics-detector.csv"]
+    others += ["snapshots/last-detector.ckpt", "snapshots/snapshot-detector-best-001.pt"]
+    for name in [*old, *others]:
         (tmp_path / name).write_text("{}")
-    folder.start(tree(), [], fresh=True, device="cpu")
+    folder.start(tree(), [], fresh=[pose_stage(tree())], device="cpu")
     assert not any((tmp_path / name).exists() for name in old)
-    assert (tmp_path / "notes.txt").exists()
-    assert (tmp_path / "snapshots/mine.pt").exists()
+    assert all((tmp_path / name).exists() for name in others)
 
 
 def test_environment_holds_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +104,7 @@ def test_the_same_experiment_elsewhere(
     tree: Tree, tmp_path: Path, changes: dict[str, object]
 ) -> None:
     folder = RunFolder(tmp_path)
-    folder.start(tree(), [], fresh=True, device="cpu")
+    folder.start(tree(), [], fresh=[], device="cpu")
     folder.check_same_experiment(tree(changes))
 
 
@@ -114,7 +117,7 @@ def test_another_experiment_is_refused(
     tree: Tree, tmp_path: Path, changes: dict[str, object]
 ) -> None:
     folder = RunFolder(tmp_path)
-    folder.start(tree(), [], fresh=True, device="cpu")
+    folder.start(tree(), [], fresh=[], device="cpu")
     with pytest.raises(ConfigError, match=next(iter(changes))) as caught:
         folder.check_same_experiment(tree(changes))
     assert caught.value.key == "resume"
@@ -138,7 +141,7 @@ def test_open_needs_a_run(tmp_path: Path) -> None:
 
 def test_model_needs_fitting_weights(tree: Tree, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.start(tree(), [], fresh=True, device="cpu")
+    folder.start(tree(), [], fresh=[], device="cpu")
     run = Run.open(tmp_path)
     with pytest.raises(SnapshotError, match="no snapshot yet"):
         run.model()

@@ -30,9 +30,9 @@ def run(words: list[str]) -> int:
 
     from rich.console import Console
 
+    from dlcexp.evaluation.evaluate import flatten
     from dlcexp.evaluation.table import evaluation_table
     from dlcexp.training import Run, evaluate
-    from dlcexp.training.fit import flatten
     from dlcexp.training.run import write_json
 
     finished = Run.open(settings["run"])

@@ -55,6 +55,8 @@ _HYDRA_FLAGS = {
     "--shell-completion", "-sc", "--hydra-help", "--run", "-r",
 }  # fmt: skip
 _COMPLETION = {"--shell-completion", "-sc"}
+# Of these, Hydra takes one at a time.
+_MODES = ("--cfg", "-c", "--info", "-i", "--multirun", "-m", "--run", "-r", *_COMPLETION)
 
 
 def run(words: list[str]) -> int:
@@ -86,12 +88,14 @@ def _log_to_console() -> None:
 
 def _what_is_where(finished: "Run") -> str:
     folder = finished.folder
+    snapshots = (finished.best_pose_snapshot, finished.best_detector_snapshot)
+    tables = sorted(folder.glob("metrics*.csv"))
     return "\n".join(
         (
             f"run folder   {folder}",
             f"DeepLabCut   {folder / 'pytorch_config.yaml'}",
-            f"weights      {finished.best_snapshot}",
-            f"numbers      {folder / 'metrics.json'}, {folder / 'metrics.csv'}",
+            f"weights      {', '.join(str(path) for path in snapshots if path)}",
+            f"numbers      {', '.join(map(str, (folder / 'metrics.json', *tables)))}",
             f"figures      {folder / 'figures'}",
         )
     )
@@ -118,6 +122,9 @@ def _hydra_application(words: list[str], flags: set[str]) -> int:
 
     from dlcexp.config import resolvers
 
+    modes = sorted(flags.intersection(_MODES))
+    if len(modes) > 1:
+        raise UserError(f"{' and '.join(modes)} exclude each other; give one.")
     resolvers.register()
     if not flags & _COMPLETION:
         words = [*expand(words)]

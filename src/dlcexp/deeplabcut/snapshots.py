@@ -3,7 +3,7 @@
 A file is `torch.save` of `{"metadata": {"epoch", "metrics", "losses"}, "model": state_dict,
 "scheduler": ...}` and on request `"optimizer"`; it holds tensors and plain values only, so
 `torch.load(weights_only=True)` reads it. `snapshot-010.pt` was written after 10 whole epochs,
-`snapshot-best-010.pt` is the best of the run.
+`snapshot-best-010.pt` is the best of the run. Those of a detector begin with `snapshot-detector`.
 """
 
 import math
@@ -18,7 +18,10 @@ import torch
 from dlcexp.errors import SnapshotError
 from dlcexp.files import replacing
 
-_NAME = re.compile(r"snapshot-(?P<best>best-)?(?P<epoch>\d+)\.pt")
+# How the names of the snapshots of a pose model and of a detector begin.
+POSE_PREFIX, DETECTOR_PREFIX = "snapshot", "snapshot-detector"
+
+_NAME = re.compile(r"(?P<prefix>snapshot(?:-detector)?)-(?P<best>best-)?(?P<epoch>\d+)\.pt")
 
 # Sections that a file must have before we call it a snapshot.
 _SECTIONS = ("metadata", "model")
@@ -110,17 +113,22 @@ def load_plain(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     return content
 
 
-def list_snapshots(folder: Path) -> list[Path]:
+def list_snapshots(folder: Path, prefix: str = POSE_PREFIX) -> list[Path]:
     """The periodic snapshots of a folder, oldest epoch first."""
-    return [path for _, path in _found(folder, best=False)]
+    return [path for _, path in _found(folder, prefix, best=False)]
 
 
-def best_snapshot(folder: Path) -> Path | None:
+def all_snapshots(folder: Path, prefix: str = POSE_PREFIX) -> list[Path]:
+    """The periodic and the best snapshots of a folder."""
+    return [path for best in (False, True) for _, path in _found(folder, prefix, best=best)]
+
+
+def best_snapshot(folder: Path, prefix: str = POSE_PREFIX) -> Path | None:
     """The best snapshot of a folder; the last periodic one where none was called best.
 
     A killed run may leave two files called best. Only a better one is ever added: the later wins.
     """
-    found = _found(folder, best=True) or _found(folder, best=False)
+    found = _found(folder, prefix, best=True) or _found(folder, prefix, best=False)
     return found[-1][1] if found else None
 
 
@@ -147,6 +155,7 @@ class SnapshotManager:
 
     Args:
         folder: where the files go.
+        prefix: how the names of the files begin.
         max_snapshots: periodic files kept.
         key_metric: the metric that ranks, as it stands in `Snapshot.metrics`.
         key_metric_asc: larger is better.
@@ -157,12 +166,14 @@ class SnapshotManager:
         self,
         folder: Path,
         *,
+        prefix: str = POSE_PREFIX,
         max_snapshots: int = 5,
         key_metric: str = "test.mAP",
         key_metric_asc: bool = True,
         tie_breaks: Sequence[str] = ("test.rmse", "train.total_loss"),
     ) -> None:
         self.folder = folder
+        self.prefix = prefix
         self.max_snapshots = max_snapshots
         self.key_metric = key_metric
         self.key_metric_asc = key_metric_asc
@@ -186,10 +197,10 @@ class SnapshotManager:
         Returns:
             The files written.
         """
-        names = [f"snapshot-{snapshot.epoch:03d}.pt"] if periodic else []
+        names = [f"{self.prefix}-{snapshot.epoch:03d}.pt"] if periodic else []
         score = self.score(snapshot)
         if score is not None and (self.best_score is None or score > self.best_score):
-            names.append(f"snapshot-best-{snapshot.epoch:03d}.pt")
+            names.append(f"{self.prefix}-best-{snapshot.epoch:03d}.pt")
             self.best_epoch, self.best_score = snapshot.epoch, score
         paths = [self.folder / name for name in names]
         for path in paths:
@@ -198,9 +209,9 @@ class SnapshotManager:
 
     def prune(self) -> None:
         """Remove the periodic files beyond the latest `max_snapshots`, and former bests."""
-        for path in list_snapshots(self.folder)[: -self.max_snapshots]:
+        for path in list_snapshots(self.folder, self.prefix)[: -self.max_snapshots]:
             path.unlink()
-        for epoch, path in _found(self.folder, best=True):
+        for epoch, path in _found(self.folder, self.prefix, best=True):
             if epoch != self.best_epoch:
                 path.unlink()
 
@@ -217,15 +228,19 @@ class SnapshotManager:
     def forget_after(self, epoch: int) -> None:
         """Remove files of later epochs: a killed run wrote them and will write them again."""
         for best in (False, True):
-            for found, path in _found(self.folder, best=best):
+            for found, path in _found(self.folder, self.prefix, best=best):
                 if found > epoch:
                     path.unlink()
 
 
-def _found(folder: Path, *, best: bool) -> list[tuple[int, Path]]:
+def _found(folder: Path, prefix: str, *, best: bool) -> list[tuple[int, Path]]:
     """Epoch and path of the snapshots of one kind, by epoch."""
     matches = [(_NAME.fullmatch(path.name), path) for path in folder.glob("snapshot-*.pt")]
-    return sorted((int(m["epoch"]), path) for m, path in matches if m and bool(m["best"]) == best)
+    return sorted(
+        (int(match["epoch"]), path)
+        for match, path in matches
+        if match and match["prefix"] == prefix and bool(match["best"]) == best
+    )
 
 
 def _exchangeable(tensor: torch.Tensor) -> torch.Tensor:

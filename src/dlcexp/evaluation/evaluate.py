@@ -1,25 +1,27 @@
 """Score a model on the frames of an experiment."""
 
-import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
 from dlcexp.data.loading import PoseData
+from dlcexp.evaluation.boxes import SPLITS, Boxes, SplitName, evaluate_detector
 from dlcexp.evaluation.metrics import evaluate_poses, mean_pose_error
-from dlcexp.evaluation.predict import predict_heads
+from dlcexp.evaluation.predict import predict_crops, predict_heads
 
-SplitName = Literal["train", "test"]
-SPLITS: tuple[SplitName, ...] = ("train", "test")
+# What is added to the name of a split where crops were cut by the labels' own boxes.
+GT_BOXES = "_gt_boxes"
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """What a model finds in the frames of each split, and how good that is.
+
+    A top-down model is scored end to end under the name of the split, and on ground-truth boxes
+    under `test_gt_boxes` and `train_gt_boxes`.
 
     Attributes:
         metrics: {split: {metric: value}}; see `evaluate_poses`, and `rmse_mean_pose` (px), the
@@ -27,19 +29,34 @@ class Evaluation:
         poses: {split: float32 (frames, individuals, bodyparts, 3)}: px of the original image,
             confidence.
         names: {split: names of its frames}.
+        detector: {split: {metric: value}} of a detector; see `evaluate_detector`.
+        boxes: {split: {row of the labels: (m, 5)}} boxes that were found: x, y, width, height px,
+            score.
     """
 
     metrics: dict[str, dict[str, float]]
     poses: dict[str, np.ndarray]
     names: dict[str, tuple[str, ...]]
+    detector: dict[str, dict[str, float]] = field(default_factory=dict)
+    boxes: dict[str, Boxes] = field(default_factory=dict)
 
-    def to_json(self) -> str:
-        """The metrics as JSON; NaN (nothing to average) is null."""
-        plain = {
-            split: {key: value if math.isfinite(value) else None for key, value in scores.items()}
-            for split, scores in self.metrics.items()
-        }
-        return json.dumps(plain, indent=1, allow_nan=False) + "\n"
+
+def by_split(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Scores of each split as `test.rmse` and the like."""
+    return {
+        f"{split}.{name}": float(value)
+        for split, scores in metrics.items()
+        for name, value in scores.items()
+    }
+
+
+def flatten(evaluation: Evaluation) -> dict[str, float]:
+    """All scores: `test.rmse` and the like, `detector.test.mAP@50:95` of a detector."""
+    detector = by_split(evaluation.detector)
+    return {
+        **by_split(evaluation.metrics),
+        **{f"detector.{name}": value for name, value in detector.items()},
+    }
 
 
 def evaluate_model(
@@ -49,7 +66,7 @@ def evaluate_model(
     device: torch.device | str,
     *,
     splits: Sequence[SplitName] = SPLITS,
-    batch_size: int = 1,
+    boxes: Mapping[str, Boxes] | None = None,
     progress: bool = False,
 ) -> Evaluation:
     """Predict the frames of each split and score them as `cfg.evaluation` says.
@@ -59,25 +76,62 @@ def evaluate_model(
         data: project, labels and split.
         cfg: the resolved tree.
         splits: which frames.
-        batch_size: frames at once, as far as their sizes are equal.
+        boxes: top-down, where the animals are; None: where the labels say.
         progress: draw a bar, if there is a terminal.
     """
     metrics: dict[str, dict[str, float]] = {}
     poses: dict[str, np.ndarray] = {}
     names: dict[str, tuple[str, ...]] = {}
     for split in splits:
-        heads = predict_heads(
-            model,
-            data.frames(split),
-            device,
-            batch_size=batch_size,
-            description=f"evaluating {split} frames" if progress else "",
-        )
+        rows = getattr(data.split, split)
+        frames = data.frames(split) if boxes is None else data.crops(boxes[split])
+        words = f"evaluating {split} frames" if progress else ""
+        if cfg.method == "td":
+            size = (len(data.project.individuals), len(data.project.bodyparts))
+            heads = {"bodypart": predict_crops(model, frames, rows, size, device, words)}
+        else:
+            heads = predict_heads(model, frames, device, description=words)
         empty = np.zeros((0, len(data.project.individuals), len(data.project.bodyparts), 3))
         poses[split] = heads.get("bodypart", empty.astype(np.float32))
-        names[split] = tuple(data.labels.names[i] for i in getattr(data.split, split))
+        names[split] = tuple(data.labels.names[i] for i in rows)
         metrics[split] = score_split(data, cfg.evaluation, split, poses[split], heads)
     return Evaluation(metrics, poses, names)
+
+
+def evaluate_top_down(
+    model: torch.nn.Module | None,
+    detector: torch.nn.Module | None,
+    data: PoseData,
+    cfg: Any,
+    device: torch.device | str,
+    *,
+    progress: bool = False,
+) -> Evaluation:
+    """Score a detector, a pose model on the boxes of the labels, and the two together.
+
+    Args:
+        model: the pose model on `device`, if there is one.
+        detector: the detector on `device`, if there is one.
+        data: project, labels and split.
+        cfg: the resolved tree.
+        device: where to compute.
+        progress: draw a bar, if there is a terminal.
+    """
+    whole = Evaluation({}, {}, {})
+    if detector is not None:
+        scores, found = evaluate_detector(detector, data, device, progress=progress)
+        whole.detector.update(scores)
+        whole.boxes.update(found)
+    if model is None:
+        return whole
+    ways: dict[str, Mapping[str, Boxes] | None] = {"": whole.boxes, GT_BOXES: None}
+    for suffix, boxes in ways.items() if detector is not None else [(GT_BOXES, None)]:
+        part = evaluate_model(model, data, cfg, device, boxes=boxes, progress=progress)
+        for split in SPLITS:
+            whole.metrics[f"{split}{suffix}"] = part.metrics[split]
+            whole.poses[f"{split}{suffix}"] = part.poses[split]
+            whole.names[f"{split}{suffix}"] = part.names[split]
+    return whole
 
 
 def score_split(

@@ -1,7 +1,7 @@
 """Pictures of single frames: what was labelled and what the model found."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, withStroke
 
 from dlcexp.data.loading import PoseData
-from dlcexp.evaluation.evaluate import Evaluation, SplitName
+from dlcexp.evaluation.boxes import SplitName
+from dlcexp.evaluation.evaluate import GT_BOXES, Evaluation
 from dlcexp.evaluation.ranking import FrameError, assign, rank_frames
 from dlcexp.files import replacing
 
@@ -39,12 +41,14 @@ class Example:
         truth: (n, k, 2) px, NaN where unlabelled.
         poses: (m, k, 3) px and confidence, NaN where absent.
         title: what stands above it.
+        boxes: (m, 5) x, y, width, height px and score of a detector.
     """
 
     image: np.ndarray
     truth: np.ndarray
     poses: np.ndarray
     title: str
+    boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 5)))
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,11 @@ def draw_examples(evaluation: Evaluation, data: PoseData, folder: Path, cfg: Any
     Returns:
         The files, worst first.
     """
-    split: SplitName = "test" if len(evaluation.poses.get("test", ())) else "train"
+    split: SplitName = "test" if len(data.split.test) else "train"
     rows = list(getattr(data.split, split))
-    truth, poses = data.labels.keypoints[rows], evaluation.poses[split]
+    shown = split if split in evaluation.poses else f"{split}{GT_BOXES}"
+    truth, poses = data.labels.keypoints[rows], evaluation.poses[shown]
+    boxes = evaluation.boxes.get(split, {})
     ranking = rank_frames(truth, poses)
     worst = ranking[: cfg.evaluation.examples]
     best = ranking[len(worst) :][::-1][: cfg.evaluation.examples]
@@ -86,10 +92,12 @@ def draw_examples(evaluation: Evaluation, data: PoseData, folder: Path, cfg: Any
     written = []
     for word, errors in (("worst", worst), ("best", best)):
         for place, error in enumerate(errors, start=1):
-            name = evaluation.names[split][error.frame]
-            image = data.cache(data.labels.images[rows[error.frame]])
+            row = rows[error.frame]
+            name = data.labels.names[row]
+            image = data.cache(data.labels.images[row])
             title = f"{name}\n{word} {place} of {len(ranking)} {split} frames: {_words(error)}"
-            example = Example(image, truth[error.frame], poses[error.frame], title)
+            found = {"boxes": boxes[row]} if row in boxes else {}
+            example = Example(image, truth[error.frame], poses[error.frame], title, **found)
             path = folder / f"{word}-{place}.png"
             save_figure(draw_example(example, skeleton), path)
             written.append(path)
@@ -122,6 +130,7 @@ def draw_example(example: Example, skeleton: Skeleton) -> Figure:
     axes.set(xlim=(left, right), ylim=(bottom, top))
     axes.tick_params(labelsize=7, colors="0.4")
     axes.set_title(example.title, fontsize=9, loc="left")
+    _draw_boxes(axes, example.boxes)
     _draw_animals(axes, example, skeleton)
     _draw_errors(axes, example)
     _draw_keypoints(axes, example, skeleton)
@@ -138,7 +147,9 @@ def _words(error: FrameError) -> str:
 def _view(example: Example) -> tuple[int, int, int, int]:
     """Left, top, right, bottom of the part of the image to show, px."""
     height, width = example.image.shape[:2]
-    points = np.concatenate([example.truth.reshape(-1, 2), example.poses[..., :2].reshape(-1, 2)])
+    corners = [example.boxes[:, :2], example.boxes[:, :2] + example.boxes[:, 2:4]]
+    keypoints = [example.truth.reshape(-1, 2), example.poses[..., :2].reshape(-1, 2)]
+    points = np.concatenate([*keypoints, *corners])
     points = points[np.isfinite(points).all(axis=1)]
     size = np.array([width, height])
     points = np.clip(points, 0, size) if len(points) else np.array([[0, 0], size])
@@ -150,6 +161,25 @@ def _view(example: Example) -> tuple[int, int, int, int]:
     left, top = np.floor(start).astype(int)
     right, bottom = np.ceil(start + side).astype(int)
     return int(left), int(top), int(min(right, width)), int(min(bottom, height))
+
+
+def _draw_boxes(axes: Axes, boxes: np.ndarray) -> None:
+    """The box of each animal in its colour, with the score that the detector gives it."""
+    for individual, (x, y, width, height, score) in enumerate(boxes):
+        colour = INDIVIDUAL_COLOURS[individual % len(INDIVIDUAL_COLOURS)]
+        outline = Rectangle((x, y), width, height, fill=False, color=colour, linestyle="--")
+        axes.add_patch(outline)
+        axes.annotate(
+            f"{score:.2f}",
+            (x + width, y + height),
+            xytext=(-2, 2),
+            textcoords="offset points",
+            ha="right",
+            fontsize=7,
+            color=colour,
+            path_effects=_OUTLINE,
+            annotation_clip=True,
+        )
 
 
 def _draw_animals(axes: Axes, example: Example, skeleton: Skeleton) -> None:

@@ -68,14 +68,10 @@ def evaluate_poses(
     if single_animal is None:
         single_animal = max(pairs.truth.shape[1], pairs.poses.shape[1]) <= 1
     matched = individual_distances(pairs, matched_individuals(pairs, single_animal))
-    unique_pairs = pair_poses(
-        unique_ground_truth or {}, unique_predictions or {}, len(unique_bodyparts)
-    )
-    unique = individual_distances(unique_pairs, matched_individuals(unique_pairs, True))
+    unique = _unique_distances(unique_ground_truth, unique_predictions, len(unique_bodyparts))
 
     scores = _rmse("rmse", matched, unique, pcutoff)
-    found = matched.pixels[np.isfinite(matched.pixels)]
-    scores["median_error"] = float(np.median(found)) if found.size else np.nan
+    scores["median_error"] = _median_or_nan(matched.pixels)
     precision, recall = average_precision_and_recall(pairs, sigma, oks_bbox_margin)
     scores |= {"mAP": precision, "mAR": recall}
     scores |= _pck(pairs, matched, pck_thresholds)
@@ -84,6 +80,19 @@ def evaluate_poses(
     scores |= matched.per_bodypart(bodyparts)
     scores |= unique.per_bodypart(unique_bodyparts)
     return scores
+
+
+def _unique_distances(
+    ground_truth: Poses | None, predictions: Poses | None, bodyparts: int
+) -> Distances:
+    """Distances of the keypoints that belong to no individual."""
+    pairs = pair_poses(ground_truth or {}, predictions or {}, bodyparts)
+    return individual_distances(pairs, matched_individuals(pairs, True))
+
+
+def _median_or_nan(values: np.ndarray) -> float:
+    finite = values[np.isfinite(values)]
+    return float(np.median(finite)) if finite.size else float("nan")
 
 
 def mean_pose_error(training: np.ndarray, frames: np.ndarray) -> float:

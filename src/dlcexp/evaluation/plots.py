@@ -10,12 +10,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dlcexp.evaluation.evaluate import Evaluation
+from dlcexp.evaluation.evaluate import GT_BOXES, Evaluation
 from dlcexp.evaluation.figures import save_figure
 
 COLOURS = {"train": "#7f8fa6", "test": "#d1495b"}
 LOSS_COLOURS = ("#edae49", "#00798c", "#7b2d8b", "#66a182", "#8d6b48", "#30638e")
 TOTAL_LOSS = "train.total_loss"
+# Words beside an axis: the metric shown, of a pose model or of a detector.
+PANELS = {"RMSE (px)": "rmse", "OKS mAP (%)": "mAP", "box mAP@50:95 (%)": "mAP@50:95"}
 SCORES = ("rmse", "mAP", "mAR", "pck_")
 # Beyond this ratio of largest to smallest loss, only a logarithmic axis shows the end.
 LOG_RATIO = 20
@@ -42,11 +44,9 @@ def draw_learning_curves(metrics_csv: Path, path: Path) -> bool:
         .apply(pd.to_numeric, errors="coerce")
         .dropna(axis=1, how="all")
     )
-    panels = {
-        "loss": _losses(table),
-        "RMSE (px)": [f"{split}.rmse" for split in COLOURS if f"{split}.rmse" in table],
-        "OKS mAP (%)": [f"{split}.mAP" for split in COLOURS if f"{split}.mAP" in table],
-    }
+    panels = {"loss": _losses(table)}
+    for words, metric in PANELS.items():
+        panels[words] = [f"{split}.{metric}" for split in COLOURS if f"{split}.{metric}" in table]
     panels = {words: names for words, names in panels.items() if names}
     if not panels:
         return False
@@ -104,18 +104,19 @@ def _logarithmic_if_wide(axes: Axes, losses: pd.DataFrame) -> None:
 
 
 def draw_bodypart_errors(evaluation: Evaluation, bodyparts: Sequence[str], path: Path) -> None:
-    """RMSE of each bodypart on train and test frames, the hardest on top.
+    """RMSE of each bodypart on train and test frames, the hardest on top; end to end top-down.
 
     Args:
         evaluation: its `rmse_<bodypart>`.
         bodyparts: which; those without a value in any split are left out.
         path: the picture.
     """
-    scores = {
-        split: _by_bodypart(evaluation.metrics[split], bodyparts)
+    columns = {
+        split: evaluation.metrics.get(split) or evaluation.metrics.get(f"{split}{GT_BOXES}")
         for split in COLOURS
-        if split in evaluation.metrics
     }
+    measured = {split: metrics for split, metrics in columns.items() if metrics}
+    scores = {split: _by_bodypart(metrics, bodyparts) for split, metrics in measured.items()}
     order = sorted(
         {name for values in scores.values() for name in values},
         key=lambda name: [values.get(name, 0.0) for values in reversed(scores.values())],
@@ -132,7 +133,7 @@ def draw_bodypart_errors(evaluation: Evaluation, bodyparts: Sequence[str], path:
             color=COLOURS[split],
             label=split,
         )
-        overall = evaluation.metrics[split].get("rmse", math.nan)
+        overall = measured[split].get("rmse", math.nan)
         if math.isfinite(overall):
             axes.axvline(overall, color=COLOURS[split], linewidth=1, linestyle="--")
     axes.set_yticks(range(len(order)), order)

@@ -1,14 +1,16 @@
 """Apply a model to frames: poses in the pixels of the original images."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
+from torch.utils.data import Dataset
 
-from dlcexp.data.dataset import PoseDataset, Sample
+from dlcexp.data.dataset import Sample
 from dlcexp.evaluation.pairs import stack
 
 # What predictors put in x, y and score where they found no further individual.
@@ -17,7 +19,7 @@ ABSENT = -1.0
 
 def predict_frames(
     model: torch.nn.Module,
-    dataset: PoseDataset,
+    dataset: Dataset[Sample],
     device: torch.device | str,
     *,
     batch_size: int = 1,
@@ -35,7 +37,7 @@ def predict_frames(
 
 def predict_heads(
     model: torch.nn.Module,
-    dataset: PoseDataset,
+    dataset: Dataset[Sample],
     device: torch.device | str,
     *,
     batch_size: int = 1,
@@ -55,33 +57,93 @@ def predict_heads(
     Returns:
         {head: float32 (frames, individuals, keypoints, 3)}; without frames no head.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    decode: Any = model.predict
     found: dict[str, list[np.ndarray]] = {}
-    try:
-        with torch.inference_mode():
-            for batch in _batches(_with_progress(dataset, description), batch_size):
-                images = torch.stack([sample["image"] for sample in batch]).to(device)
-                for head, output in decode(model(images)).items():
-                    poses = output["poses"].float().cpu().numpy()
-                    found.setdefault(head, []).extend(map(_in_original, poses, batch))
-    finally:
-        for module, training in modes:
-            module.training = training
+    for _, heads in _predictions(model, dataset, device, batch_size, description):
+        for head, poses in heads.items():
+            found.setdefault(head, []).append(poses)
     return {
         head: stack(frames, frames[0].shape[1:]).astype(np.float32)
         for head, frames in found.items()
     }
 
 
-def _with_progress(dataset: PoseDataset, description: str) -> Iterator[Sample]:
+def predict_crops(
+    model: torch.nn.Module,
+    dataset: Dataset[Sample],
+    rows: Sequence[int],
+    size: tuple[int, int],
+    device: torch.device | str,
+    description: str = "",
+) -> np.ndarray:
+    """Poses found in crops of single animals, put together frame by frame.
+
+    Args:
+        model: a `PoseModel` on `device`; its mode is as before afterwards.
+        dataset: crops through the inference pipeline; each says its row of the labels (`index`)
+            and its place in the frame (`individual`).
+        rows: rows of the labels, the frames of the result.
+        size: individuals a frame, and bodyparts.
+        description: words beside a progress bar, drawn on a terminal only; empty: no bar.
+
+    Returns:
+        float32 (frames, individuals, bodyparts, 3): x and y in px of the original image,
+        confidence; NaN where there was no crop.
+    """
+    frames = {row: place for place, row in enumerate(rows)}
+    found = np.full((len(rows), *size, 3), np.nan, np.float32)
+    for sample, heads in _predictions(model, dataset, device, 1, description):
+        found[frames[int(sample["index"])], int(sample["individual"])] = heads["bodypart"][0]
+    return found
+
+
+@contextmanager
+def in_evaluation(model: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; each module gets its own mode back."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def with_progress(dataset: Any, description: str) -> Iterator[Sample]:
     """The samples, with a progress bar if there are words for it and a terminal to draw on."""
     samples = (dataset[position] for position in range(len(dataset)))
     console = Console(stderr=True)
     if not (description and console.is_terminal):
         return samples
     return iter(track(samples, description, total=len(dataset), console=console, transient=True))
+
+
+def to_original(points: np.ndarray, sample: Sample) -> np.ndarray:
+    """Points (..., 2) in px of the network's input, as px of the image it was made from."""
+    return points * np.asarray(sample["scale"]) + np.asarray(sample["offset"])
+
+
+def _predictions(
+    model: torch.nn.Module,
+    dataset: Dataset[Sample],
+    device: torch.device | str,
+    batch_size: int,
+    description: str,
+) -> Iterator[tuple[Sample, dict[str, np.ndarray]]]:
+    """Each sample with the poses (n, k, 3) that each head finds in it, in px of the original."""
+    decode: Any = model.predict
+    with in_evaluation(model):
+        for batch in _batches(with_progress(dataset, description), batch_size):
+            images = torch.stack([sample["image"] for sample in batch]).to(device)
+            heads = {
+                head: output["poses"].float().cpu().numpy()
+                for head, output in decode(model(images)).items()
+            }
+            for place, sample in enumerate(batch):
+                yield (
+                    sample,
+                    {head: _in_original(poses[place], sample) for head, poses in heads.items()},
+                )
 
 
 def _batches(samples: Iterator[Sample], batch_size: int) -> Iterator[list[Sample]]:
@@ -103,6 +165,6 @@ def _in_original(poses: np.ndarray, sample: Sample) -> np.ndarray:
     absent = (poses[..., :2] == ABSENT).all(axis=-1) & (poses[..., 2] <= 0)
     absent |= ~np.isfinite(poses[..., :2]).all(axis=-1)
     mapped = poses.astype(np.float64)
-    mapped[..., :2] = poses[..., :2] * np.asarray(sample["scale"]) + np.asarray(sample["offset"])
+    mapped[..., :2] = to_original(poses[..., :2], sample)
     mapped[absent] = np.nan
     return mapped

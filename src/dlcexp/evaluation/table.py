@@ -1,11 +1,12 @@
 """The scores of a model as a table for the terminal."""
 
 import math
+from collections.abc import Mapping
 
 from rich import box
 from rich.table import Table
 
-from dlcexp.evaluation.evaluate import Evaluation
+from dlcexp.evaluation.evaluate import GT_BOXES, Evaluation
 
 # Metric: words, format. The order of the table.
 _ROWS = {
@@ -19,36 +20,53 @@ _ROWS = {
     "mAR": ("OKS mAR (%)", ".1f"),
 }
 
+_CAPTION = "RMSE as in DeepLabCut: the mean Euclidean distance"
+_BOXES = "\nfound: in the boxes of the detector; labelled: in those of the labels"
+
 
 def evaluation_table(evaluation: Evaluation) -> Table:
-    """Scores of each split, then the error of each bodypart; fits 80 columns.
+    """Scores of a detector, of each split, and the error of each bodypart; fits 80 columns.
 
     A dash stands where there was nothing to average.
     """
-    splits = list(evaluation.metrics)
+    columns = list(evaluation.metrics) or list(evaluation.detector)
     table = Table(
         box=box.SIMPLE_HEAD,
-        caption="RMSE as in DeepLabCut: the mean Euclidean distance",
+        caption=_CAPTION + (_BOXES if evaluation.boxes else ""),
         caption_justify="left",
     )
     table.add_column("", overflow="fold", max_width=48)
-    for split in splits:
-        table.add_column(f"{split} ({len(evaluation.names[split])})", justify="right")
-    keys = list(dict.fromkeys(key for split in splits for key in evaluation.metrics[split]))
-    bodyparts = [key for key in keys if key.startswith("rmse_") and key not in _ROWS]
-    shares = [key for key in keys if key.startswith("pck_")]
+    for column in columns:
+        table.add_column(_title(evaluation, column), justify="right")
+
+    def add(words: str, scores: Mapping[str, Mapping[str, float]], key: str, form: str) -> None:
+        values = [scores.get(column, {}).get(key, math.nan) for column in columns]
+        table.add_row(words, *("–" if math.isnan(v) else format(v, form) for v in values))
+
+    for key in _names(evaluation.detector):
+        add(f"Box {key} (%)", evaluation.detector, key, ".1f")
+    keys = _names(evaluation.metrics)
     for key, (words, form) in _ROWS.items():
         if key in keys:
-            table.add_row(words, *_cells(evaluation, key, form))
-    for key in shares:
+            add(words, evaluation.metrics, key, form)
+    for key in (key for key in keys if key.startswith("pck_")):
         threshold = key.removeprefix("pck_")
-        table.add_row(f"PCK at {threshold} of the animal's size", *_cells(evaluation, key, ".3f"))
+        add(f"PCK at {threshold} of the animal's size", evaluation.metrics, key, ".3f")
     table.add_section()
-    for key in bodyparts:
-        table.add_row(f"RMSE {key.removeprefix('rmse_')}", *_cells(evaluation, key, ".2f"))
+    for key in (key for key in keys if key.startswith("rmse_") and key not in _ROWS):
+        add(f"RMSE {key.removeprefix('rmse_')}", evaluation.metrics, key, ".2f")
     return table
 
 
-def _cells(evaluation: Evaluation, key: str, form: str) -> list[str]:
-    values = [scores.get(key, math.nan) for scores in evaluation.metrics.values()]
-    return ["–" if math.isnan(value) else format(value, form) for value in values]
+def _names(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The metrics of any split, in the order in which they come."""
+    return list(dict.fromkeys(key for metrics in scores.values() for key in metrics))
+
+
+def _title(evaluation: Evaluation, column: str) -> str:
+    """A split and its number of frames; top-down, below it, whose boxes the crops were cut by."""
+    frames = len(evaluation.names.get(column, ()) or evaluation.boxes.get(column, ()))
+    title = f"{column.removesuffix(GT_BOXES)} ({frames})"
+    if column.endswith(GT_BOXES):
+        return f"{title}\nlabelled"
+    return f"{title}\nfound" if evaluation.boxes else title

@@ -13,9 +13,10 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from dlcexp.deeplabcut.snapshots import Snapshot, SnapshotManager
-from dlcexp.training.pose_module import PoseModule, whole_epochs
+from dlcexp.training.module import StageModule, whole_epochs
 from dlcexp.training.progress import Clock
 from dlcexp.training.run import RunFolder
+from dlcexp.training.stages import Stage
 
 logger = logging.getLogger(__name__)
 
@@ -72,43 +73,48 @@ class EpochEnd(Callback):
 
     Args:
         cfg: the resolved tree.
+        stage: which of its networks is trained.
         folder: the run folder.
         evaluate: scores the network.
     """
 
-    def __init__(self, cfg: DictConfig, folder: RunFolder, evaluate: Evaluate) -> None:
-        trainer = cfg.trainer
-        self.cfg = cfg
-        self.folder = folder
+    def __init__(
+        self, cfg: DictConfig, stage: Stage, folder: RunFolder, evaluate: Evaluate
+    ) -> None:
+        self.trainer_cfg = cfg.trainer
+        self.stage = stage
+        self.epochs = int(stage.settings.epochs)
+        self.checkpoint = folder.checkpoint(stage)
         self.evaluate = evaluate
         self.manager = SnapshotManager(
             folder.snapshots,
-            max_snapshots=trainer.max_snapshots,
-            key_metric=trainer.key_metric,
-            key_metric_asc=trainer.key_metric_asc,
+            prefix=stage.prefix,
+            max_snapshots=cfg.trainer.max_snapshots,
+            key_metric=stage.key_metric,
+            key_metric_asc=stage.key_metric_asc,
         )
-        stopping = trainer.get("early_stopping") or {}
+        stopping = cfg.trainer.get("early_stopping") or {}
         self.stopping = EarlyStopping(
-            stopping.get("patience"), stopping.get("min_delta") or 0.0, trainer.key_metric_asc
+            stopping.get("patience"), stopping.get("min_delta") or 0.0, stage.key_metric_asc
         )
         self._clock = Clock()
 
-    def on_train_start(self, trainer: Trainer, module: PoseModule) -> None:  # type: ignore[override]
+    def on_train_start(self, trainer: Trainer, module: StageModule) -> None:  # type: ignore[override]
         """Forget what a killed run wrote after its last stored state."""
         if trainer.is_global_zero:
             self.manager.forget_after(whole_epochs(trainer))
         trainer.should_stop = self.stopping.exhausted
         self._clock = Clock(whole_epochs(trainer))
 
-    def on_train_epoch_end(self, trainer: Trainer, module: PoseModule) -> None:  # type: ignore[override]
+    def on_train_epoch_end(self, trainer: Trainer, module: StageModule) -> None:  # type: ignore[override]
         """The end of an epoch."""
         epoch = trainer.current_epoch + 1
-        last = epoch >= self.cfg.epochs
+        last = epoch >= self.epochs
         losses = module.meter.means(module)
         speed = losses.pop("images_per_second")
         row = {**losses, "lr": module.learning_rate, "images_per_second": speed}
         metrics: dict[str, float] = {}
-        if last or epoch % self.cfg.trainer.eval_interval == 0:
+        if last or epoch % self.stage.eval_interval == 0:
             metrics = self._evaluate(trainer, module)
         if self.manager.key_metric in metrics:
             self.stopping.update(metrics[self.manager.key_metric])
@@ -116,14 +122,14 @@ class EpochEnd(Callback):
         self._step_scheduler(module, losses["train.total_loss"], metrics)
         self._log(trainer, epoch, {**row, **metrics})
 
-        periodic = last or trainer.should_stop or epoch % self.cfg.save_epochs == 0
+        periodic = last or trainer.should_stop or epoch % self.stage.settings.save_epochs == 0
         if trainer.is_global_zero:
             self.manager.save(self._snapshot(module, epoch, losses, metrics), periodic=periodic)
-        trainer.save_checkpoint(self.folder.last_checkpoint)
+        trainer.save_checkpoint(self.checkpoint)
         if trainer.is_global_zero:
             self.manager.prune()
 
-    def _evaluate(self, trainer: Trainer, module: PoseModule) -> dict[str, float]:
+    def _evaluate(self, trainer: Trainer, module: StageModule) -> dict[str, float]:
         """Metrics of the network, computed in single precision by the first process for all."""
         metrics: dict[str, float] = {}
         if trainer.is_global_zero:
@@ -132,7 +138,7 @@ class EpochEnd(Callback):
         return trainer.strategy.broadcast(metrics, src=0)
 
     def _step_scheduler(
-        self, module: PoseModule, loss: float, metrics: Mapping[str, float]
+        self, module: StageModule, loss: float, metrics: Mapping[str, float]
     ) -> None:
         """Once an epoch.
 
@@ -147,31 +153,33 @@ class EpochEnd(Callback):
             scheduler.step()
 
     def _log(self, trainer: Trainer, epoch: int, row: Mapping[str, float]) -> None:
+        named = {f"{self.stage.metric_prefix}{name}": value for name, value in row.items()}
         for target in trainer.loggers:
-            target.log_metrics(dict(row), step=epoch)
+            target.log_metrics(named, step=epoch)
             target.save()
         scores = [name for name in row if name in ("test.rmse", self.manager.key_metric)]
         logger.info(
-            "epoch %d/%d  loss %.4g  lr %.3g  %.1f images/s%s  %s left",
+            "%sepoch %d/%d  loss %.4g  lr %.3g  %.1f images/s%s  %s left",
+            self.stage.words,
             epoch,
-            self.cfg.epochs,
+            self.epochs,
             row["train.total_loss"],
             row["lr"],
             row["images_per_second"],
             "".join(f"  {name} {row[name]:.2f}" for name in scores),
-            self._clock.left(epoch, self.cfg.epochs),
+            self._clock.left(epoch, self.epochs),
         )
 
     def _snapshot(
         self,
-        module: PoseModule,
+        module: StageModule,
         epoch: int,
         losses: Mapping[str, float],
         metrics: Mapping[str, float],
     ) -> Snapshot:
         scheduler = module.scheduler
         optimizer = module.optimizers()
-        keep = self.cfg.trainer.save_optimizer_state
+        keep = self.trainer_cfg.save_optimizer_state
         return Snapshot(
             epoch=epoch,
             model=module.model.state_dict(),

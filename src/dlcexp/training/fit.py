@@ -2,9 +2,10 @@
 
 import logging
 import os
+import shutil
 import signal
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,20 +21,31 @@ from torch import nn
 
 from dlcexp.config.build import allowing, build
 from dlcexp.data.loading import PoseData
-from dlcexp.deeplabcut.snapshots import best_snapshot
+from dlcexp.deeplabcut.snapshots import (
+    DETECTOR_PREFIX,
+    all_snapshots,
+    best_snapshot,
+    load_snapshot,
+)
 from dlcexp.errors import ConfigError, nearest
-from dlcexp.evaluation.evaluate import SPLITS, Evaluation, evaluate_model
+from dlcexp.evaluation.boxes import DETECTOR_METRICS, evaluate_detector
+from dlcexp.evaluation.evaluate import SPLITS, Evaluation, by_split, evaluate_model, flatten
 from dlcexp.evaluation.figures import draw_examples
 from dlcexp.evaluation.metrics import evaluate_poses
 from dlcexp.evaluation.plots import draw_bodypart_errors, draw_learning_curves
 from dlcexp.evaluation.table import evaluation_table
+from dlcexp.files import replacing
+from dlcexp.training.detector_module import DetectorModule
 from dlcexp.training.epochs import EpochEnd
 from dlcexp.training.hardware import Hardware, choose_hardware
 from dlcexp.training.loggers import WandbLogger, close
+from dlcexp.training.module import StageModule
 from dlcexp.training.pose_module import PoseModule
 from dlcexp.training.progress import progress
 from dlcexp.training.resume import AtomicCheckpointIO, adopt, epochs_done, resume_point
-from dlcexp.training.run import Run, RunFolder, load_weights, new_run_folder, plain
+from dlcexp.training.run import Run, RunFolder, load_model, new_run_folder, plain
+from dlcexp.training.scoring import evaluate_run, snapshots_used
+from dlcexp.training.stages import DETECTOR, Stage, chosen_stages
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +54,7 @@ _FOLDER_VARIABLE = "DLCEXP_RUN_FOLDER"
 
 
 def train(cfg: DictConfig, folder: str | Path | None = None, overrides: Sequence[str] = ()) -> Run:
-    """Train, evaluate and leave a run folder.
+    """Train each stage, evaluate and leave a run folder.
 
     Args:
         cfg: the validated, resolved tree (`dlcexp.compose`).
@@ -54,71 +66,85 @@ def train(cfg: DictConfig, folder: str | Path | None = None, overrides: Sequence
 
     Raises:
         ConfigError: something in the tree is impossible here, such as a device that is not there.
-        SnapshotError: the checkpoint to resume from does not fit.
+        SnapshotError: the checkpoint to resume from, or the detector to take over, does not fit.
         DivergenceError: the loss became NaN or infinite.
     """
     hardware = choose_hardware(cfg)
-    check_key_metric(cfg)
+    stages = chosen_stages(cfg)
+    for stage in stages:
+        check_key_metric(cfg, stage)
     if _is_further_process():
-        _fit_as_further_process(cfg, hardware, folder)
+        _fit_as_further_process(cfg, stages, hardware)
     run_folder = RunFolder(Path(folder) if folder else new_run_folder(cfg))
-    checkpoint = resume_point(cfg, run_folder)
+    begins = {stage.name: resume_point(cfg, stage, run_folder) for stage in stages}
+    own = [stage for stage in stages if begins[stage.name] == run_folder.checkpoint(stage)]
+    fresh = [stage for stage in stages if stage not in own]
     with _private_environment(), allowing(cfg.get("allow_targets") or []), quiet():
-        own = (
-            checkpoint is not None and checkpoint.resolve() == run_folder.last_checkpoint.resolve()
-        )
-        run_folder.start(cfg, overrides, fresh=not own, device=str(hardware.device))
+        run_folder.start(cfg, overrides, fresh=fresh, device=str(hardware.device))
         with run_folder.recording(), _loggers(cfg, run_folder) as loggers:
-            if checkpoint and not own:
-                adopt(checkpoint, run_folder)
             logger.info("run folder %s, device %s", run_folder.path, hardware.device)
             os.environ[_FOLDER_VARIABLE] = str(run_folder.path.resolve())
-            model, data = fit(cfg, run_folder, hardware, checkpoint, loggers)
-            report(cfg, run_folder, hardware, model, data, loggers)
+            take_over_detector(cfg, run_folder)
+            data = PoseData(cfg)
+            for stage in stages:
+                checkpoint = begins[stage.name]
+                if checkpoint and stage not in own:
+                    adopt(checkpoint, stage, run_folder)
+                fit(cfg, stage, run_folder, hardware, checkpoint, loggers, data)
+            report(Run.open(run_folder.path), run_folder, hardware, data, loggers)
     return Run.open(run_folder.path)
 
 
 def fit(
     cfg: DictConfig,
+    stage: Stage,
     folder: RunFolder,
     hardware: Hardware,
     checkpoint: Path | None,
     loggers: list[Logger],
-) -> tuple[nn.Module, PoseData]:
-    """Train up to `cfg.epochs`, in every process of a distributed run.
+    data: PoseData,
+) -> None:
+    """Train a stage up to its last epoch, in every process of a distributed run.
 
     Args:
         checkpoint: full state to go on from.
-
-    Returns:
-        The network after the last epoch, and the data it was trained on.
     """
     seed_everything(int(cfg.seed), verbose=False)
-    data = PoseData(cfg)
-    module = PoseModule(build(cfg.model, key="model"), data, cfg)
+    module = _module(cfg, stage, data)
+    epochs = stage.settings.epochs
     if checkpoint is not None:
         done = epochs_done(checkpoint, module.state_dict())
-        if done >= cfg.epochs:
+        if done >= epochs:
             logger.info("%s has all %d epochs behind it already", checkpoint, done)
-            return module.model, data
+            return
         logger.info("resuming after epoch %d of %s", done, checkpoint)
 
     def score(model: nn.Module) -> dict[str, float]:
-        splits = SPLITS if str(cfg.trainer.key_metric).startswith("train.") else SPLITS[1:]
-        return flatten(evaluate_model(model, data, cfg, module.device, splits=splits))
+        splits = SPLITS if stage.key_metric.startswith("train.") else SPLITS[1:]
+        if stage.name == DETECTOR:
+            return by_split(evaluate_detector(model, data, module.device, splits=splits)[0])
+        return by_split(evaluate_model(model, data, cfg, module.device, splits=splits).metrics)
 
-    callbacks = [EpochEnd(cfg, folder, score), progress(cfg.trainer)]
-    trainer = make_trainer(cfg, folder, hardware, callbacks, loggers)
+    callbacks = [EpochEnd(cfg, stage, folder, score), progress(cfg.trainer)]
+    trainer = make_trainer(cfg, epochs, folder, hardware, callbacks, loggers)
     with _keyboard_interrupts():
         trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         # A later run of this process brings processes of its own.
         torch.distributed.destroy_process_group()
-    return module.model, data
+
+
+def _module(cfg: DictConfig, stage: Stage, data: PoseData) -> StageModule:
+    """What Lightning trains in a stage, with its weights as they are at the beginning."""
+    if stage.name == DETECTOR:
+        detector = build(stage.settings.model, key="detector.model")
+        return DetectorModule(detector, data, cfg, stage)
+    return PoseModule(build(stage.settings.model, key="model"), data, cfg, stage)
 
 
 def make_trainer(
     cfg: DictConfig,
+    epochs: int,
     folder: RunFolder,
     hardware: Hardware,
     callbacks: list[Callback],
@@ -131,7 +157,7 @@ def make_trainer(
         strategy=hardware.strategy,
         precision=hardware.precision,  # type: ignore[arg-type]
         plugins=[AtomicCheckpointIO(), *hardware.plugins],
-        max_epochs=cfg.epochs,
+        max_epochs=epochs,
         accumulate_grad_batches=cfg.trainer.accumulate_grad_batches,
         gradient_clip_val=cfg.trainer.gradient_clip_val,
         deterministic=cfg.trainer.deterministic,
@@ -147,75 +173,90 @@ def make_trainer(
 
 
 def report(
-    cfg: DictConfig,
-    folder: RunFolder,
-    hardware: Hardware,
-    model: nn.Module,
-    data: PoseData,
-    loggers: Sequence[Logger],
+    run: Run, folder: RunFolder, hardware: Hardware, data: PoseData, loggers: Sequence[Logger]
 ) -> None:
-    """Evaluate the best snapshot on train and test frames: metrics.json, table, figures."""
-    path = best_snapshot(folder.snapshots)
-    epoch = load_weights(model.float(), path) if path else cfg.epochs
-    model = model.to(hardware.device).eval()
-    evaluation = evaluate_model(model, data, cfg, hardware.device)
-    metrics = {"epoch": epoch, "snapshot": path.name if path else None, **flatten(evaluation)}
+    """Evaluate the best snapshots on train and test frames: metrics.json, table, figures."""
+    evaluation = evaluate_run(run, data, hardware.device)
+    metrics = {**snapshots_used(run), **flatten(evaluation)}
     folder.write_metrics(metrics)
-    figures = draw_figures(evaluation, data, folder, cfg)
+    figures = draw_figures(evaluation, data, folder, run.cfg)
     for target in loggers:
         if isinstance(target, WandbLogger):
             target.log_figures(figures)
             target.log_summary(metrics)
     Console().print(evaluation_table(evaluation))
-    logger.info("%s, best snapshot %s", folder.path, path.name if path else "none")
 
 
 def draw_figures(
     evaluation: Evaluation, data: PoseData, folder: RunFolder, cfg: DictConfig
 ) -> list[Path]:
     """Examples, errors by bodypart, and learning curves where metrics.csv was kept."""
-    figures = draw_examples(evaluation, data, folder.figures, cfg)
-    errors, curves = folder.figures / "errors.png", folder.figures / "learning_curves.png"
-    draw_bodypart_errors(evaluation, data.project.bodyparts, errors)
-    figures.append(errors)
-    table = folder.path / "metrics.csv"
-    if table.is_file() and draw_learning_curves(table, curves):
-        figures.append(curves)
+    figures = []
+    if evaluation.poses:
+        figures += draw_examples(evaluation, data, folder.figures, cfg)
+        figures.append(folder.figures / "errors.png")
+        draw_bodypart_errors(evaluation, data.project.bodyparts, figures[-1])
+    for stage in chosen_stages(cfg):
+        table = folder.metrics_table(stage)
+        curves = folder.figures / f"learning_curves{stage.suffix}.png"
+        if table.is_file() and draw_learning_curves(table, curves):
+            figures.append(curves)
     return figures
 
 
-def flatten(evaluation: Evaluation) -> dict[str, float]:
-    """Scores of each split as `test.rmse` and the like."""
-    return {
-        f"{split}.{name}": float(value)
-        for split, scores in evaluation.metrics.items()
-        for name, value in scores.items()
-    }
+def take_over_detector(cfg: DictConfig, folder: RunFolder) -> None:
+    """Copy the detector of `detector.snapshot` into the run, so that the run is whole.
+
+    Raises:
+        ConfigError: there is no such snapshot.
+        SnapshotError: it does not fit the detector of the tree.
+    """
+    if cfg.method != "td" or not cfg.detector.snapshot:
+        return
+    path = Path(cfg.detector.snapshot).expanduser()
+    if path.is_dir():
+        inside = path / "snapshots" if (path / "snapshots").is_dir() else path
+        path = best_snapshot(inside, DETECTOR_PREFIX) or path / f"{DETECTOR_PREFIX}-*.pt"
+    if not path.is_file():
+        raise ConfigError("detector.snapshot", f"there is no snapshot of a detector {path}.")
+    load_model(cfg, "detector.model", path)
+    for former in all_snapshots(folder.snapshots, DETECTOR_PREFIX):
+        if not former.samefile(path):
+            former.unlink()
+    own = folder.snapshots / f"{DETECTOR_PREFIX}-best-{load_snapshot(path).epoch:03d}.pt"
+    if not (own.is_file() and own.samefile(path)):
+        with replacing(own) as temporary:
+            shutil.copyfile(path, temporary)
+    logger.info("the detector is that of %s", path)
 
 
-def check_key_metric(cfg: DictConfig) -> None:
+def check_key_metric(cfg: DictConfig, stage: Stage) -> None:
     """Refuse a metric that will never be measured before the first batch.
 
     Raises:
         ConfigError: names the metrics there are.
     """
+    names: Iterable[str] = DETECTOR_METRICS if stage.name == DETECTOR else _pose_metrics(cfg)
+    split, _, name = stage.key_metric.partition(".")
+    if split not in ("test", "train") or name not in names:
+        known = [f"test.{each}" for each in names]
+        raise ConfigError(
+            "detector.key_metric" if stage.name == DETECTOR else "trainer.key_metric",
+            f"{stage.key_metric!r} is not measured. Allowed: {', '.join(known)}, and the "
+            f"same with train.{nearest(stage.key_metric, known)}",
+        )
+
+
+def _pose_metrics(cfg: DictConfig) -> Iterable[str]:
     metadata = cfg.metadata
     pose = np.zeros((metadata.num_individuals, metadata.num_bodyparts, 3))
-    names = evaluate_poses(
+    return evaluate_poses(
         {"frame": pose},
         {"frame": pose},
         bodyparts=list(metadata.bodyparts),
         pck_thresholds=list(cfg.evaluation.pck_thresholds),
         single_animal=metadata.num_individuals == 1,
     )
-    split, _, name = str(cfg.trainer.key_metric).partition(".")
-    if split not in ("test", "train") or name not in names:
-        known = [f"test.{each}" for each in names]
-        raise ConfigError(
-            "trainer.key_metric",
-            f"{cfg.trainer.key_metric!r} is not measured. Allowed: {', '.join(known)}, and the "
-            f"same with train.{nearest(str(cfg.trainer.key_metric), known)}",
-        )
 
 
 @contextmanager
@@ -280,9 +321,11 @@ def _is_further_process() -> bool:
     return os.environ.get("LOCAL_RANK", "0") != "0" and _FOLDER_VARIABLE in os.environ
 
 
-def _fit_as_further_process(cfg: DictConfig, hardware: Hardware, folder: str | Path | None) -> None:
+def _fit_as_further_process(cfg: DictConfig, stages: Sequence[Stage], hardware: Hardware) -> None:
     """Train along, write nothing, and end: what follows is the first process's affair."""
-    run_folder = RunFolder(Path(os.environ[_FOLDER_VARIABLE]))
+    folder = RunFolder(Path(os.environ[_FOLDER_VARIABLE]))
     with allowing(cfg.get("allow_targets") or []), quiet():
-        fit(cfg, run_folder, hardware, resume_point(cfg, run_folder), [])
+        data = PoseData(cfg)
+        for stage in stages:
+            fit(cfg, stage, folder, hardware, resume_point(cfg, stage, folder), [], data)
     raise SystemExit(0)

@@ -18,9 +18,12 @@ from lightning.pytorch.loggers.logger import Logger
 
 from dlcexp.files import replacing, write_text
 
+# How the names of a detector's metrics begin; those of a pose model have nothing before them.
+_DETECTOR = "detector."
+
 
 class CSVLogger(Logger):
-    """`metrics.csv`: one row an epoch, appended.
+    """`metrics.csv`: one row an epoch, appended; `metrics-detector.csv` for a detector.
 
     When a metric appears for the first time, its column joins at the right and the file is
     rewritten. When an epoch comes again after a resume, its row and the later ones are replaced.
@@ -31,9 +34,8 @@ class CSVLogger(Logger):
 
     def __init__(self, save_dir: str | Path = ".") -> None:
         super().__init__()
-        self.path = Path(save_dir) / "metrics.csv"
-        self._columns: list[str] = []
-        self._last_epoch: int | None = None
+        self._pose = _Table(Path(save_dir) / "metrics.csv")
+        self._detector = _Table(Path(save_dir) / "metrics-detector.csv")
 
     @property
     def name(self) -> str:
@@ -42,14 +44,29 @@ class CSVLogger(Logger):
 
     @property
     def version(self) -> None:
-        """There is one file a run."""
+        """There is one run a folder."""
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """The tree is in `config.yaml` already."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Append the row of epoch `step`."""
-        epoch = int(step or 0)
+        """Append the row of epoch `step`; all names of a detector's row begin with `detector.`."""
+        detector = all(name.startswith(_DETECTOR) for name in metrics)
+        table = self._detector if detector else self._pose
+        row = {name.removeprefix(_DETECTOR): value for name, value in metrics.items()}
+        table.append(int(step or 0), row)
+
+
+class _Table:
+    """A CSV file with one row an epoch."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._columns: list[str] = []
+        self._last_epoch: int | None = None
+
+    def append(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Add the row of an epoch."""
         if self._last_epoch is None:
             self._continue(epoch)
         row = {"epoch": epoch, **metrics}
@@ -161,6 +178,7 @@ class WandbLogger(Logger):
             **self._settings,
         )
         run.define_metric("*", step_metric="epoch")
+        run.define_metric("detector/*", step_metric="detector/epoch")
         return run
 
     def _identifier(self) -> str:
@@ -176,7 +194,9 @@ class WandbLogger(Logger):
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Send the row of epoch `step`."""
-        self.experiment.log({"epoch": step, **_with_slashes(metrics)})
+        detector = all(name.startswith(_DETECTOR) for name in metrics)
+        axis = "detector/epoch" if detector else "epoch"
+        self.experiment.log({axis: step, **_with_slashes(metrics)})
 
     def log_summary(self, metrics: Mapping[str, Any]) -> None:
         """Send the final numbers of the run."""

@@ -1,168 +1,21 @@
-"""What Lightning trains: the pose model, its losses, its optimizer and its schedule."""
+"""The stage of the pose model."""
 
-import math
-import time
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
-import torch
-from lightning.pytorch import LightningModule, Trainer, seed_everything
-from omegaconf import DictConfig
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dlcexp.data.loading import PoseData
-from dlcexp.errors import ConfigError
-from dlcexp.training.schedulers import build_optimizer, build_scheduler, check_optimizer, trainable
+from dlcexp.training.module import StageModule
 
 
-class DivergenceError(RuntimeError):
-    """The loss is no longer a number."""
+class PoseModule(StageModule):
+    """Trains a `PoseModel`: whole frames bottom-up, crops of single animals top-down."""
 
-
-class PoseModule(LightningModule):
-    """Trains a pose model; what happens at the end of an epoch is in `dlcexp.training.epochs`.
-
-    The random numbers of an epoch follow from (seed, epoch, process) alone, so that a resumed run
-    draws what an uninterrupted one would have drawn, and no generator needs to be stored.
-
-    Args:
-        model: images (b, 3, h, w) to maps, with `targets` and `losses`.
-        data: gives the training batches.
-        cfg: the resolved tree.
-    """
-
-    def __init__(self, model: nn.Module, data: PoseData, cfg: DictConfig) -> None:
-        super().__init__()
-        self.model = model
-        self.data = data
-        self.cfg = cfg
-        self.scheduler: LRScheduler | ReduceLROnPlateau | None = None
-        self._scheduler_state: dict[str, Any] | None = None
-        self.meter = LossMeter()
-
-    def configure_optimizers(self) -> Optimizer:
-        """The optimizer over all parameters that are not frozen; the schedule beside it."""
-        optimizer = build_optimizer(self.cfg.optimizer, trainable(self.model))
-        check_optimizer(optimizer)
-        self.scheduler = build_scheduler(self.cfg.scheduler, optimizer)
-        self._check_plateau()
-        return optimizer
-
-    def train_dataloader(self) -> DataLoader:
-        """The batches of this process, at the epoch with which training goes on."""
-        loader = self.data.train_loader(self.trainer.global_rank, self.trainer.world_size)
-        # Lightning may fill the first workers before it tells the sampler the epoch.
-        loader.sampler.set_epoch(whole_epochs(self.trainer))  # type: ignore[attr-defined]
-        return loader
-
-    def on_fit_start(self) -> None:
-        """Restore the schedule, now that the optimizer has been."""
-        if self.scheduler is not None and self._scheduler_state is not None:
-            self.scheduler.load_state_dict(self._scheduler_state)
-
-    def on_train_epoch_start(self) -> None:
-        """Begin the averages of the epoch."""
-        # Frozen layers are the model's affair: it keeps them in eval mode itself.
-        self.model.train()
-        self.meter = LossMeter()
-
-    def on_train_batch_start(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
-        """Begin the random numbers of the epoch, after the loader has taken its own."""
-        if batch_idx == 0:
-            parts = [int(self.cfg.seed), self.current_epoch, self.global_rank]
-            seed_everything(int(np.random.SeedSequence(parts).generate_state(1)[0]), verbose=False)
-
-    def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
-        """Forward pass and losses of one batch.
-
-        Raises:
-            DivergenceError: the loss is NaN or infinite.
-        """
+    def losses(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Forward pass, targets and losses of one batch."""
         outputs = self.model(batch["image"])
-        losses = self.model.losses(outputs, self.model.targets(outputs, batch))
-        total = losses["total_loss"]
-        self._check_finite(total, batch_idx)
-        self.meter.add(losses, len(batch["image"]))
-        return total
+        return self.model.losses(outputs, self.model.targets(outputs, batch))
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the state of the schedule."""
-        checkpoint["pose_scheduler"] = self.scheduler.state_dict() if self.scheduler else None
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the state of the schedule until there is one."""
-        self._scheduler_state = checkpoint.get("pose_scheduler")
-
-    @property
-    def learning_rate(self) -> float:
-        """The learning rate of the first parameter group."""
-        return float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
-
-    def _check_plateau(self) -> None:
-        plateau = isinstance(self.scheduler, ReduceLROnPlateau) and self.scheduler.mode == "max"
-        if plateau and not self.cfg.trainer.key_metric_asc:
-            raise ConfigError(
-                "scheduler.mode",
-                f"'max' watches {self.cfg.trainer.key_metric}, of which smaller is better "
-                "(trainer.key_metric_asc=false). Take min, which watches the training loss.",
-            )
-
-    def _check_finite(self, total: Tensor, step: int) -> None:
-        """All processes stop together, at the step where one of them lost its way."""
-        value = total.detach()
-        if self.trainer.world_size > 1:
-            value = self.trainer.strategy.reduce(value.clone(), reduce_op="sum")
-        if math.isfinite(value.item()):
-            return
-        raise DivergenceError(
-            f"the loss became {value.item()} in epoch {self.current_epoch + 1}, step {step + 1}. "
-            f"The learning rate was {self.learning_rate:g}: try a tenth of it (optimizer.lr), clip "
-            "the gradient (trainer.gradient_clip_val=1), or train in trainer.precision=32-true. A "
-            "backbone with frozen statistics and random weights diverges at any learning rate."
-        )
-
-
-def whole_epochs(trainer: Trainer) -> int:
-    """Epochs that are finished, or were in the checkpoint; `current_epoch` lags after a resume."""
-    return trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
-
-
-class LossMeter:
-    """Means of the losses over the images of an epoch, and the speed."""
-
-    def __init__(self) -> None:
-        self.images = 0
-        self.started = time.monotonic()
-        self._sums: dict[str, Tensor] = {}
-
-    def add(self, losses: Mapping[str, Tensor], images: int) -> None:
-        """Count the losses of one batch; they stay on their device."""
-        for name, loss in losses.items():
-            value = loss.detach().double() if loss.device.type != "mps" else loss.detach().float()
-            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value * images
-        self.images += images
-
-    def means(self, module: LightningModule) -> dict[str, float]:
-        """Mean losses over the images of all processes as `train.NAME`; `images_per_second`."""
-        names = sorted(self._sums)
-        seconds = max(time.monotonic() - self.started, 1e-9)
-        values = [self._sums[name] for name in names]
-        sums = torch.stack([*values, torch.full_like(values[0], self.images)])
-        if module.trainer.world_size > 1:
-            sums = module.trainer.strategy.reduce(sums, reduce_op="sum")
-        *totals, images = sums.tolist()
-        means = {f"train.{name}": total / images for name, total in zip(names, totals, strict=True)}
-        return {**means, "images_per_second": images / seconds}
-
-    def current(self, name: str = "total_loss") -> float:
-        """Mean of one loss so far, of this process."""
-        return float(self._sums[name]) / self.images if self.images else math.nan
-
-    @property
-    def images_per_second(self) -> float:
-        """Images of this process a second since the epoch began."""
-        return self.images / max(time.monotonic() - self.started, 1e-9)
+    def batches(self, rank: int, world_size: int) -> DataLoader:
+        """Augmented frames or crops with their labels."""
+        return self.data.train_loader(rank, world_size)

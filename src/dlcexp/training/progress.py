@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, Trainer
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from dlcexp.training.pose_module import PoseModule, whole_epochs
+from dlcexp.training.module import StageModule, whole_epochs
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class ProgressBar(Callback):
         self._stack = ExitStack()
         self._bar: tqdm | None = None
 
-    def on_train_start(self, trainer: Trainer, module: PoseModule) -> None:  # type: ignore[override]
+    def on_train_start(self, trainer: Trainer, module: StageModule) -> None:  # type: ignore[override]
         """Show the bar, with what an earlier process has done already."""
         if not trainer.is_global_zero:
             return
@@ -48,12 +48,14 @@ class ProgressBar(Callback):
             dynamic_ncols=True,
         )
 
-    def on_train_epoch_start(self, trainer: Trainer, module: PoseModule) -> None:  # type: ignore[override]
+    def on_train_epoch_start(self, trainer: Trainer, module: StageModule) -> None:  # type: ignore[override]
         """Name the epoch."""
         if self._bar is not None:
-            self._bar.set_description(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}")
+            self._bar.set_description(
+                f"{module.stage.words}epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+            )
 
-    def on_train_batch_end(self, trainer: Trainer, module: PoseModule, *args: Any) -> None:  # type: ignore[override]
+    def on_train_batch_end(self, trainer: Trainer, module: StageModule, *args: Any) -> None:  # type: ignore[override]
         """Move on by the images of one step."""
         if self._bar is None:
             return
@@ -62,11 +64,11 @@ class ProgressBar(Callback):
             self._bar.set_postfix(loss=f"{module.meter.current():.4g}", refresh=False)
         self._bar.update(len(args[-2]["image"]) * trainer.world_size)
 
-    def on_train_end(self, trainer: Trainer, module: PoseModule) -> None:  # type: ignore[override]
+    def on_train_end(self, trainer: Trainer, module: StageModule) -> None:  # type: ignore[override]
         """Leave the bar as it is and go to the next line."""
         self._close()
 
-    def on_exception(self, trainer: Trainer, module: PoseModule, exception: BaseException) -> None:  # type: ignore[override]
+    def on_exception(self, trainer: Trainer, module: StageModule, exception: BaseException) -> None:  # type: ignore[override]
         """Free the line for the message that follows."""
         self._close()
 
@@ -84,19 +86,20 @@ class ProgressLines(Callback):
         self.every = every
         self._clock = Clock()
 
-    def on_train_start(self, trainer: Trainer, module: PoseModule) -> None:  # type: ignore[override]
+    def on_train_start(self, trainer: Trainer, module: StageModule) -> None:  # type: ignore[override]
         """Start the clock."""
         done = whole_epochs(trainer)
         self._clock = Clock(done * int(trainer.num_training_batches))
 
-    def on_train_batch_end(self, trainer: Trainer, module: PoseModule, *args: Any) -> None:  # type: ignore[override]
+    def on_train_batch_end(self, trainer: Trainer, module: StageModule, *args: Any) -> None:  # type: ignore[override]
         """Say where training is."""
         epochs, batches = trainer.max_epochs or 0, int(trainer.num_training_batches)
         steps = trainer.current_epoch * batches + args[-1] + 1
         if steps % self.every or not trainer.is_global_zero:
             return
         logger.info(
-            "epoch %d/%d  step %d/%d  loss %.4g  %.1f images/s  %s left",
+            "%sepoch %d/%d  step %d/%d  loss %.4g  %.1f images/s  %s left",
+            module.stage.words,
             trainer.current_epoch + 1,
             epochs,
             args[-1] + 1,

@@ -10,10 +10,11 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from omegaconf import DictConfig
 from torch import Tensor
 
-from dlcexp.deeplabcut.snapshots import load_plain
+from dlcexp.deeplabcut.snapshots import all_snapshots, load_plain
 from dlcexp.errors import ConfigError, SnapshotError
 from dlcexp.files import replacing
 from dlcexp.training.run import RunFolder
+from dlcexp.training.stages import Stage, chosen_stages
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -27,8 +28,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, temporary)
 
 
-def resume_point(cfg: DictConfig, folder: RunFolder) -> Path | None:
-    """The checkpoint to go on from, as the key `resume` says; None starts anew.
+def resume_point(cfg: DictConfig, stage: Stage, folder: RunFolder) -> Path | None:
+    """The checkpoint of a stage to go on from, as the key `resume` says; None starts anew.
+
+    A run folder that stopped before the pose model has a checkpoint of its detector only.
 
     Raises:
         ConfigError: there is no checkpoint at the path given, or `auto` meets another experiment.
@@ -37,13 +40,24 @@ def resume_point(cfg: DictConfig, folder: RunFolder) -> Path | None:
     if word == "never":
         return None
     if word == "auto":
-        if not folder.last_checkpoint.is_file():
+        if not folder.checkpoint(stage).is_file():
             return None
         folder.check_same_experiment(cfg)
-        return folder.last_checkpoint
+        return folder.checkpoint(stage)
     path = Path(word).expanduser()
+    stages = chosen_stages(cfg)
     if path.is_dir():
-        path = RunFolder(path).last_checkpoint
+        there = [each for each in stages if RunFolder(path).checkpoint(each).is_file()]
+        if there and stage not in there:
+            return None
+        path = RunFolder(path).checkpoint(stage)
+    elif len(stages) > 1:
+        raise ConfigError(
+            "resume",
+            f"{path} is the checkpoint of one stage, and this experiment trains "
+            f"{' and '.join(each.name for each in stages)}. Give the run folder, or choose "
+            "train.stages.",
+        )
     if not path.is_file():
         raise ConfigError(
             "resume",
@@ -52,12 +66,11 @@ def resume_point(cfg: DictConfig, folder: RunFolder) -> Path | None:
     return path
 
 
-def adopt(checkpoint: Path, folder: RunFolder) -> None:
-    """Take over the snapshots and the metrics beside a checkpoint of another folder."""
-    source = checkpoint.parent
-    for path in source.glob("snapshot-*.pt"):
+def adopt(checkpoint: Path, stage: Stage, folder: RunFolder) -> None:
+    """Take over the snapshots and the metrics of a stage from the folder of its checkpoint."""
+    for path in all_snapshots(checkpoint.parent, stage.prefix):
         shutil.copy2(path, folder.snapshots / path.name)
-    metrics = source.parent / "metrics.csv"
+    metrics = checkpoint.parent.parent / folder.metrics_table(stage).name
     if metrics.is_file():
         shutil.copy2(metrics, folder.path / metrics.name)
 

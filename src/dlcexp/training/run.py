@@ -16,14 +16,22 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from dlcexp.config.build import allowing, build
 from dlcexp.config.resolvers import tree_hash
-from dlcexp.deeplabcut.snapshots import best_snapshot, list_snapshots, load_snapshot
+from dlcexp.deeplabcut.snapshots import (
+    DETECTOR_PREFIX,
+    all_snapshots,
+    best_snapshot,
+    list_snapshots,
+    load_snapshot,
+)
 from dlcexp.errors import ConfigError, SnapshotError, UserError
 from dlcexp.files import write_text
+from dlcexp.training.stages import Stage
 
 # What decides the numbers of a run, beside the tree.
 _PACKAGES = [
@@ -46,12 +54,16 @@ _PACKAGES = [
 _FREE_KEYS = [
     "allow_targets",
     "data.cache",
+    "detector.epochs",
+    "detector.num_workers",
+    "detector.snapshot",
     "device",
     "epochs",
     "export",
     "logger",
     "project",
     "resume",
+    "train.stages",
     "trainer.display_iters",
     "trainer.num_workers",
     "trainer.pin_memory",
@@ -82,16 +94,25 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path.expanduser()
         self.snapshots = self.path / "snapshots"
-        self.last_checkpoint = self.snapshots / "last.ckpt"
         self.figures = self.path / "figures"
         self.config = self.path / "config.yaml"
 
-    def start(self, cfg: DictConfig, overrides: Sequence[str], *, fresh: bool, device: str) -> None:
-        """Write what the run is made of; a fresh one begins without traces of an earlier run."""
+    def checkpoint(self, stage: Stage) -> Path:
+        """The full state of a stage after its last whole epoch, to resume from."""
+        return self.snapshots / f"last{stage.suffix}.ckpt"
+
+    def metrics_table(self, stage: Stage) -> Path:
+        """One row for each epoch of a stage."""
+        return self.path / f"metrics{stage.suffix}.csv"
+
+    def start(
+        self, cfg: DictConfig, overrides: Sequence[str], *, fresh: Sequence[Stage], device: str
+    ) -> None:
+        """Write what the run is made of; fresh stages begin without traces of an earlier run."""
         from dlcexp.deeplabcut.pytorch_config import export_config
 
-        if fresh:
-            self._clear()
+        for stage in fresh:
+            self._clear(stage)
         for folder in (self.snapshots, self.figures):
             folder.mkdir(parents=True, exist_ok=True)
         for path in self.snapshots.glob(".*"):
@@ -104,12 +125,16 @@ class RunFolder:
         write_text(self.path / "pytorch_config.yaml", export_config(tree))
         write_json(self.path / "environment.json", describe_environment(device))
 
-    def _clear(self) -> None:
-        """Remove the results of an earlier run in this folder, and nothing else."""
-        for path in (*self.snapshots.glob("snapshot-*.pt"), *self.figures.glob("*.png")):
-            path.unlink()
-        for name in ("snapshots/last.ckpt", "metrics.csv", "metrics.json"):
-            (self.path / name).unlink(missing_ok=True)
+    def _clear(self, stage: Stage) -> None:
+        """Remove the results of an earlier run of this stage, and nothing else."""
+        for path in (
+            *all_snapshots(self.snapshots, stage.prefix),
+            *self.figures.glob("*.png"),
+            self.checkpoint(stage),
+            self.metrics_table(stage),
+            self.path / "metrics.json",
+        ):
+            path.unlink(missing_ok=True)
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -202,10 +227,20 @@ class Run:
         Raises:
             SnapshotError: there is none yet.
         """
-        path = best_snapshot(self.folder / "snapshots")
+        path = self.best_pose_snapshot
         if path is None:
             raise SnapshotError(f"{self.folder} has no snapshot yet")
         return path
+
+    @property
+    def best_pose_snapshot(self) -> Path | None:
+        """The same, or None where only a detector was trained."""
+        return best_snapshot(self.folder / "snapshots")
+
+    @property
+    def best_detector_snapshot(self) -> Path | None:
+        """The best snapshot of the detector; None bottom-up, and before there is one."""
+        return best_snapshot(self.folder / "snapshots", DETECTOR_PREFIX)
 
     @property
     def snapshots(self) -> list[Path]:
@@ -218,10 +253,38 @@ class Run:
         Raises:
             SnapshotError: the weights do not fit the model of `config.yaml`.
         """
-        with allowing(self.cfg.get("allow_targets") or []):
-            model: nn.Module = build(self.cfg.model, key="model")
-        load_weights(model, snapshot or self.best_snapshot)
-        return model.eval()
+        return load_model(self.cfg, "model", snapshot or self.best_snapshot)
+
+    def detector(self, device: torch.device | str = "cpu") -> nn.Module | None:
+        """The detector with its best weights, in `eval()` mode; None where the run has none.
+
+        Raises:
+            SnapshotError: the weights do not fit the detector of `config.yaml`.
+        """
+        path = self.best_detector_snapshot
+        return load_model(self.cfg, "detector.model", path).to(device) if path else None
+
+
+def load_model(cfg: DictConfig, key: str, snapshot: Path) -> nn.Module:
+    """The network of the node at `key` with the weights of a snapshot, on the CPU, in eval mode.
+
+    Raises:
+        SnapshotError: the weights cannot be read, or do not fit.
+    """
+    node = OmegaConf.to_container(OmegaConf.select(cfg, key), resolve=True)
+    with allowing(cfg.get("allow_targets") or []):
+        # The weights that training started from need not be there any more.
+        model: nn.Module = build(_without_initial_weights(node), key=key)
+    load_weights(model, snapshot)
+    return model.eval()
+
+
+def _without_initial_weights(node: Any) -> Any:
+    """The node of a model whose weights will come from a snapshot."""
+    if not isinstance(node, Mapping):
+        return node
+    blank = {"weights": None} if "weights" in node else {}
+    return {key: _without_initial_weights(child) for key, child in node.items()} | blank
 
 
 def load_weights(model: nn.Module, path: Path) -> int:

@@ -1,12 +1,15 @@
-"""Scoring a finished run again: another snapshot, split or threshold."""
+"""Scoring the networks of a run: at the end of training, and again with other settings."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from dlcexp.config.build import allowing
 from dlcexp.config.composition import modified
 from dlcexp.data.loading import PoseData
-from dlcexp.evaluation.evaluate import Evaluation, evaluate_model
+from dlcexp.deeplabcut.snapshots import snapshot_epoch
+from dlcexp.evaluation.evaluate import Evaluation, evaluate_model, evaluate_top_down
 from dlcexp.training.hardware import choose_hardware
 from dlcexp.training.run import Run
 
@@ -18,7 +21,7 @@ def evaluate(
 
     Args:
         run: a finished run.
-        snapshot: weights to use; None: the best.
+        snapshot: weights of the pose model; None: the best.
         overrides: on top of the run's tree, such as `"split=kfold"`, `"evaluation.pcutoff=0.4"`.
         progress: draw a bar, if there is a terminal.
 
@@ -27,7 +30,47 @@ def evaluate(
         SnapshotError: the weights are missing or do not fit.
     """
     cfg = modified(run.cfg, overrides)
-    device = choose_hardware(cfg).device
+    changed = Run(run.folder, cfg, run.metrics)
     with allowing(cfg.allow_targets):
+        data, device = PoseData(cfg), choose_hardware(cfg).device
+        return evaluate_run(changed, data, device, snapshot=snapshot, progress=progress)
+
+
+def evaluate_run(
+    run: Run,
+    data: PoseData,
+    device: torch.device,
+    *,
+    snapshot: Path | None = None,
+    progress: bool = False,
+) -> Evaluation:
+    """Score what a run has: its pose model, its detector, and the two together.
+
+    Args:
+        run: its tree may differ from that of its folder.
+        data: project, labels and split.
+        device: where to compute.
+        snapshot: weights of the pose model; None: the best.
+        progress: draw a bar, if there is a terminal.
+    """
+    if run.cfg.method != "td":
         model = run.model(snapshot).to(device)
-        return evaluate_model(model, PoseData(cfg), cfg, device, progress=progress)
+        return evaluate_model(model, data, run.cfg, device, progress=progress)
+    pose = snapshot or run.best_pose_snapshot
+    return evaluate_top_down(
+        run.model(pose).to(device) if pose else None,
+        run.detector(device),
+        data,
+        run.cfg,
+        device,
+        progress=progress,
+    )
+
+
+def snapshots_used(run: Run) -> dict[str, int | str]:
+    """Epoch and name of the best snapshot of each network, as `metrics.json` tells them."""
+    used: dict[str, int | str] = {}
+    for prefix, path in (("", run.best_pose_snapshot), ("detector.", run.best_detector_snapshot)):
+        if path is not None:
+            used |= {f"{prefix}epoch": snapshot_epoch(path), f"{prefix}snapshot": path.name}
+    return used

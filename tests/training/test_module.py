@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from dlcexp.training.pose_module import LossMeter
+from dlcexp.training.module import LossMeter
 
 
 def test_losses_are_means_over_images_not_over_batches() -> None:

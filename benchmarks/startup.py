@@ -1,0 +1,59 @@
+"""CPU time until dlcexp answers, beside that of a bare Hydra application, in one run.
+
+    python benchmarks/startup.py [repetitions]
+
+Each command is run in turn, several times; the least user and system time of its process counts.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+BARE = """
+import hydra
+
+@hydra.main(version_base="1.3", config_path=None)
+def main(cfg):
+    pass
+
+main()
+"""
+
+COMMANDS = {
+    "dlcexp --help": ["-m", "dlcexp.cli", "--help"],
+    "dlcexp --cfg job --resolve": ["-m", "dlcexp.cli", "--cfg", "job", "--resolve"],
+    "dlcexp --cfg job --resolve method=td": [
+        *("-m", "dlcexp.cli", "--cfg", "job", "--resolve", "method=td"),
+    ],
+}
+
+
+def main() -> None:
+    repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    with tempfile.TemporaryDirectory() as folder:
+        bare = Path(folder) / "bare.py"
+        bare.write_text(BARE, encoding="utf-8")
+        commands = {"a bare Hydra application": [str(bare), "--cfg", "job"], **COMMANDS}
+        seconds = {name: float("inf") for name in commands}
+        for _ in range(repetitions):
+            for name, words in commands.items():
+                seconds[name] = min(seconds[name], cpu_seconds(words, folder))
+    reference = seconds["a bare Hydra application"]
+    for name, value in seconds.items():
+        print(f"{name:<40}{value:6.2f} s  {value / reference:5.1f} x")
+
+
+def cpu_seconds(words: list[str], folder: str) -> float:
+    """User and system time of one process, in seconds."""
+    before = os.times()
+    subprocess.run([sys.executable, *words], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    after = os.times()
+    return (
+        after.children_user - before.children_user + after.children_system - before.children_system
+    )
+
+
+if __name__ == "__main__":
+    main()
