@@ -5,10 +5,11 @@ import logging
 import pytest
 import timm
 import torch
+import torchvision
 from torch import nn
 
-from dlcexp.errors import UserError
-from dlcexp.models.backbones import HRNet, TimmBackbone, timm_feature_info
+from dlcexp.errors import ConfigError, UserError
+from dlcexp.models.backbones import CSPNeXt, HRNet, ResNet, TimmBackbone, timm_feature_info
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,70 @@ def test_hrnet_gives_what_it_announces(interpolate, increased, channels):
     assert backbone.out_channels == channels
 
 
+@pytest.mark.parametrize("output_stride", [8, 16, 32])
+def test_resnet_is_that_of_torchvision_dilated_alike(output_stride):
+    torch.manual_seed(0)
+    dilated = [False, output_stride == 8, output_stride <= 16]
+    expected = torchvision.models.resnet50(replace_stride_with_dilation=dilated).eval()
+    backbone = ResNet("resnet50", output_stride=output_stride).eval()
+    backbone.model.load_state_dict(expected.state_dict(), strict=False)
+    layers = nn.Sequential(*list(expected.children())[:-2])
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        features = backbone(images)
+        torch.testing.assert_close(features, layers(images), rtol=1e-4, atol=1e-4)
+    assert backbone.stride == output_stride
+    assert features.shape == (1, backbone.out_channels, 64 // output_stride, 96 // output_stride)
+
+
+def test_another_output_stride_is_named():
+    with pytest.raises(ConfigError, match=r"output_stride: 4; allowed are 8, 16, 32"):
+        ResNet("resnet50", output_stride=4)
+
+
+NAMES_IN_FILES = {
+    "timm": [],
+    "MMPose": [
+        ("stages.0", "stage1"),
+        ("stages.1", "stage2"),
+        ("stages.2", "stage3"),
+        ("stages.3", "stage4"),
+        ("", "backbone."),
+    ],
+    "DeepLabCut": [
+        ("stages.0", "stage1"),
+        ("stages.1", "stage2"),
+        ("stages.2", "stage3"),
+        ("stages.3", "stage4"),
+        (".bn.", ".norm."),
+    ],
+}
+
+
+@pytest.mark.parametrize("names", NAMES_IN_FILES.values(), ids=NAMES_IN_FILES)
+def test_cspnext_is_that_of_timm_with_the_weights_of_a_file(tmp_path, names):
+    torch.manual_seed(0)
+    expected = timm.create_model("cspnext_tiny", pretrained=False).eval()
+    weights = expected.state_dict()
+    for old, new in names:
+        weights = {name.replace(old, new, 1): value for name, value in weights.items()}
+    torch.save(weights, tmp_path / "weights.pth")
+    backbone = CSPNeXt("cspnext_tiny", weights=str(tmp_path / "weights.pth")).eval()
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        features = backbone(images)
+        torch.testing.assert_close(features, expected.forward_features(images))
+    assert features.shape == (1, backbone.out_channels, 2, 3)
+
+
+@pytest.mark.parametrize(("deepen", "widen"), [(0.33, 0.25), (0.67, 0.5), (None, None)])
+def test_cspnext_is_as_deep_and_wide_as_told(deepen, widen):
+    backbone = CSPNeXt("cspnext_s", deepen_factor=deepen, widen_factor=widen)
+    assert backbone.out_channels == 1024 * (widen or 0.5)
+    blocks = [len(stage[-1].blocks) for stage in list(backbone.children())[1:]]
+    assert blocks == [max(1, round(n * (deepen or 0.33))) for n in (3, 6, 6, 3)]
+
+
 @pytest.mark.parametrize("level", [0, 2, -1])
 @pytest.mark.parametrize("name", ["resnet18", "mobilenetv2_100", "convnext_atto"])
 def test_any_timm_model_gives_what_its_feature_info_says(name, level):
@@ -39,8 +104,13 @@ def test_any_timm_model_gives_what_its_feature_info_says(name, level):
     assert (backbone.out_channels, backbone.stride) == (channels, stride)
 
 
-def test_frozen_statistics_stay_and_the_rest_trains():
-    backbone = TimmBackbone("resnet18", 1, freeze_bn_stats=True, freeze_bn_weights=True)
+@pytest.mark.parametrize(
+    ("backbone_class", "arguments"),
+    [(TimmBackbone, ("resnet18", 1)), (ResNet, ("resnet18",)), (CSPNeXt, ("cspnext_tiny",))],
+    ids=["timm", "resnet", "cspnext"],
+)
+def test_frozen_statistics_stay_and_the_rest_trains(backbone_class, arguments):
+    backbone = backbone_class(*arguments, freeze_bn_stats=True, freeze_bn_weights=True)
     before = {name: value.clone() for name, value in backbone.named_buffers()}
     backbone.train()
     backbone(torch.randn(2, 3, 32, 32)).sum().backward()
@@ -49,7 +119,8 @@ def test_frozen_statistics_stay_and_the_rest_trains():
         if isinstance(layer, nn.BatchNorm2d):
             assert not layer.training
             assert layer.weight.grad is None
-    assert backbone.model.conv1.weight.grad is not None
+        if isinstance(layer, nn.Conv2d):
+            assert layer.weight.grad is not None
 
 
 def test_statistics_move_unless_frozen():
@@ -107,7 +178,29 @@ def test_mistakes_are_named(monkeypatch, kwargs, message):
         TimmBackbone(**{"model_name": "resnet18", "feature_level": 1, **kwargs})
 
 
-def test_weights_of_another_model_are_refused(tmp_path):
-    torch.save(timm.create_model("resnet50").state_dict(), tmp_path / "weights.pth")
-    with pytest.raises(UserError, match="resnet18"):
-        TimmBackbone("resnet18", 2, weights=str(tmp_path / "weights.pth"))
+@pytest.mark.parametrize("other", ["resnet18", "mobilenetv2_050", "cspnext_s"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda weights: TimmBackbone("resnet34", 2, weights=weights),
+        lambda weights: HRNet("hrnet_w18_small", weights=weights),
+        lambda weights: ResNet("resnet34", weights=weights),
+        lambda weights: CSPNeXt("cspnext_tiny", weights=weights),
+    ],
+    ids=["timm", "hrnet", "resnet", "cspnext"],
+)
+def test_weights_of_another_model_are_refused(tmp_path, make, other):
+    path = str(tmp_path / "weights.pth")
+    torch.save(timm.create_model(other).state_dict(), path)
+    with pytest.raises(UserError, match=r"weights\.pth"):
+        make(path)
+
+
+def test_loading_weights_draws_no_more_than_random_ones_do(tmp_path):
+    torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "weights.pth")
+    after = []
+    for weights in (None, str(tmp_path / "weights.pth")):
+        torch.manual_seed(0)
+        ResNet("resnet18", weights=weights)
+        after.append(torch.rand(1))
+    assert after[0] == after[1]

@@ -9,6 +9,7 @@ from dlcexp.errors import ConfigError
 from dlcexp.models.heads.base import initialize
 from dlcexp.models.heads.dekr import AdaptBlock
 from dlcexp.models.heads.heatmap import DeconvModule
+from dlcexp.models.heads.rtmpose import GatedAttentionUnit, RTMCCHead
 
 
 @pytest.mark.parametrize("dilation", [1, 2])
@@ -52,6 +53,14 @@ def test_initial_weights_are_small_and_batch_norm_is_the_identity(scheme):
     assert (module[1].weight == 1).all()
 
 
+def test_the_initial_weights_of_rtmpose_are_small_in_linear_layers_too():
+    module = nn.Sequential(nn.Conv2d(64, 64, 3), nn.Linear(256, 256))
+    initialize(module, "RTMPose")
+    assert module[0].weight.std().item() == pytest.approx(0.001, rel=0.05)
+    assert module[1].weight.std().item() == pytest.approx(0.01, rel=0.05)
+    assert not module[1].bias.any()
+
+
 def test_an_unknown_initialisation_is_named():
     with pytest.raises(ConfigError, match=r"'norml'.*Did you mean 'normal'"):
         initialize(nn.Conv2d(1, 1, 1), "norml")
@@ -69,3 +78,66 @@ def test_the_stride_of_a_head_is_that_of_all_its_layers():
 def test_lists_that_do_not_fit_together_are_named():
     with pytest.raises(ConfigError, match=r"strides=\[2, 2\]"):
         DeconvModule(channels=[4, 2], kernel_size=[3], strides=[2, 2])
+
+
+def rtmpose_head(input_size, in_featuremap_size, **gau_cfg):
+    """A head of five keypoints on eight channels, without what only training needs."""
+    return RTMCCHead(
+        input_size=input_size,
+        in_channels=8,
+        out_channels=5,
+        in_featuremap_size=in_featuremap_size,
+        simcc_split_ratio=2.0,
+        final_layer_kernel_size=7,
+        gau_cfg={"hidden_dims": 16, "s": 4, **gau_cfg},
+        target_generator=None,
+        criterion={},
+        predictor=nn.Identity(),
+    )
+
+
+@pytest.mark.parametrize(("width", "height"), [(192, 256), (64, 32)])
+def test_rtmpose_has_two_bins_per_pixel_of_its_images(width, height):
+    head = rtmpose_head([width, height], [width // 32, height // 32])
+    logits = head(torch.randn(2, 8, height // 32, width // 32))
+    assert logits["x"].shape == (2, 5, 2 * width)
+    assert logits["y"].shape == (2, 5, 2 * height)
+
+
+def test_images_of_another_size_than_rtmpose_was_made_for_are_named():
+    head = rtmpose_head([192, 256], [6, 8])
+    with pytest.raises(ConfigError, match=r"\[6, 8\].* 8 wide and 6 high"):
+        head(torch.randn(1, 8, 6, 8))
+
+
+@pytest.mark.parametrize("use_rel_bias", [False, True])
+def test_gated_attention_by_hand(use_rel_bias):
+    torch.manual_seed(0)
+    unit = GatedAttentionUnit(3, hidden_dims=6, s=4, use_rel_bias=use_rel_bias).eval()
+    with torch.no_grad():
+        for parameter in unit.parameters():
+            nn.init.normal_(parameter)
+        keypoints = torch.randn(1, 3, 6)
+        actual = unit(keypoints)[0]
+        rows = keypoints[0]
+        normed = rows / rows.square().mean(dim=1, keepdim=True).sqrt() * unit.ln.g
+        mixed = nn.functional.silu(normed @ unit.uv.weight.T)
+        gate, value, base = mixed[:, :12], mixed[:, 12:24], mixed[:, 24:]
+        query, key = base * unit.gamma[0] + unit.beta[0], base * unit.gamma[1] + unit.beta[1]
+        for i in range(3):
+            gathered = torch.zeros(12)
+            for j in range(3):
+                # The five biases belong to keypoints from two before to two behind.
+                bias = unit.w[j - i + 2] if use_rel_bias else 0.0
+                gathered += max(0.0, (query[i] @ key[j] + bias) / 2) ** 2 * value[j]
+            expected = rows[i] * unit.res_scale.scale + unit.o.weight @ (gate[i] * gathered)
+            torch.testing.assert_close(actual[i], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("gau_cfg", "message"),
+    [({"act_fn": "SiLu"}, "Did you mean 'SiLU'"), ({"pos_enc": True}, "pos_enc")],
+)
+def test_an_attention_that_is_not_offered_is_named(gau_cfg, message):
+    with pytest.raises(ConfigError, match=message):
+        GatedAttentionUnit(3, **gau_cfg)

@@ -8,27 +8,47 @@ import torch
 from dlcexp.config.build import build
 from dlcexp.errors import UserError
 
-NETS = ["openfield/dekr_w18", "flies13/dekr_w18", "openfield/hrnet_w18", "flies13/hrnet_w18"]
+NETS = [
+    "openfield/dekr_w18",
+    "flies13/dekr_w18",
+    "openfield/hrnet_w18",
+    "flies13/hrnet_w18",
+    "flies13/top_down_hrnet_w18",
+    "flies13/rtmpose_s",
+]
+HEIGHT, WIDTH = 64, 96
 
 
 @pytest.fixture(params=NETS)
 def node(request, parity):
     node = parity.node(*request.param.split("/"))
-    # The same branches in fewer modules; random weights and frozen statistics would diverge.
-    node["backbone"] |= {"model_name": "hrnet_w18_small_v2", "freeze_bn_stats": False}
+    if "rtmpose" in request.param:
+        shrink_rtmpose(node)
+    else:
+        # The same branches in fewer modules; random weights and frozen statistics would diverge.
+        node["backbone"] |= {"model_name": "hrnet_w18_small_v2", "freeze_bn_stats": False}
     return node
 
 
-def labels_for(node, batch, size):
-    """Labels of a batch of square images: one animal, absent in the last image."""
+def shrink_rtmpose(node):
+    """Half the channels, fewer blocks, smaller images."""
+    head = node["heads"]["bodypart"]
+    node["backbone"] |= {"deepen_factor": 0.1, "widen_factor": 0.25}
+    node["backbone_output_channels"] = head["in_channels"] = 256
+    head["input_size"] = head["target_generator"]["input_size"] = [WIDTH, HEIGHT]
+    head["in_featuremap_size"] = [WIDTH // 32, HEIGHT // 32]
+
+
+def labels_for(node, batch):
+    """Labels of a batch of images: one animal, absent in the last image."""
     head = node["heads"]["bodypart"]
     generator = head["target_generator"]
     heatmaps = generator.get("generators", [generator])[0]
     keypoints = heatmaps.get("num_joints", 0) + 1 if "num_joints" in heatmaps else None
-    keypoints = keypoints or heatmaps["num_heatmaps"]
+    keypoints = keypoints or heatmaps.get("num_heatmaps") or head["out_channels"]
     individuals = head["predictor"].get("num_animals", 1)
     points = torch.zeros(batch, individuals, keypoints, 3)
-    points[:-1, 0, :, :2] = torch.rand(batch - 1, keypoints, 2) * size
+    points[:-1, 0, :, :2] = torch.rand(batch - 1, keypoints, 2) * torch.tensor([WIDTH, HEIGHT])
     points[:-1, 0, :, 2] = 2
     points[:, 0, 0] = 0  # and one keypoint missing
     return {"keypoints": points, "area": torch.full((batch, individuals), 400.0)}
@@ -38,9 +58,9 @@ def labels_for(node, batch, size):
 def test_a_training_step_reaches_every_parameter(node, precision):
     torch.manual_seed(0)
     model = build(node, key="model").train()
-    labels = labels_for(node, batch=3, size=64)
+    labels = labels_for(node, batch=3)
     with torch.autocast("cpu", precision, enabled=precision != torch.float32):
-        outputs = model(torch.randn(3, 3, 64, 64))
+        outputs = model(torch.randn(3, 3, HEIGHT, WIDTH))
         losses = model.losses(outputs, model.targets(outputs, labels))
     losses["total_loss"].backward()
     assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses.values())
@@ -52,7 +72,7 @@ def test_a_training_step_reaches_every_parameter(node, precision):
 def test_predictions_of_an_image_do_not_depend_on_its_batch(node):
     torch.manual_seed(0)
     model = build(node, key="model").eval()
-    images = torch.randn(3, 3, 64, 96)
+    images = torch.randn(3, 3, HEIGHT, WIDTH)
     with torch.no_grad():
         maps = model(images)
         together = model.predict(maps)["bodypart"]["poses"]
@@ -69,7 +89,7 @@ def test_predictions_of_an_image_do_not_depend_on_its_batch(node):
 def test_prediction_leaves_the_maps_alone(node):
     model = build(node, key="model").eval()
     with torch.no_grad():
-        outputs = model(torch.randn(1, 3, 64, 64))
+        outputs = model(torch.randn(1, 3, HEIGHT, WIDTH))
         before = copy.deepcopy(outputs)
         model.predict(outputs)
     for name, values in before["bodypart"].items():
@@ -78,9 +98,9 @@ def test_prediction_leaves_the_maps_alone(node):
 
 def test_images_without_animals_have_finite_losses(node):
     model = build(node, key="model")
-    labels = labels_for(node, batch=2, size=64)
+    labels = labels_for(node, batch=2)
     labels = {name: torch.zeros_like(values) for name, values in labels.items()}
-    outputs = model(torch.randn(2, 3, 64, 64))
+    outputs = model(torch.randn(2, 3, HEIGHT, WIDTH))
     losses = model.losses(outputs, model.targets(outputs, labels))
     assert all(loss.isfinite() for loss in losses.values())
     assert losses.get("bodypart_offset", torch.zeros(())) == 0

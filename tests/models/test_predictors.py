@@ -8,7 +8,9 @@ from dlcexp.models.predictors import (
     DEKRPredictor,
     HeatmapPredictor,
     PartAffinityFieldPredictor,
+    SimCCPredictor,
 )
+from dlcexp.models.predictors.assembly import Detection, Link, assemble
 from dlcexp.models.predictors.dekr import suppress_poses
 
 PLAIN = {"apply_sigmoid": False, "use_heatmap": False, "clip_scores": True}
@@ -163,3 +165,49 @@ def test_one_animal_needs_no_fields():
     assert poses[1, :2].isnan().all()
     assert poses[0, :2].tolist() == [9, 21]
     assert poses[0, 2] <= 1
+
+
+def test_of_equally_strong_links_the_one_that_touched_the_individual_first_counts():
+    def link(affinity, start, end):
+        return Link(affinity, Detection(*start), Detection(*end))
+
+    seed, second = link(0.9, (0, 0), (1, 0)), link(0.8, (1, 0), (2, 0))
+    early, late = link(0.5, (1, 0), (3, 0)), link(0.5, (2, 0), (3, 1))
+    crowd = link(0.1, (3, 0), (3, 1))  # makes it more detections than an individual has
+    for order in ([late, early], [early, late]):
+        individual = assemble([*order, crowd, seed, second], bodyparts=4)[0]
+        assert individual.detections[3] == Detection(3, 0)
+
+
+def simcc_logits(x_bin, y_bin, height=4.0):
+    """Logits of one keypoint, for images of 60x40 px."""
+    logits = {"x": torch.zeros(1, 1, 120), "y": torch.zeros(1, 1, 80)}
+    logits["x"][..., x_bin] = logits["y"][..., y_bin] = height
+    return logits
+
+
+def test_simcc_poses_are_at_the_likeliest_column_and_row():
+    logits = simcc_logits(31, 42, height=0.1)
+    logits["y"] /= 2
+    plain = SimCCPredictor(2.0, [1.0, 1.0], decode_beta=10.0)(32, logits)["poses"]
+    assert plain[0, 0].tolist() == [pytest.approx([15.5, 21, 0.5])]
+    soft = SimCCPredictor(2.0, [4.0, 2.0], decode_beta=10.0, apply_softmax=True)(32, logits)
+    odds = torch.tensor(0.05 * 10 * 2).exp().item()  # of y, the less likely of both
+    assert soft["poses"][0, 0].tolist() == [pytest.approx([15.5, 21, odds / (odds + 79)])]
+    one_sigma = SimCCPredictor(2.0, 2.0, decode_beta=10.0)(32, logits)["poses"]
+    assert one_sigma[0, 0, 0, 2].item() == pytest.approx(1)
+
+
+def test_normalized_simcc_scores_are_between_zero_and_one():
+    predictor = SimCCPredictor(normalize_outputs=True)
+    for height, score in ((0.3, 0.3), (4.0, 1.0)):
+        poses = predictor(32, simcc_logits(31, 42, height))["poses"]
+        assert poses[0, 0, 0].tolist() == pytest.approx([15.5, 21, score])
+
+
+@pytest.mark.parametrize("softmax", [True, False])
+def test_a_keypoint_that_an_axis_knows_nothing_of_is_outside(softmax):
+    logits = simcc_logits(31, 42)
+    logits["y"][:] = 0
+    poses = SimCCPredictor(apply_softmax=softmax)(32, logits)["poses"]
+    assert poses[0, 0, 0].tolist() == pytest.approx([-0.5, -0.5, 1 / 80 if softmax else 0])

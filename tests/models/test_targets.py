@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from dlcexp.errors import ConfigError
+from dlcexp.models.predictors import SimCCPredictor
 from dlcexp.models.targets import (
     DEKRGenerator,
     HeatmapGaussianGenerator,
     HeatmapPlateauGenerator,
     PartAffinityFieldGenerator,
+    SimCCGenerator,
 )
 
 HEATMAP = {"heatmap": torch.zeros(1, 2, 20, 20)}
@@ -130,3 +132,87 @@ def test_a_limb_that_is_not_there_has_no_field(end):
     generator = PartAffinityFieldGenerator(graph=[[0, 1]], width=20)
     field = generator(4, HEATMAP, labels([[10, 22, 2], end]))["paf"]["target"]
     assert not field.any()
+
+
+LOGITS = {"x": torch.zeros(1, 2, 120), "y": torch.zeros(1, 2, 80)}
+
+
+def simcc(**kwargs):
+    """Labels for images of 60x40 px, two bins per px."""
+    return SimCCGenerator([60, 40], sigma=[4.0, 6.0], **{"normalize": False, **kwargs})
+
+
+def test_simcc_labels_are_gaussians_around_the_bin_of_the_keypoint():
+    targets = simcc()(32, LOGITS, labels([[10.2, 20.4, 2], [0, 0, 0]]))
+    x, y = (targets[axis]["target"][0, 0] for axis in "xy")
+    assert x.shape == (2, 120)
+    assert y.shape == (2, 80)
+    assert x[0, [20, 24]].tolist() == pytest.approx([1, math.exp(-1 / 2)])
+    assert y[0, [41, 47]].tolist() == pytest.approx([1, math.exp(-1 / 2)])
+    assert not x[1].any()
+    assert targets["x"]["weights"].tolist() == targets["y"]["weights"].tolist() == [[[1, 0]]]
+
+
+def test_normalized_simcc_labels_sum_to_one():
+    targets = simcc(normalize=True)(32, LOGITS, labels([[30, 20, 2], [30, 20, 1]]))
+    for axis in "xy":
+        sums = targets[axis]["target"].sum(dim=-1).flatten()
+        assert sums.tolist() == pytest.approx([1, 1], abs=1e-2)
+
+
+@pytest.mark.parametrize("x", [3.1, 17.26, 42.74, 59.4])
+@pytest.mark.parametrize("smoothing", ["gaussian", "standard"])
+def test_decoded_simcc_labels_give_the_keypoint_within_half_a_bin(x, smoothing):
+    point = torch.tensor([x, 40 - x / 2])
+    targets = simcc(smoothing_type=smoothing)(32, LOGITS, labels([[*point, 2], [0, 0, 0]]))
+    predictor = SimCCPredictor(2.0, [4.0, 6.0])
+    pose = predictor(32, {axis: targets[axis]["target"][:, 0] for axis in "xy"})["poses"][0, 0]
+    assert (pose[0, :2] - point).abs().max() <= 0.25
+    assert pose[1, :2].tolist() == [-0.5, -0.5]
+
+
+@pytest.mark.parametrize(
+    ("smoothing", "x", "weight"),
+    [
+        ("gaussian", -6, 1),
+        ("gaussian", -7, 0),
+        ("gaussian", 65, 1),
+        ("gaussian", 66, 0),
+        ("standard", -1, 0),
+        ("standard", 0, 1),
+        ("standard", 59, 1),
+        ("standard", 60, 0),
+    ],
+)
+def test_keypoints_whose_label_misses_the_image_do_not_count(smoothing, x, weight):
+    targets = simcc(smoothing_type=smoothing)(32, LOGITS, labels([[x, 20, 2], [0, 0, 0]]))
+    for axis in "xy":
+        assert targets[axis]["weights"][0, 0, 0] == weight
+        assert bool(targets[axis]["target"][0, 0, 0].any()) == bool(weight)
+
+
+def test_standard_simcc_labels_share_the_smoothing_among_the_other_bins():
+    generator = simcc(smoothing_type="standard", label_smooth_weight=0.1)
+    label = generator(32, LOGITS, labels([[10, 20, 2], [0, 0, 0]]))["x"]["target"][0, 0, 0]
+    assert label[20].item() == pytest.approx(0.9)
+    assert label.sum().item() == pytest.approx(1)
+    assert label.unique().numel() == 2
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"smoothing_type": "gausian"}, "Did you mean 'gaussian'"),
+        ({"label_smooth_weight": 0.1}, "needs smoothing_type=standard"),
+    ],
+)
+def test_simcc_settings_that_make_no_sense_are_named(kwargs, message):
+    with pytest.raises(ConfigError, match=message):
+        simcc(**kwargs)
+
+
+def test_a_background_weight_of_zero_leaves_missing_keypoints_out():
+    generator = HeatmapGaussianGenerator(2, 15, gradient_masking=True, background_weight=0.0)
+    weights = generator(4, HEATMAP, labels([[22, 22, 2], [0, 0, 0]]))["heatmap"]["weights"]
+    assert weights[0, 0].all()
+    assert not weights[0, 1].any()

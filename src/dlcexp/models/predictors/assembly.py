@@ -168,17 +168,28 @@ def _grow_all(links: Sequence[Link], bodyparts: int) -> list[Assembly]:
 
 
 def _grown(seed: Link, links: Sequence[Link], taken: set[Detection], bodyparts: int) -> Assembly:
-    """The individual that grows from a link by the links that touch it."""
+    """The individual that grows from a link by the links that touch it.
+
+    Of equally strong links the one that has touched it for longest counts.
+    """
     assembly = Assembly()
     assembly.add(seed)
     waiting = [link for link in links if link is not seed]
+    touching: list[Link] = []
     while len(assembly.detections) < bodyparts:
-        link = next((link for link in waiting if _fits(link, assembly, taken)), None)
-        if link is None:
+        touching += [link for link in waiting if _touches(link, assembly)]
+        waiting = [link for link in waiting if not _touches(link, assembly)]
+        fitting = [link for link in touching if _fits(link, assembly, taken)]
+        if not fitting:
             break
-        assembly.add(link)
-        waiting.remove(link)
+        strongest = max(fitting, key=lambda link: link.affinity)
+        assembly.add(strongest)
+        touching.remove(strongest)
     return assembly
+
+
+def _touches(link: Link, assembly: Assembly) -> bool:
+    return link.start in assembly or link.end in assembly
 
 
 def _fits(link: Link, assembly: Assembly, taken: set[Detection]) -> bool:
