@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from dlcexp.deeplabcut.snapshots import Snapshot, save_snapshot
 from dlcexp.errors import ConfigError, SnapshotError, UserError
 from dlcexp.training.run import Run, RunFolder, describe_environment, new_run_folder, write_json
+from dlcexp.training.stages import pose_stage
 
 Tree = Callable[..., DictConfig]
 

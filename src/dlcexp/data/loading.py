@@ -22,7 +22,7 @@ from dlcexp.data.dataset import Failure, PoseDataset, SampleDataset
 from dlcexp.data.pipeline import Pipeline
 from dlcexp.data.sampling import EpochSampler
 from dlcexp.data.splits import Split
-from dlcexp.deeplabcut.labels import load_labels
+from dlcexp.deeplabcut.labels import Labels, load_labels
 from dlcexp.deeplabcut.project import open_project
 from dlcexp.errors import ConfigError, UserError
 
@@ -43,27 +43,31 @@ class PoseLoader(DataLoader[Any]):
             yield batch
 
 
-class PoseData:
-    """The labelled frames of an experiment.
+class FrameData:
+    """Frames with labels, or without, as the networks of an experiment see them.
 
     Args:
         cfg: the resolved tree.
-
-    Attributes:
-        project, labels, split: what the project holds, and which frames train and which test.
-
-    Raises:
-        ProjectError: a project that is missing or contradicts itself.
-        ConfigError: a split or an augmentation that cannot be built.
+        labels: the frames.
+        split: which of them train and which test.
+        bodyparts, unique_bodyparts: names of the keypoints in `labels`.
     """
 
-    def __init__(self, cfg: DictConfig) -> None:
-        tree: Any = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
-        self.tree: dict[str, Any] = tree
-        self.project = open_project(_source(tree["project"]))
-        self.labels = load_labels(self.project)
-        self.split: Split = build(tree["split"], key="split")(self.labels, self.project)
-        self.cache = shared_cache(parse_bytes(tree["data"].get("cache") or 0))
+    def __init__(
+        self,
+        cfg: DictConfig,
+        labels: Labels,
+        split: Split,
+        *,
+        bodyparts: Sequence[str],
+        unique_bodyparts: Sequence[str],
+    ) -> None:
+        self.tree = _plain(cfg)
+        self.labels = labels
+        self.split = split
+        self.bodyparts = tuple(bodyparts)
+        self.unique_bodyparts = tuple(unique_bodyparts)
+        self.cache = shared_cache(parse_bytes(self.tree["data"].get("cache") or 0))
 
     @property
     def top_down(self) -> bool:
@@ -218,8 +222,8 @@ class PoseData:
         return build_pipeline(
             effective_menu(data, section),
             # Boxes have no left and right.
-            bodyparts=self.project.bodyparts if key == "data" else None,
-            unique_bodyparts=self.project.unique_bodyparts,
+            bodyparts=self.bodyparts if key == "data" else None,
+            unique_bodyparts=self.unique_bodyparts,
             training=section == "train",
             colormode=data.get("colormode", "RGB"),
             key=key,
@@ -228,6 +232,38 @@ class PoseData:
     @property
     def _bbox_margin(self) -> int:
         return int(self.tree["data"].get("bbox_margin", _BBOX_MARGIN))
+
+
+class PoseData(FrameData):
+    """The labelled frames of an experiment.
+
+    Args:
+        cfg: the resolved tree.
+
+    Attributes:
+        project, labels, split: what the project holds, and which frames train and which test.
+
+    Raises:
+        ProjectError: a project that is missing or contradicts itself.
+        ConfigError: a split or an augmentation that cannot be built.
+    """
+
+    def __init__(self, cfg: DictConfig) -> None:
+        tree = _plain(cfg)
+        self.project = project = open_project(_source(tree["project"]))
+        labels = load_labels(project)
+        super().__init__(
+            cfg,
+            labels,
+            build(tree["split"], key="split")(labels, project),
+            bodyparts=project.bodyparts,
+            unique_bodyparts=project.unique_bodyparts,
+        )
+
+
+def _plain(cfg: Any) -> dict[str, Any]:
+    tree: Any = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
+    return tree
 
 
 def _nothing_to_train(what: str) -> ConfigError:

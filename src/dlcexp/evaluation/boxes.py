@@ -1,17 +1,15 @@
 """Boxes that a detector puts around animals, and how good they are."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from dlcexp.data.dataset import Sample
-from dlcexp.data.loading import PoseData
+from dlcexp.data.loading import PoseData, SplitName
 from dlcexp.evaluation.predict import in_evaluation, to_original, with_progress
 
-SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "test")
 
 # Row of the labels to boxes (m, 5): x, y, width, height in px of the original image, score.

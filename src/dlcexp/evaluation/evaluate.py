@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from dlcexp.data.loading import PoseData
-from dlcexp.evaluation.boxes import SPLITS, Boxes, SplitName, evaluate_detector
+from dlcexp.data.loading import PoseData, SplitName
+from dlcexp.evaluation.boxes import SPLITS, Boxes, evaluate_detector
 from dlcexp.evaluation.metrics import evaluate_poses, mean_pose_error
 from dlcexp.evaluation.predict import predict_crops, predict_heads
 

@@ -15,8 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, withStroke
 
-from dlcexp.data.loading import PoseData
-from dlcexp.evaluation.boxes import SplitName
+from dlcexp.data.loading import PoseData, SplitName
 from dlcexp.evaluation.evaluate import GT_BOXES, Evaluation
 from dlcexp.evaluation.ranking import FrameError, assign, rank_frames
 from dlcexp.files import replacing

@@ -2,20 +2,21 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
+import torch
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+from torch import nn
 
 from dlcexp.config.build import allowing
-from dlcexp.config.menu import effective_menu
-from dlcexp.data.augmentation import build_pipeline
-from dlcexp.data.cache import shared_cache
-from dlcexp.data.dataset import PoseDataset
+from dlcexp.data.loading import FrameData
+from dlcexp.data.splits import Split
 from dlcexp.deeplabcut.labels import Labels
 from dlcexp.deeplabcut.project import IMAGE_SUFFIXES
-from dlcexp.errors import UserError
-from dlcexp.evaluation.predict import predict_frames
+from dlcexp.errors import SnapshotError, UserError
+from dlcexp.evaluation.boxes import find_boxes
+from dlcexp.evaluation.predict import predict_crops, predict_frames
 from dlcexp.training.hardware import choose_hardware
 from dlcexp.training.run import Run
 
@@ -44,10 +45,34 @@ def predict(
     run = run if isinstance(run, Run) else Run.open(run)
     images = _images(source)
     device = choose_hardware(run.cfg).device
+    data = _unlabelled(run.cfg, images)
     with allowing(run.cfg.allow_targets):
         model = run.model(snapshot).to(device)
-        poses = predict_frames(model, _frames(run.cfg, images), device)
+        if data.top_down:
+            poses = _top_down(run, model, data, device)
+        else:
+            poses = predict_frames(model, data.frames("test"), device)
     return {str(image): pose for image, pose in zip(images, poses, strict=True)}
+
+
+def _top_down(
+    run: Run, model: nn.Module, data: FrameData, device: torch.device
+) -> NDArray[np.float32]:
+    """Poses (images, individuals, bodyparts, 3) of the animals that the detector finds.
+
+    Raises:
+        SnapshotError: the run has no detector.
+    """
+    detector = run.detector(device)
+    if detector is None:
+        raise SnapshotError(
+            f"{run.folder} has no detector to find the animals with: train one "
+            "(train.stages=[detector]), or take one over (detector.snapshot=PATH)."
+        )
+    individuals, bodyparts = data.labels.keypoints.shape[1:3]
+    boxes = find_boxes(detector, data.detector_frames("test"), device, individuals)
+    size = (individuals, bodyparts)
+    return predict_crops(model, data.crops(boxes), data.split.test, size, device)
 
 
 def _images(source: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -64,31 +89,21 @@ def _images(source: str | Path | Iterable[str | Path]) -> list[Path]:
     return images
 
 
-def _frames(cfg: Any, images: list[Path]) -> PoseDataset:
-    """The images as frames without labels, through the inference pipeline of the run."""
-    tree: Any = OmegaConf.to_container(cfg)
-    data, metadata = tree["data"], tree["metadata"]
-    individuals, bodyparts = metadata["num_individuals"], metadata["num_bodyparts"]
+def _unlabelled(cfg: DictConfig, images: list[Path]) -> FrameData:
+    """The images as frames without labels."""
+    metadata = cfg.metadata
+    individuals, bodyparts = metadata.num_individuals, metadata.num_bodyparts
     labels = Labels(
         names=tuple(map(str, images)),
         images=tuple(images),
         folders=tuple(image.parent.name for image in images),
         keypoints=np.full((len(images), individuals, bodyparts, 2), np.nan),
-        unique=np.full((len(images), metadata["num_unique_bodyparts"], 2), np.nan),
+        unique=np.full((len(images), metadata.num_unique_bodyparts, 2), np.nan),
     )
-    pipeline = build_pipeline(
-        effective_menu(data, "inference"),
-        bodyparts=metadata["bodyparts"],
-        unique_bodyparts=metadata["unique_bodyparts"],
-        training=False,
-        colormode=data["colormode"],
-    )
-    return PoseDataset(
+    return FrameData(
+        cfg,
         labels,
-        range(len(images)),
-        pipeline,
-        with_center_keypoints=tree["with_center_keypoints"],
-        seed=tree["seed"],
-        # An image is read once here; a cache would only hold memory.
-        cache=shared_cache(0),
+        Split(train=(), test=tuple(range(len(images)))),
+        bodyparts=metadata.bodyparts,
+        unique_bodyparts=metadata.unique_bodyparts,
     )
