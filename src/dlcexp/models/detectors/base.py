@@ -1,6 +1,8 @@
 """What every detector is: a torchvision network that tells animals from background."""
 
 import logging
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,6 +25,7 @@ class Detector(nn.Module):
 
     Args:
         model: the network of torchvision, for background and animal.
+        heads: its layers that give scores and boxes; what follows is computed in float32.
         pretrained: its weights were trained, not drawn.
         freeze_bn_stats: keep the batch-norm statistics, also in training.
         freeze_bn_weights: do not train the batch-norm scales and shifts.
@@ -32,6 +35,7 @@ class Detector(nn.Module):
         self,
         model: nn.Module,
         *,
+        heads: Iterable[nn.Module],
         pretrained: bool,
         freeze_bn_stats: bool,
         freeze_bn_weights: bool,
@@ -44,6 +48,8 @@ class Detector(nn.Module):
         if freeze_bn_weights:
             for layer in self._batch_norms():
                 layer.requires_grad_(False)
+        for head in heads:
+            head.register_forward_hook(_in_full_precision)
         self.train()
 
     def train(self, mode: bool = True) -> "Detector":
@@ -66,7 +72,7 @@ class Detector(nn.Module):
             self._random_weights = False  # once is enough
             logger.warning(
                 "The detector trains from random weights with frozen batch-norm statistics, which"
-                " diverges or learns nothing as a rule. Set detector.model.freeze_bn_stats=false,"
+                " diverges or learns slowly as a rule. Set detector.model.freeze_bn_stats=false,"
                 " or give pretrained weights by detector.model.weights=FILE, or by"
                 " detector.model.weights=coco where the network can be reached."
             )
@@ -99,6 +105,17 @@ def _target(boxes: torch.Tensor, height: int, width: int) -> dict[str, torch.Ten
     animals = corners[has_size & is_inside]
     labels = torch.full((len(animals),), ANIMAL, dtype=torch.int64, device=boxes.device)
     return {"boxes": animals, "labels": labels}
+
+
+def _in_full_precision(head: nn.Module, inputs: Any, outputs: Any) -> Any:
+    """The outputs of a layer in float32: under autocast, boxes would be rounded to whole pixels."""
+    if isinstance(outputs, torch.Tensor):
+        return outputs.float()
+    if isinstance(outputs, dict):
+        return {
+            name: _in_full_precision(head, inputs, of_name) for name, of_name in outputs.items()
+        }
+    return [_in_full_precision(head, inputs, of_level) for of_level in outputs]
 
 
 def _weights_were_loaded(detector: "Detector", _: object) -> None:

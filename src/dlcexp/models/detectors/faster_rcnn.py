@@ -77,6 +77,7 @@ class FasterRCNN(Detector):
             _freeze_lower_layers(model, variant)
         super().__init__(
             model,
+            heads=[model.rpn.head, model.roi_heads.box_predictor],
             pretrained=pretrained,
             freeze_bn_stats=freeze_bn_stats,
             freeze_bn_weights=freeze_bn_weights,

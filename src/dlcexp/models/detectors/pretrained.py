@@ -136,10 +136,9 @@ def _check_names(expected: StateDict, weights: StateDict, name: str, source: str
     missing = [key for key in expected if key not in weights and not _is_counter(key)]
     unknown = [key for key in weights if key not in expected and not _is_counter(key)]
     if missing or unknown:
-        examples = [f"no {missing[0]}"] * bool(missing) + [f"unknown {unknown[0]}"] * bool(unknown)
         raise UserError(
             f"{KEY}: {source} holds the weights of another model than {name}:"
-            f" {len(missing)} missing, {len(unknown)} unknown ({', '.join(examples)})."
+            f" {len(missing)} missing, {len(unknown)} unknown, the first {(missing + unknown)[0]}."
         )
 
 
