@@ -208,6 +208,11 @@ def test_a_plain_net_type_means_heatmaps_top_down():
     assert cfg.model.heads.bodypart["_target_"].endswith(".HeatmapHead")
 
 
+def test_a_sweep_in_which_a_plain_net_type_means_two_things_says_how_to_write_it():
+    with pytest.raises(ConfigError, match=r"^net_type: .*net_type=hrnet_w32,top_down_hrnet_w32"):
+        expand(["net_type=hrnet_w18", "method=bu,td", "project=demo"])
+
+
 def test_null_means_none():
     cfg = compose(
         "scheduler=null",

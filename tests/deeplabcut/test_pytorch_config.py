@@ -235,6 +235,7 @@ def test_the_net_type_is_derived_from_the_groups_never_copied():
     assert net_type(compose("net_type=rtmpose_s", "model=heatmap").model) == "cspnext_s"
     assert net_type(compose("net_type=top_down_cspnext_x", "model=rtmpose").model) == "rtmpose_x"
     assert net_type(compose("net_type=top_down_resnet_101").model) == "resnet_101"
+    assert net_type(compose("model=dekr", "model/backbone=resnet_50").model) == "resnet_50"
 
 
 def test_safe_loaders_read_every_number_as_a_number():

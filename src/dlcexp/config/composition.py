@@ -157,8 +157,15 @@ def expand(overrides: Iterable[str]) -> list[str]:
     multi = options("net_type/multi_animal")
     if not any(name in re.split(r"[=,\s]", word) for word in chosen for name in multi):
         return overrides
-    if "method=td" in overrides or not _is_multianimal(overrides):
+    methods = _values_of("method", overrides, "bu")
+    if methods == ["td"] or not _is_multianimal(overrides):
         return overrides
+    if "td" in methods:
+        raise ConfigError(
+            "net_type",
+            "means part-affinity fields for method=bu and heatmaps for method=td in this project, "
+            "and the sweep has both. Give the two as net_type=hrnet_w32,top_down_hrnet_w32.",
+        )
     pattern = re.compile(rf"(?<![\w/])({'|'.join(map(re.escape, multi))})(?!\w)")
     return [
         pattern.sub(r"multi_animal/\1", word) if word.startswith("net_type=") else word
@@ -175,11 +182,16 @@ def _null_means_none(word: str) -> str:
     return f"{group}=none" if "none" in options(group.partition("@")[0]) else word
 
 
+def _values_of(key: str, overrides: Iterable[str], default: str) -> list[str]:
+    """The values that a plain override or a simple sweep gives to a key; the last one counts."""
+    given = [word.partition("=")[2] for word in overrides if word.startswith(f"{key}=")]
+    return given[-1].split(",") if given else [default]
+
+
 def _is_multianimal(overrides: Iterable[str]) -> bool:
     from dlcexp.deeplabcut.project import open_project
 
-    values = [word.partition("=")[2] for word in overrides if word.startswith("project=")]
-    projects = values[-1].split(",") if values else ["demo"]
+    projects = _values_of("project", overrides, "demo")
     answers = {open_project(project.strip("'\"")).multianimal for project in projects}
     if len(answers) > 1:
         raise ConfigError(

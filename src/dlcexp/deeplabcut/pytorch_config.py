@@ -83,14 +83,16 @@ def _warn_of_foreign_backbone(backbone: Mapping[str, Any]) -> None:
 def net_type(model: Mapping[str, Any]) -> str:
     """DeepLabCut's name of the whole model, derived from its backbone and head.
 
-    A heatmap model bears the name of its backbone, bottom-up and top-down.
+    A heatmap model bears the name of its backbone, bottom-up and top-down; so does a head on a
+    backbone that DeepLabCut does not pair it with, as it refuses names that it does not know.
     """
     head = model["heads"]["bodypart"]["_target_"].rpartition(".")[2]
     backbone = re.sub(r"^(resnet)(\d+)(_gn)?$", r"\1_\2", str(model["backbone"]["model_name"]))
-    if head == "DEKRHead":
-        return f"dekr_{backbone.removeprefix('hrnet_')}"
-    if head == "RTMCCHead":
-        return f"rtmpose_{backbone.removeprefix('cspnext_')}"
+    family, _, size = backbone.partition("_")
+    if (head, family) == ("DEKRHead", "hrnet"):
+        return f"dekr_{size}"
+    if (head, family) == ("RTMCCHead", "cspnext"):
+        return f"rtmpose_{size}"
     return "animaltokenpose_base" if head == "TransformerHead" else backbone
 
 
