@@ -117,6 +117,25 @@ def test_images_without_animals_have_finite_losses(node):
     assert losses.get("bodypart_locref", torch.zeros(())) == 0
 
 
+def test_rtmpose_learns_a_few_images(parity):
+    torch.manual_seed(0)
+    node = parity.node("openfield", "rtmpose_s")
+    shrink_rtmpose(node)
+    model = build(node, key="model").train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    images, labels = torch.rand(3, 3, HEIGHT, WIDTH), labels_for(node, batch=3)
+    labels["keypoints"] = labels["keypoints"][:-1]  # the last image shows no animal
+    for _ in range(30):
+        outputs = model(images[:-1])
+        loss = model.losses(outputs, model.targets(outputs, labels))["total_loss"]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    seen = labels["keypoints"][..., 2] > 0
+    error = model.predict(outputs)["bodypart"]["poses"][..., :2] - labels["keypoints"][..., :2]
+    assert error[seen].norm(dim=-1).mean() < 2  # px, of images 96 px wide
+
+
 def test_a_wrong_channel_count_is_named(parity):
     node = parity.node("openfield", "dekr_w18")
     node["backbone_output_channels"] = 480
