@@ -220,7 +220,8 @@ def _check_top_down(tree: Mapping[str, Any]) -> None:
 def _check_simcc_sizes(tree: Mapping[str, Any], width: int, height: int) -> None:
     """The SimCC head has a fixed number of classes, one set a side of the crop."""
     stride = _backbone_recipe(tree).get("stride", 1)
-    _check_multiple(width, height, stride)
+    _check_multiple("width", width, stride)
+    _check_multiple("height", height, stride)
     head = tree["model"]["heads"]["bodypart"]
     for key, node in (("", head), (".target_generator", head["target_generator"])):
         path = f"model.heads.bodypart{key}.input_size"
@@ -234,7 +235,8 @@ def _check_token_sizes(tree: Mapping[str, Any], width: int, height: int) -> None
     stride = _backbone_recipe(tree).get("stride", 1)
     neck, head = tree["model"]["neck"], tree["model"]["heads"]["bodypart"]
     patch_height, patch_width = neck["patch_size"]
-    _check_multiple(width, height, stride * math.lcm(patch_width, patch_height))
+    _check_multiple("width", width, stride * patch_width)
+    _check_multiple("height", height, stride * patch_height)
     expected = [height // stride, width // stride]
     _check_size("model.neck.feature_size", neck["feature_size"], expected)
     area = math.prod(head["heatmap_size"])
@@ -245,13 +247,12 @@ def _check_token_sizes(tree: Mapping[str, Any], width: int, height: int) -> None
         )
 
 
-def _check_multiple(width: int, height: int, divisor: int) -> None:
-    for side, size in (("width", width), ("height", height)):
-        if size % divisor:
-            raise ConfigError(
-                f"data.top_down_crop.{side}",
-                f"{size} is not a multiple of {divisor}, as this model needs.",
-            )
+def _check_multiple(side: str, size: int, divisor: int) -> None:
+    if size % divisor:
+        raise ConfigError(
+            f"data.top_down_crop.{side}",
+            f"{size} is not a multiple of {divisor}, as this model needs.",
+        )
 
 
 def _check_size(key: str, size: list[int], expected: list[int]) -> None:
