@@ -22,6 +22,10 @@ def test_a_wheel_composes_from_an_empty_folder(tmp_path):
     in_repository = {p.relative_to(ROOT / "conf") for p in (ROOT / "conf").rglob("*.yaml")}
     site = tmp_path / "site" / "dlcexp" / "conf"
     assert {p.relative_to(site) for p in site.rglob("*.yaml")} == in_repository
+    source = ROOT / "src" / "dlcexp"
+    modules = {p.relative_to(source) for p in source.rglob("*.py")} | {Path("conf/__init__.py")}
+    package = tmp_path / "site" / "dlcexp"
+    assert {p.relative_to(package) for p in package.rglob("*.py")} == modules
     empty = tmp_path / "empty"
     empty.mkdir()
     code = (

@@ -82,7 +82,8 @@ def box_precision(data: PoseData, boxes: Boxes) -> dict[str, float]:
     """Mean average precision in percent, as pycocotools computes it, of boxes in these frames."""
     from torchmetrics.detection import MeanAveragePrecision
 
-    metric = MeanAveragePrecision(box_format="xywh", iou_type="bbox")
+    # The first of several processes evaluates alone: there is nobody to synchronise with.
+    metric = MeanAveragePrecision(box_format="xywh", sync_on_compute=False)
     for row, found in boxes.items():
         labelled = data.ground_truth_boxes(row)
         truth = torch.from_numpy(labelled[np.isfinite(labelled).all(axis=1)])
