@@ -39,8 +39,9 @@ class PoseModel(nn.Module):
                 f"{backbone_output_channels}, but the backbone has {backbone.out_channels}.",
             )
         self.backbone = backbone
-        self.neck = neck
+        # In the order of DeepLabCut's snapshots: the neck last.
         self.heads = nn.ModuleDict(heads)
+        self.neck = neck
 
     def stride(self, head: str) -> float:
         """Image pixels per pixel of the maps of that head."""
