@@ -25,6 +25,7 @@ NETS = [
     "rtmpose_s",
     "rtmpose_m",
     "rtmpose_x",
+    "animaltokenpose_base",
 ]
 
 TOLERANCE = 1e-4
@@ -67,7 +68,9 @@ def test_every_number_is_that_on_record(parity, project, net):
             if value.shape[-1] == 5:
                 affinity = poses["bodypart"]["affinity"]
                 assert relative_error(affinity, value[:, :, 0, 4]) < TOLERANCE, key
-    assert {key.split("/")[1] for key in recorded if key.startswith("loss/")} == set(losses)
+    named = {key.split("/")[1] for key in recorded if key.startswith("loss/")}
+    # DeepLabCut does not name the only loss of TokenPose.
+    assert named == set(losses) - ({"bodypart_heatmap"} if "tokenpose" in net else set())
 
 
 def entries(model):
