@@ -121,7 +121,7 @@ def test_simcc_and_tokens_take_the_stride_of_any_backbone(backbone):
     simcc = compose(*words, "model=rtmpose").model
     side = 384 if backbone == "cspnext_x" else 256
     assert simcc.heads.bodypart.input_size == [side, side]
-    stride = {"resnet_50": 16, "cspnext_x": 32, "timm": 16}[backbone]
+    stride = {"resnet_50": 16, "cspnext_x": 32, "timm": 8}[backbone]
     assert simcc.heads.bodypart.in_featuremap_size == [side // stride] * 2
     tokens = compose(*words, "model=tokenpose").model
     assert tokens.neck.feature_size == [256 // stride] * 2
