@@ -4,7 +4,6 @@
 type; `flat` is the one-level form of its first PyTorch releases (the specification).
 """
 
-import logging
 import re
 from collections.abc import Mapping
 from importlib import resources
@@ -43,8 +42,6 @@ _OURS = {"_partial_", "_convert_", "recipe", "weights"}
 # Backbones that DeepLabCut's model builder knows.
 _BACKBONES = ("HRNet", "ResNet", "CSPNeXt")
 
-logger = logging.getLogger(__name__)
-
 
 class _Dumper(yaml.SafeDumper):
     """Writes a node that stands in two places twice, not as an anchor and an alias."""
@@ -65,19 +62,17 @@ def export_config(
     """
     if isinstance(tree, DictConfig):
         tree = cast(Mapping[str, Any], OmegaConf.to_container(tree, resolve=True))
-    _warn_of_foreign_backbone(tree["model"]["backbone"])
     sections = _flat(tree, path) if schema == "flat" else _dlc3(tree, path)
     return yaml.dump(sections, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
-def _warn_of_foreign_backbone(backbone: Mapping[str, Any]) -> None:
-    name = backbone["_target_"].rpartition(".")[2]
-    if name not in _BACKBONES:
-        logger.warning(
-            "DeepLabCut cannot build this model: it has no backbone %s (it has %s).",
-            name,
-            ", ".join(_BACKBONES),
-        )
+def cannot_build(tree: Mapping[str, Any] | DictConfig) -> str | None:
+    """Why DeepLabCut loads the export of this tree and cannot build its model; None if it can."""
+    name = str(tree["model"]["backbone"]["_target_"]).rpartition(".")[2]
+    if name in _BACKBONES:
+        return None
+    known = ", ".join(_BACKBONES)
+    return f"DeepLabCut cannot build this model: it has no backbone {name} (it has {known})."
 
 
 def net_type(model: Mapping[str, Any]) -> str:

@@ -137,6 +137,8 @@ def fit(
 def _module(cfg: DictConfig, stage: Stage, data: PoseData) -> StageModule:
     """What Lightning trains in a stage, with its weights as they are at the beginning."""
     if stage.name == DETECTOR:
+        if stage.settings.model.weights is None:
+            logger.info("the detector starts from random weights (detector.model.weights=null)")
         detector = build(stage.settings.model, key="detector.model")
         return DetectorModule(detector, data, cfg, stage)
     return PoseModule(build(stage.settings.model, key="model"), data, cfg, stage)

@@ -28,7 +28,7 @@ StateDict = Mapping[str, torch.Tensor]
 
 
 def load_weights(model: nn.Module, name: str, weights: str | None) -> bool:
-    """Load what a detector starts from; the log says what that was.
+    """Load what a detector starts from; the log says what that was, unless nothing was wanted.
 
     Args:
         model: a detector of torchvision, for background and animal.
@@ -45,7 +45,6 @@ def load_weights(model: nn.Module, name: str, weights: str | None) -> bool:
         UserError: the weights cannot be had, or are those of another model.
     """
     if weights is None:
-        logger.info("Detector %s: random weights (%s=null).", name, KEY)
         return False
     if weights not in (AUTO, COCO):
         _load(model, name, _file_weights(weights), weights)

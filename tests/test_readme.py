@@ -1,0 +1,162 @@
+"""Every command of README.md and of multirun_examples/ runs, on a small project and shortened."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from dlcexp.cli import main
+from dlcexp.data.demo import demo_project
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMAND = re.compile(r"^ {4}(dlcexp .*)$", re.MULTILINE)
+README = COMMAND.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+EXAMPLES = {
+    path.stem: path.read_text(encoding="utf-8").splitlines()[1].removeprefix("# ")
+    for path in sorted((ROOT / "multirun_examples" / "experiment").glob("*.yaml"))
+}
+
+SMALL_BACKBONE = {"model/backbone": "timm", "model.backbone.model_name": "resnet10t"}
+
+# What makes an experiment take seconds; what a command says itself still wins.
+SHORT = {
+    "device": "cpu",
+    "epochs": "1",
+    "save_epochs": "1",
+    "batch_size": "2",
+    "evaluation.examples": "0",
+    "data.resize.width": "64",
+    "data.resize.height": "64",
+    "data.train.crop_sampling.width": "64",
+    "data.train.crop_sampling.height": "64",
+}
+SHORT_TOP_DOWN = {
+    "device": "cpu",
+    "epochs": "1",
+    "save_epochs": "1",
+    "batch_size": "2",
+    "trainer.num_workers": "0",
+    "evaluation.examples": "0",
+    "data.top_down_crop.width": "64",
+    "data.top_down_crop.height": "64",
+    "data_detector.resize.width": "64",
+    "data_detector.train.collate.min_short_side": "64",
+    "detector.epochs": "1",
+    "detector.batch_size": "2",
+    "detector.model.weights": "null",
+    "detector.model.freeze_bn_stats": "false",
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """A working folder with a single-animal project of nine frames, and a finished run of it."""
+    folder = tmp_path_factory.mktemp("readme")
+    write_mouse(folder / "mouse")
+    cwd = Path.cwd()
+    os.chdir(folder)
+    try:
+        words = shorten(["project=mouse", "hydra.run.dir=runs/mouse/done"])
+        assert main(words) == 0
+    finally:
+        os.chdir(cwd)
+    return folder
+
+
+def write_mouse(project: Path) -> None:
+    """One animal of the demo, three frames of each video; the first video is called m4s1."""
+    demo = demo_project()
+    for number, video in enumerate(sorted((demo / "labeled-data").iterdir())):
+        name = "m4s1" if number == 0 else video.name
+        folder = project / "labeled-data" / name
+        folder.mkdir(parents=True)
+        table = pd.read_hdf(video / "CollectedData_dlcexp.h5")[:3].xs(
+            "amber", level="individuals", axis=1
+        )
+        table.index = pd.MultiIndex.from_tuples([(a, name, c) for a, _, c in table.index])
+        table.to_csv(folder / "CollectedData_dlcexp.csv")
+        for _, _, image in table.index:
+            shutil.copy2(video / image, folder / image)
+    config = yaml.safe_load((demo / "config.yaml").read_text(encoding="utf-8"))
+    config |= {
+        "Task": "mouse",
+        "multianimalproject": False,
+        "bodyparts": config["multianimalbodyparts"],
+    }
+    (project / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+
+def shorten(words: list[str]) -> list[str]:
+    """The words of an experiment with what makes it short before them, so that they win."""
+    line = " ".join(words)
+    top_down = any(word in line for word in ("method=td", "top_down", "rtmpose"))
+    short = {**(SHORT_TOP_DOWN if top_down else SHORT)}
+    if not any(word in line for word in ("net_type=", "backbone")):
+        short |= SMALL_BACKBONE
+    return [f"{key}={value}" for key, value in short.items()] + words
+
+
+def words_of(command: str, home: Path) -> list[str]:
+    """The words after `dlcexp`, with the project and the run that this test has."""
+    words = shlex.split(command.partition(" > ")[0], comments=True)[1:]
+    finished = re.compile(r"run=runs/mouse/\d\S+")
+    words = [word.replace("~/mouse", str(home / "mouse")) for word in words]
+    return [finished.sub("run=runs/mouse/done", word) for word in words]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [c for c in README if " -m " not in c and "FOLDER" not in c])
+def test_a_command_of_the_readme_runs(command, home, monkeypatch, capsys):
+    monkeypatch.chdir(home)
+    if "detector.snapshot" in command:
+        assert main(shorten(words_of(README[README.index(command) - 1], home))) == 0
+    words = words_of(command, home)
+    assert main(words if words[0] in ("evaluate", "export") else shorten(words)) == 0
+    assert capsys.readouterr().out
+
+
+def test_an_option_of_ones_own_is_a_file(tmp_path, capsys):
+    (tmp_path / "optimizer").mkdir()
+    mine = "_target_: torch.optim.SGD\n_partial_: true\nlr: 0.5\n"
+    (tmp_path / "optimizer" / "mine.yaml").write_text(mine)
+    assert main(["export", "--config-dir", str(tmp_path), "optimizer=mine"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["runner"]["optimizer"]["params"]["lr"] == 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command", [c for c in README if " -m " in c and "multirun_examples" not in c]
+)
+def test_a_sweep_of_the_readme_runs(command, home):
+    sweep(command, home)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_of_a_sweep_runs(name, home):
+    sweep(EXAMPLES[name], home)
+
+
+def test_the_readme_names_an_example_that_is_there():
+    assert EXAMPLES["optimizer_grid"] in README
+
+
+def sweep(command: str, home: Path) -> None:
+    """Run a sweep in a process of its own, as Hydra keeps global state; every job completes."""
+    words = words_of(command, home)
+    flags = [word.replace("multirun_examples", str(ROOT / "multirun_examples")) for word in words]
+    folder = home / "multirun" / re.sub(r"\W+", "-", command)
+    line = [sys.executable, "-m", "dlcexp.cli", *shorten(flags), f"hydra.sweep.dir={folder}"]
+    done = subprocess.run(line, cwd=home, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    states = [json.loads(path.read_text())["status"] for path in folder.glob("*/status.json")]
+    assert len(states) > 1
+    assert set(states) == {"completed"}
