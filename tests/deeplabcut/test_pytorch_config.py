@@ -7,7 +7,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from dlcexp.config import compose
-from dlcexp.deeplabcut.pytorch_config import export_config, net_type
+from dlcexp.deeplabcut.pytorch_config import cannot_build, export_config, net_type
 
 BACKBONES = [
     *("hrnet_w18", "hrnet_w32", "hrnet_w48", "resnet_50", "resnet_101"),

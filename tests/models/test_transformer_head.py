@@ -48,7 +48,7 @@ def test_every_number_is_that_on_record(parity, project):
         (name, "x".join(map(str, value.shape)), str(value.dtype).removeprefix("torch."))
         for name, value in model.state_dict().items()
     ]
-    assert sorted(entries) == sorted(parity.entries(project, NET))
+    assert entries == parity.entries(project, NET)
     expected = recorded["output/bodypart/heatmap"]
     heatmap = outputs["bodypart"]["heatmap"]
     np.testing.assert_allclose(heatmap, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
