@@ -25,6 +25,24 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny() -> list[str]:
+    """Overrides that make an experiment on the demo project take seconds."""
+    return [
+        "model/backbone=timm",
+        "model.backbone.model_name=resnet10t",
+        "model.backbone.feature_level=2",
+        "data.resize.width=64",
+        "data.resize.height=64",
+        "data.train.crop_sampling=null",
+        "data.train.auto_padding=${data.auto_padding}",
+        "split.train_fraction=0.9",
+        "epochs=1",
+        "save_epochs=1",
+        "device=cpu",
+    ]
+
+
+@pytest.fixture(scope="session")
 def openfield(shared: Path) -> Path:
     """A real single-animal project: one mouse, 116 labelled frames of 640x480, 4 bodyparts."""
     return shared / "data" / "openfield"

@@ -11,25 +11,11 @@ import yaml
 
 import dlcexp
 
-TINY = [
-    "model/backbone=timm",
-    "model.backbone.model_name=resnet10t",
-    "model.backbone.feature_level=2",
-    "data.resize.width=64",
-    "data.resize.height=64",
-    "data.train.crop_sampling=null",
-    "data.train.auto_padding=${data.auto_padding}",
-    "split.train_fraction=0.9",
-    "epochs=1",
-    "save_epochs=1",
-    "device=cpu",
-]
-
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> "dlcexp.Run":
+def run(tiny, tmp_path_factory) -> "dlcexp.Run":
     """A real run of one epoch on the demo project."""
-    cfg = dlcexp.compose("project=demo", *TINY, "logger=csv")
+    cfg = dlcexp.compose("project=demo", *tiny, "logger=csv")
     return dlcexp.train(cfg, tmp_path_factory.mktemp("api") / "run")
 
 
@@ -51,8 +37,8 @@ def test_importing_dlcexp_imports_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-def test_a_model_gives_maps_targets_losses_and_poses():
-    cfg = dlcexp.compose("project=demo", *TINY)
+def test_a_model_gives_maps_targets_losses_and_poses(tiny):
+    cfg = dlcexp.compose("project=demo", *tiny)
     n, k = cfg.metadata.num_individuals, cfg.metadata.num_bodyparts
     torch.manual_seed(0)
     model = dlcexp.build(cfg.model)

@@ -17,6 +17,7 @@ dlcexp: which model and which recipe is best for your animals?
 
   dlcexp project=~/mouse                                 train DEKR, evaluate, leave a run folder
   dlcexp project=~/mouse net_type=dekr_w32 batch_size=4  DeepLabCut's names; any key can be set
+  dlcexp project=~/mouse method=td                       a detector, then poses in its boxes
   dlcexp project=~/mouse model=heatmap optimizer=sgd optimizer.lr=1e-2
   dlcexp -m project=~/mouse model/backbone=hrnet_w18,hrnet_w32   a sweep: one run for each
   dlcexp project=~/mouse --cfg job --resolve             show the experiment, run nothing

@@ -9,20 +9,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-TINY = [
-    "model/backbone=timm",
-    "model.backbone.model_name=resnet10t",
-    "model.backbone.feature_level=2",
-    "data.resize.width=64",
-    "data.resize.height=64",
-    "data.train.crop_sampling=null",
-    "data.train.auto_padding=${data.auto_padding}",
-    "split.train_fraction=0.9",
-    "epochs=1",
-    "save_epochs=1",
-    "device=cpu",
-]
-
 
 def dlcexp(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "dlcexp.cli", *words]
@@ -31,10 +17,10 @@ def dlcexp(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def trained(tiny, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A folder in which one experiment was run, and what that printed."""
     folder = tmp_path_factory.mktemp("train")
-    return folder, dlcexp(folder, *TINY)
+    return folder, dlcexp(folder, *tiny)
 
 
 @pytest.mark.slow
@@ -72,8 +58,8 @@ def test_export_of_a_run_is_the_file_in_its_folder(trained):
 
 
 @pytest.mark.slow
-def test_a_sweep_leaves_one_run_folder_for_each_job(tmp_path):
-    done = dlcexp(tmp_path, "-m", *TINY, "optimizer=adamw,sgd", "hydra.sweep.dir=sweep")
+def test_a_sweep_leaves_one_run_folder_for_each_job(tiny, tmp_path):
+    done = dlcexp(tmp_path, "-m", *tiny, "optimizer=adamw,sgd", "hydra.sweep.dir=sweep")
     assert done.returncode == 0, done.stderr
     for job, name in enumerate(("AdamW", "SGD")):
         config = yaml.safe_load((tmp_path / "sweep" / str(job) / "config.yaml").read_text())

@@ -153,6 +153,7 @@ def test_a_detector_that_is_not_there_or_does_not_fit_is_refused(
         train(top_down({"detector.snapshot": str(tmp_path / "nowhere.pt")}), tmp_path / "run")
     with pytest.raises(SnapshotError, match="does not fit the model"):
         train(top_down({"detector.snapshot": str(finished.best_snapshot)}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_metric_of_the_other_stage_is_refused(top_down: TopDownTree, tmp_path: Path) -> None:

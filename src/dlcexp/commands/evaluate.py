@@ -8,10 +8,11 @@ from dlcexp.errors import UserError
 HELP = """\
 dlcexp evaluate run=DIR [snapshot=best] [key=value ...]
 
-Scores a run's train and test frames and prints the table that training ends with.
+Scores a run's train and test frames and prints the table that training ends with. A top-down run
+is scored in the boxes that its best detector finds, and in those of the labels.
 
   run=DIR                  a run folder
-  snapshot=best            best, an epoch (the periodic snapshot of it), or a file
+  snapshot=best            of the pose model: best, an epoch (the periodic snapshot of it), or a file
   split=kfold split.fold=1 another split; any key of the run's tree can be set:
   evaluation.pcutoff=0.4   confidence from which a keypoint counts as found
   device=cpu               where to compute

@@ -40,6 +40,9 @@ Keys often set:
   data.train.affine.rotation=90
   trainer.precision=bf16-mixed trainer.accumulate_grad_batches=4 trainer.early_stopping.patience=3
   resume=auto              auto, never, or a run folder to go on from
+  detector.epochs=250      top-down (method=td): as epochs, batch_size, ... of the pose model
+  optimizer@detector.optimizer=sgd scheduler@detector.scheduler=step_lr
+  'train.stages=[pose]'    detector, pose or both; detector.snapshot=PATH takes a detector over
   hydra.run.dir=DIR        where the run goes; the same folder again resumes it
 
 Flags:

@@ -43,8 +43,8 @@ class Resize:
 
 @dataclass
 class Data:
-    colormode: str = key("order of the colour channels", choices=("RGB", "BGR"))
-    bbox_margin: int = key("px around the box of the keypoints", minimum=0)
+    colormode: str = key("order of the colour channels, RGB or BGR")
+    bbox_margin: int = key("px around the box of the keypoints")
     resize: Resize | None = key("size of the images that the model sees")
     longest_max_size: int | None = key("px of the longer side at most", minimum=1)
     auto_padding: Any = key("pad_width_divisor and pad_height_divisor, or null")
@@ -60,7 +60,7 @@ class Data:
 
 @dataclass
 class DataDetector:
-    colormode: str = key("order of the colour channels", choices=("RGB", "BGR"))
+    colormode: str = key("order of the colour channels, RGB or BGR")
     resize: Resize | None = key("size of the frames that the detector sees")
     longest_max_size: int | None = key("px of the longer side at most", minimum=1)
     auto_padding: Any = key("pad_width_divisor and pad_height_divisor, or null")

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 import signal
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,35 +15,31 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig
-from rich.console import Console
 from torch import nn
 
 from dlcexp.config.build import allowing, build
 from dlcexp.data.loading import PoseData
-from dlcexp.deeplabcut.snapshots import (
-    DETECTOR_PREFIX,
-    all_snapshots,
-    best_snapshot,
-    load_snapshot,
-)
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.evaluation.boxes import DETECTOR_METRICS, evaluate_detector
-from dlcexp.evaluation.evaluate import SPLITS, Evaluation, by_split, evaluate_model, flatten
-from dlcexp.evaluation.figures import draw_examples
+from dlcexp.evaluation.evaluate import SPLITS, by_split, evaluate_model
 from dlcexp.evaluation.metrics import evaluate_poses
-from dlcexp.evaluation.plots import draw_bodypart_errors, draw_learning_curves
-from dlcexp.evaluation.table import evaluation_table
-from dlcexp.files import replacing
 from dlcexp.training.detector_module import DetectorModule
 from dlcexp.training.epochs import EpochEnd
 from dlcexp.training.hardware import Hardware, choose_hardware
-from dlcexp.training.loggers import WandbLogger, close
+from dlcexp.training.loggers import close
 from dlcexp.training.module import StageModule
 from dlcexp.training.pose_module import PoseModule
 from dlcexp.training.progress import progress
-from dlcexp.training.resume import AtomicCheckpointIO, adopt, epochs_done, resume_point
-from dlcexp.training.run import Run, RunFolder, load_model, new_run_folder, plain
-from dlcexp.training.scoring import evaluate_run, snapshots_used
+from dlcexp.training.report import report
+from dlcexp.training.resume import (
+    AtomicCheckpointIO,
+    adopt,
+    epochs_done,
+    foreign_detector,
+    resume_point,
+    take_over_detector,
+)
+from dlcexp.training.run import Run, RunFolder, new_run_folder, plain
 from dlcexp.training.stages import DETECTOR, Stage, chosen_stages
 
 logger = logging.getLogger(__name__)
@@ -76,23 +71,29 @@ def train(cfg: DictConfig, folder: str | Path | None = None, overrides: Sequence
     if _is_further_process():
         _fit_as_further_process(cfg, stages, hardware)
     run_folder = RunFolder(Path(folder) if folder else new_run_folder(cfg))
+    detector = foreign_detector(cfg)
     begins = {stage.name: resume_point(cfg, stage, run_folder) for stage in stages}
-    own = [stage for stage in stages if begins[stage.name] == run_folder.checkpoint(stage)]
+    own = [stage for stage in stages if _same(begins[stage.name], run_folder.checkpoint(stage))]
     fresh = [stage for stage in stages if stage not in own]
     with _private_environment(), allowing(cfg.get("allow_targets") or []), quiet():
         run_folder.start(cfg, overrides, fresh=fresh, device=str(hardware.device))
         with run_folder.recording(), _loggers(cfg, run_folder) as loggers:
             logger.info("run folder %s, device %s", run_folder.path, hardware.device)
             os.environ[_FOLDER_VARIABLE] = str(run_folder.path.resolve())
-            take_over_detector(cfg, run_folder)
+            if detector is not None:
+                take_over_detector(detector, run_folder)
             data = PoseData(cfg)
             for stage in stages:
                 checkpoint = begins[stage.name]
                 if checkpoint and stage not in own:
                     adopt(checkpoint, stage, run_folder)
                 fit(cfg, stage, run_folder, hardware, checkpoint, loggers, data)
-            report(Run.open(run_folder.path), run_folder, hardware, data, loggers)
+            report(Run.open(run_folder.path), run_folder, hardware.device, data, loggers)
     return Run.open(run_folder.path)
+
+
+def _same(path: Path | None, other: Path) -> bool:
+    return path is not None and path.resolve() == other.resolve()
 
 
 def fit(
@@ -172,64 +173,6 @@ def make_trainer(
         enable_model_summary=False,
         default_root_dir=folder.path,
     )
-
-
-def report(
-    run: Run, folder: RunFolder, hardware: Hardware, data: PoseData, loggers: Sequence[Logger]
-) -> None:
-    """Evaluate the best snapshots on train and test frames: metrics.json, table, figures."""
-    evaluation = evaluate_run(run, data, hardware.device)
-    metrics = {**snapshots_used(run), **flatten(evaluation)}
-    folder.write_metrics(metrics)
-    figures = draw_figures(evaluation, data, folder, run.cfg)
-    for target in loggers:
-        if isinstance(target, WandbLogger):
-            target.log_figures(figures)
-            target.log_summary(metrics)
-    Console().print(evaluation_table(evaluation))
-
-
-def draw_figures(
-    evaluation: Evaluation, data: PoseData, folder: RunFolder, cfg: DictConfig
-) -> list[Path]:
-    """Examples, errors by bodypart, and learning curves where metrics.csv was kept."""
-    figures = []
-    if evaluation.poses:
-        figures += draw_examples(evaluation, data, folder.figures, cfg)
-        figures.append(folder.figures / "errors.png")
-        draw_bodypart_errors(evaluation, data.project.bodyparts, figures[-1])
-    for stage in chosen_stages(cfg):
-        table = folder.metrics_table(stage)
-        curves = folder.figures / f"learning_curves{stage.suffix}.png"
-        if table.is_file() and draw_learning_curves(table, curves):
-            figures.append(curves)
-    return figures
-
-
-def take_over_detector(cfg: DictConfig, folder: RunFolder) -> None:
-    """Copy the detector of `detector.snapshot` into the run, so that the run is whole.
-
-    Raises:
-        ConfigError: there is no such snapshot.
-        SnapshotError: it does not fit the detector of the tree.
-    """
-    if cfg.method != "td" or not cfg.detector.snapshot:
-        return
-    path = Path(cfg.detector.snapshot).expanduser()
-    if path.is_dir():
-        inside = path / "snapshots" if (path / "snapshots").is_dir() else path
-        path = best_snapshot(inside, DETECTOR_PREFIX) or path / f"{DETECTOR_PREFIX}-*.pt"
-    if not path.is_file():
-        raise ConfigError("detector.snapshot", f"there is no snapshot of a detector {path}.")
-    load_model(cfg, "detector.model", path)
-    for former in all_snapshots(folder.snapshots, DETECTOR_PREFIX):
-        if not former.samefile(path):
-            former.unlink()
-    own = folder.snapshots / f"{DETECTOR_PREFIX}-best-{load_snapshot(path).epoch:03d}.pt"
-    if not (own.is_file() and own.samefile(path)):
-        with replacing(own) as temporary:
-            shutil.copyfile(path, temporary)
-    logger.info("the detector is that of %s", path)
 
 
 def check_key_metric(cfg: DictConfig, stage: Stage) -> None:

@@ -1,5 +1,6 @@
-"""Going on from `last.ckpt`, the full state of a run after a whole epoch."""
+"""Going on from what is there: the full state after a whole epoch, a detector of another run."""
 
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +11,19 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from omegaconf import DictConfig
 from torch import Tensor
 
-from dlcexp.deeplabcut.snapshots import all_snapshots, load_plain
+from dlcexp.deeplabcut.snapshots import (
+    DETECTOR_PREFIX,
+    all_snapshots,
+    best_snapshot,
+    load_plain,
+    load_snapshot,
+)
 from dlcexp.errors import ConfigError, SnapshotError
 from dlcexp.files import replacing
-from dlcexp.training.run import RunFolder
+from dlcexp.training.run import RunFolder, load_model
 from dlcexp.training.stages import Stage, chosen_stages
+
+logger = logging.getLogger(__name__)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -73,6 +82,41 @@ def adopt(checkpoint: Path, stage: Stage, folder: RunFolder) -> None:
     metrics = checkpoint.parent.parent / folder.metrics_table(stage).name
     if metrics.is_file():
         shutil.copy2(metrics, folder.path / metrics.name)
+
+
+def foreign_detector(cfg: DictConfig) -> Path | None:
+    """The snapshot that `detector.snapshot` means, once it is sure that it fits; None without.
+
+    Raises:
+        ConfigError: there is no such snapshot.
+        SnapshotError: it does not fit the detector of the tree.
+    """
+    if cfg.method != "td" or not cfg.detector.snapshot:
+        return None
+    path = Path(cfg.detector.snapshot).expanduser()
+    if path.is_dir():
+        inside = path / "snapshots" if (path / "snapshots").is_dir() else path
+        path = best_snapshot(inside, DETECTOR_PREFIX) or inside / f"{DETECTOR_PREFIX}-*.pt"
+    if not path.is_file():
+        raise ConfigError(
+            "detector.snapshot",
+            f"there is no snapshot {path}. Allowed: a snapshot of a detector, or a folder with "
+            f"{DETECTOR_PREFIX}-*.pt, such as a run folder.",
+        )
+    load_model(cfg, "detector.model", path)
+    return path
+
+
+def take_over_detector(snapshot: Path, folder: RunFolder) -> None:
+    """Copy a detector into a run, as its best, so that the run is whole."""
+    own = folder.snapshots / f"{DETECTOR_PREFIX}-best-{load_snapshot(snapshot).epoch:03d}.pt"
+    if not (own.is_file() and own.samefile(snapshot)):
+        with replacing(own) as temporary:
+            shutil.copyfile(snapshot, temporary)
+    for former in all_snapshots(folder.snapshots, DETECTOR_PREFIX):
+        if former != own and not former.samefile(snapshot):
+            former.unlink()
+    logger.info("the detector is that of %s", snapshot)
 
 
 def epochs_done(checkpoint: Path, state: Mapping[str, Tensor]) -> int:

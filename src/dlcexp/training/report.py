@@ -1,0 +1,51 @@
+"""What a run says at its end: the numbers, the table, the figures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from lightning.pytorch.loggers.logger import Logger
+from omegaconf import DictConfig
+from rich.console import Console
+
+from dlcexp.data.loading import PoseData
+from dlcexp.evaluation.evaluate import Evaluation, flatten
+from dlcexp.evaluation.figures import draw_examples
+from dlcexp.evaluation.plots import draw_bodypart_errors, draw_learning_curves
+from dlcexp.evaluation.table import evaluation_table
+from dlcexp.training.loggers import WandbLogger
+from dlcexp.training.run import Run, RunFolder
+from dlcexp.training.scoring import evaluate_run, snapshots_used
+from dlcexp.training.stages import chosen_stages
+
+
+def report(
+    run: Run, folder: RunFolder, device: torch.device, data: PoseData, loggers: Sequence[Logger]
+) -> None:
+    """Evaluate the best snapshots on train and test frames: metrics.json, table, figures."""
+    evaluation = evaluate_run(run, data, device)
+    metrics = {**snapshots_used(run), **flatten(evaluation)}
+    folder.write_metrics(metrics)
+    figures = draw_figures(evaluation, data, folder, run.cfg)
+    for target in loggers:
+        if isinstance(target, WandbLogger):
+            target.log_figures(figures)
+            target.log_summary(metrics)
+    Console().print(evaluation_table(evaluation))
+
+
+def draw_figures(
+    evaluation: Evaluation, data: PoseData, folder: RunFolder, cfg: DictConfig
+) -> list[Path]:
+    """Examples, errors by bodypart, and learning curves where metrics.csv was kept."""
+    figures = []
+    if evaluation.poses:
+        figures += draw_examples(evaluation, data, folder.figures, cfg)
+        figures.append(folder.figures / "errors.png")
+        draw_bodypart_errors(evaluation, data.project.bodyparts, figures[-1])
+    for stage in chosen_stages(cfg):
+        table = folder.metrics_table(stage)
+        curves = folder.figures / f"learning_curves{stage.suffix}.png"
+        if table.is_file() and draw_learning_curves(table, curves):
+            figures.append(curves)
+    return figures
