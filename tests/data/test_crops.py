@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -55,6 +56,45 @@ def test_windows_by_hand(box: Any, size: Any, corner: Any, extent: Any) -> None:
     np.testing.assert_allclose(window.scale * size, extent)
     image = np.random.default_rng(0).integers(1, 255, size=(40, 50, 3), dtype=np.uint8)
     assert window.cut(image).shape == (size[1], size[0], 3)
+
+
+def test_a_window_with_surroundings_has_the_same_centre_and_scale() -> None:
+    window = Window.around(np.array((100, 50, 120, 96)), (80, 64))
+    wider = window.with_surroundings()
+    assert all(side >= 1.1 * np.hypot(80, 64) for side in wider.size)
+    np.testing.assert_allclose(wider.scale, window.scale, rtol=0.01)
+    middle = wider.offset + wider.scale * wider.size / 2
+    np.testing.assert_allclose(middle, window.offset + window.scale * window.size / 2, atol=0.5)
+
+
+def test_a_turned_crop_shows_what_lies_around_it_and_labels_stay_on_their_spots(
+    labels: Labels, tmp_path: Path
+) -> None:
+    image = np.full((240, 320, 3), 90, np.uint8)
+    animal = np.array([[150, 110], [170, 120], [160, 130]])
+    for x, y in animal:
+        cv2.circle(image, (int(x), int(y)), 3, (255, 255, 255), -1)
+    cv2.imwrite(str(tmp_path / "frame.png"), image)
+    one = replace(
+        labels,
+        images=(tmp_path / "frame.png",),
+        keypoints=animal[None, None].astype(float),
+    )
+    menu = {
+        "affine": {"p": 1.0, "rotation": [45, 45]},
+        "top_down_crop": {"width": 80, "height": 64},
+    }
+    parts = ("nose", "left", "right")
+    pipeline = build_pipeline(menu, bodyparts=parts, training=True)
+    dataset = CropDataset(
+        one, [(0, 0)], pipeline, size=SIZE, seed=0, cache=ImageCache(0), surroundings=True
+    )
+    sample = dataset[0]
+    assert sample["image"].shape == (3, 64, 80)
+    assert sample["image"].min() > 80
+    for x, y, visible in sample["keypoints"][0]:
+        assert visible == 2
+        assert sample["image"][:, int(y.round()), int(x.round())].min() > 240
 
 
 def test_outside_of_the_image_is_black() -> None:

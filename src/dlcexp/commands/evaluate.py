@@ -12,7 +12,7 @@ Scores a run's train and test frames and prints the table that training ends wit
 is scored in the boxes that its best detector finds, and in those of the labels.
 
   run=DIR                  a run folder
-  snapshot=best            of the pose model: best, an epoch (the periodic snapshot of it), or a file
+  snapshot=best            pose model: best, an epoch (the periodic snapshot of it), or a file
   split=kfold split.fold=1 another split; any key of the run's tree can be set:
   evaluation.pcutoff=0.4   confidence from which a keypoint counts as found
   device=cpu               where to compute

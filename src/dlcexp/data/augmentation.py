@@ -1,11 +1,11 @@
 """From an augmentation menu to the transforms that make the network's images.
 
 The steps, in this order: rescale (`resize`, `longest_max_size`); move (`hflip`, `affine`); cut
-(`crop_sampling`); bend (`elastic_transform`); transforms given by `_target_`, as written; change
-colours (`hist_eq`, `motion_blur`, `covering`, `grayscale`, `gaussian_noise`); pad
-(`auto_padding`); scale the values (`normalize_images`, `scale_to_unit_range`). Cutting early keeps
-the rest cheap, and all steps but the last work on uint8. In top-down they all act on the crop,
-which `dlcexp.data.crops` cuts out before.
+(`crop_sampling`; top-down the middle of a larger crop); bend (`elastic_transform`); transforms
+given by `_target_`, as written; change colours (`hist_eq`, `motion_blur`, `covering`, `grayscale`,
+`gaussian_noise`); pad (`auto_padding`); scale the values (`normalize_images`,
+`scale_to_unit_range`). Cutting early keeps the rest cheap, and all steps but the last work on
+uint8. Top-down they all act on the crop that `dlcexp.data.crops` has cut out before.
 """
 
 import logging
@@ -80,6 +80,11 @@ def build_pipeline(
         raise ConfigError(key, f"albumentations refuses this menu: {error}") from error
 
 
+def moves(menu: Mapping[str, Any]) -> bool:
+    """Whether images are turned, scaled or shifted, so that what lies around a crop is seen."""
+    return any(name in menu for name in ("affine", "rotation", "scale_jitter"))
+
+
 def _levels(menu: Mapping[str, Any]) -> NDArray[np.float32]:
     """float32 (3, 256): what the values 0..255 become in each channel."""
     values = np.tile(np.arange(256.0), (3, 1))
@@ -98,6 +103,9 @@ def _transforms(
     if "hflip" in menu:
         yield _flip(menu["hflip"], parts, key)
     yield from _affine(menu)
+    if training and "top_down_crop" in menu and moves(menu):
+        crop = menu["top_down_crop"]
+        yield A.CenterCrop(height=crop["height"], width=crop["width"])
     yield from _crop(menu)
     if "elastic_transform" in menu:
         yield Elastic(**_settings(menu["elastic_transform"]))

@@ -1,5 +1,6 @@
 """Animals cut out of frames, as top-down models see them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from dlcexp.data.cache import ImageCache
 from dlcexp.data.dataset import Sample, SampleDataset, as_sample
 from dlcexp.data.pipeline import Pipeline
 from dlcexp.deeplabcut.labels import Labels
+
+# By this factor more than a turned crop shows, for images that are made smaller by a tenth.
+_SPARE = 1.1
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,19 @@ class Window:
         left, right = _whole(x + width / 2, wide)
         top, bottom = _whole(y + height / 2, high)
         return cls(left, top, right, bottom, size)
+
+    def with_surroundings(self) -> "Window":
+        """About the same centre and scale, and all around what a turned crop would show.
+
+        Its crop is so large that the middle of it, of the size of this one, has no empty corner
+        after any rotation, even when the image is made smaller by a tenth.
+        """
+        side = math.ceil(_SPARE * math.hypot(*self.size))
+        wide, high = (length + 2 * math.ceil((side - length) / 2) for length in self.size)
+        extent = np.array([wide, high]) * self.scale
+        left, right = _whole((self.left + self.right) / 2, extent[0])
+        top, bottom = _whole((self.top + self.bottom) / 2, extent[1])
+        return Window(left, top, right, bottom, (wide, high))
 
     @property
     def scale(self) -> NDArray[np.float64]:
@@ -102,6 +119,8 @@ class CropDataset(SampleDataset):
         with_center_keypoints: as in `PoseDataset`.
         bbox_margin: px around the labelled points, where the project gives no boxes.
         random_bbox: shakes the boxes, in training.
+        surroundings: whether the pipeline gets each crop with what lies around it, and cuts out
+            the middle itself once it has moved the image.
         boxes: row of `labels` to boxes (m, 4) in px of the original image; columns beyond are
             ignored.
 
@@ -121,6 +140,7 @@ class CropDataset(SampleDataset):
         with_center_keypoints: bool = False,
         bbox_margin: int = 20,
         random_bbox: RandomBBoxTransform | None = None,
+        surroundings: bool = False,
         boxes: Mapping[int, NDArray[Any]] | None = None,
     ) -> None:
         super().__init__([index for index, _ in animals], cache)
@@ -132,6 +152,7 @@ class CropDataset(SampleDataset):
         self.with_center_keypoints = with_center_keypoints
         self.bbox_margin = bbox_margin
         self.random_bbox = random_bbox
+        self.surroundings = surroundings
         self.boxes = boxes
 
     def __getitem__(self, key: int | tuple[int, int]) -> Sample:
@@ -155,6 +176,8 @@ class CropDataset(SampleDataset):
         pipeline_seed, box_seed = map(int, entropy.generate_state(2))
         shaken = self.random_bbox(box, np.random.default_rng(box_seed)) if self.random_bbox else box
         window = Window.around(shaken, self.size)
+        if self.surroundings:
+            window = window.with_surroundings()
         augmented = self.pipeline(
             window.cut(image),
             window.points(self._keypoints(index, individual)),

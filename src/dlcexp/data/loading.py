@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, get_worker_info
 
 from dlcexp.config import build
 from dlcexp.config.menu import Section, effective_menu, parse_bytes
-from dlcexp.data.augmentation import build_pipeline
+from dlcexp.data.augmentation import build_pipeline, moves
 from dlcexp.data.boxes import RandomBBoxTransform, ground_truth_boxes
 from dlcexp.data.cache import shared_cache
 from dlcexp.data.collation import PadCollate, ResizeCollate, build_collate
@@ -214,6 +214,7 @@ class FrameData:
             with_center_keypoints=self.tree["with_center_keypoints"],
             bbox_margin=self._bbox_margin,
             random_bbox=RandomBBoxTransform(**given) if shaking else None,
+            surroundings=section == "train" and moves(menu),
             boxes=boxes,
         )
 
