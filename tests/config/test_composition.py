@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dlcexp.config import compose
-from dlcexp.config.composition import expand, groups, modified, options
+from dlcexp.config.composition import check_choices, expand, groups, modified, options
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.errors import ConfigError, ProjectError
 
@@ -128,11 +128,46 @@ def test_simcc_and_tokens_take_the_stride_of_any_backbone(backbone):
 
 
 def test_a_file_that_options_share_is_not_an_option():
-    assert options("detector") == [
-        "fasterrcnn_mobilenet_v3_large_fpn",
-        "fasterrcnn_resnet50_fpn_v2",
-        "ssdlite",
-    ]
+    assert "ssdlite" in options("detector")
+    assert "_base" not in options("detector")
+    with pytest.raises(ConfigError, match=r"detector: '_base' is not one of"):
+        compose("method=td", "detector=_base")
+
+
+def test_every_faster_rcnn_of_torchvision_is_an_option():
+    from torchvision.models import detection, list_models
+
+    known = list_models(module=detection, include="fasterrcnn_*")
+    assert set(options("detector")) == {"ssdlite", *known}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["detector=ssdlite,ssdlit"], r"detector: 'ssdlit' is not one of"),
+        (["optimizer@detector.optimizer=adamw,sgdd"], r"optimizer: 'sgdd' is not one of"),
+        (["model=choice(dekr,hetmap)"], r"model: 'hetmap' is not one of"),
+    ],
+    ids=str,
+)
+def test_a_misspelt_option_of_a_sweep_is_named(words, message):
+    with pytest.raises(ConfigError, match=message):
+        check_choices(["-m", *words])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["detector.optimizer=sgd"], r"optimizer@detector\.optimizer=sgd"),
+        (["train.stages=pose"], r"write 'train\.stages=\[pose\]'"),
+        (["detector.model.variant=fasterrcnn_x"], r"SSDLite has none"),
+        (["detector.key_metric=foo"], r"such as test\.mAP@50:95"),
+    ],
+    ids=str,
+)
+def test_what_one_would_naturally_type_is_answered_with_what_to_type(words, message):
+    with pytest.raises(ConfigError, match=message):
+        compose("method=td", *words)
 
 
 @pytest.mark.parametrize("net_type", options("net_type"))

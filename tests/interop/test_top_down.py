@@ -20,7 +20,7 @@ def run(tmp_path_factory) -> dlcexp.Run:
         "detector.optimizer.lr=1e-3",
         "split.train_fraction=0.9",
         "epochs=1",
-        "detector={epochs: 2, batch_size: 8}",
+        "detector={epochs: 1, batch_size: 8}",
         "evaluation.examples=0",
         "device=cpu",
     )

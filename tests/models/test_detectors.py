@@ -368,3 +368,30 @@ def test_a_detector_learns_where_the_animals_are():
         best = box_convert(of_image["boxes"][:1], "xywh", "xyxy")
         assert box_iou(best, box_convert(labelled, "xywh", "xyxy")).item() > 0.5
         assert of_image["scores"][0] > 0.5
+
+
+@pytest.mark.parametrize("kind", [SSDLite, FasterRCNN])
+def test_anchors_are_the_same_in_any_number_format(kind):
+    """Trained in bfloat16 and applied in float32, a network must mean the same places."""
+    detector = kind(weights=None, freeze_bn_stats=False).train()
+    anchors = detector.model.rpn.anchor_generator if kind is FasterRCNN else None
+    anchors = anchors or detector.model.anchor_generator
+    seen = []
+    anchors.register_forward_hook(lambda layer, inputs, outputs: seen.append(outputs))
+    images = torch.rand(2, 3, 96, 128)
+    boxes = torch.tensor([[[10.0, 20.0, 40.0, 30.0]], [[50.0, 5.0, 30.0, 60.0]]])
+    detector.losses(images, boxes)
+    with torch.autocast("cpu", torch.bfloat16):
+        detector.losses(images, boxes)
+    for exact, mixed in zip(*seen, strict=True):
+        assert torch.equal(exact, mixed)
+
+
+@pytest.mark.parametrize("kind", [SSDLite, FasterRCNN])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64], ids=str)
+def test_a_network_of_another_number_format_trains(kind, dtype):
+    detector = kind(weights=None, freeze_bn_stats=False).train().to(dtype)
+    boxes = torch.tensor([[[10.0, 20.0, 40.0, 30.0]], [[50.0, 5.0, 30.0, 60.0]]])
+    losses = detector.losses(torch.rand(2, 3, 96, 128, dtype=dtype), boxes)
+    losses["total_loss"].backward()
+    assert torch.isfinite(losses["total_loss"])

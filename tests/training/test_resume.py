@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,5 +151,11 @@ def test_the_checkpoint_of_another_model_is_refused(
     two_epochs: Run, tree: Tree, tmp_path: Path
 ) -> None:
     other = {"model.heads.bodypart.heatmap_config.kernel_size": [5]}
-    with pytest.raises(SnapshotError, match=r"does not fit the model: model.heads.bodypart"):
+    with pytest.raises(ConfigError, match=r"kernel_size: \[3\] there, \[5\] here"):
         train(tree({**other, "resume": str(two_epochs.folder)}), tmp_path / "run")
+    (tmp_path / "alone" / "snapshots").mkdir(parents=True)
+    bare = tmp_path / "alone" / "snapshots" / "last.ckpt"
+    shutil.copy2(two_epochs.folder / "snapshots" / "last.ckpt", bare)
+    with pytest.raises(SnapshotError, match=r"does not fit the model: model.heads.bodypart"):
+        train(tree({**other, "resume": str(bare)}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

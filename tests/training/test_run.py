@@ -10,7 +10,6 @@ from omegaconf import DictConfig, OmegaConf
 from dlcexp.deeplabcut.snapshots import Snapshot, save_snapshot
 from dlcexp.errors import ConfigError, SnapshotError, UserError
 from dlcexp.training.run import Run, RunFolder, describe_environment, new_run_folder, write_json
-from dlcexp.training.stages import pose_stage
 
 Tree = Callable[..., DictConfig]
 
@@ -40,7 +39,7 @@ def test_a_fresh_start_removes_results_of_its_stage_and_nothing_else(
     others += ["snapshots/last-detector.ckpt", "snapshots/snapshot-detector-best-001.pt"]
     for name in [*old, *others]:
         (tmp_path / name).write_text("{}")
-    folder.start(tree(), [], fresh=[pose_stage(tree())], device="cpu")
+    folder.start(tree(), [], fresh=["pose"], device="cpu")
     assert not any((tmp_path / name).exists() for name in old)
     assert all((tmp_path / name).exists() for name in others)
 

@@ -237,7 +237,11 @@ def test_every_option_builds(option: str) -> None:
     resolvers.register()
     folder = import_module(CONFIG_MODULE).__path__[0]
     tree = OmegaConf.create(
-        {"epochs": 20, "recipe": {"lr": 0.1, "scheduler": {"lr_list": [[0.1]], "milestones": [5]}}}
+        {
+            "epochs": 20,
+            "recipe": {"lr": 0.1, "scheduler": {"lr_list": [[0.1]], "milestones": [5]}},
+            "optimizer": {"lr": 0.1},
+        }
     )
     tree.scheduler = OmegaConf.load(f"{folder}/scheduler/{option}.yaml")
     scheduler = build_scheduler(OmegaConf.to_container(tree.scheduler, resolve=True), sgd())

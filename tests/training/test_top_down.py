@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from training_support import FAST, equal, offline_runs, rows
 
 import dlcexp
-from dlcexp.errors import ConfigError, SnapshotError
+from dlcexp.errors import ConfigError, SnapshotError, UserError
 from dlcexp.training import Run, train
 from dlcexp.training.stages import chosen_stages
 
@@ -92,7 +92,8 @@ def test_the_pair_the_pose_model_and_the_detector_are_scored(finished: Run) -> N
     assert metrics["detector.epoch"] in (1, 2)
     # While the pose model trains, it is scored on the boxes of the labels.
     best = rows(finished)[metrics["epoch"] - 1]
-    assert metrics["test_gt_boxes.rmse"] == pytest.approx(float(best["test.rmse"]))
+    assert metrics["test_gt_boxes.rmse"] == pytest.approx(float(best["test_gt_boxes.rmse"]))
+    assert "test.rmse" not in best
     assert dlcexp.evaluate(finished).metrics["test_gt_boxes"]["rmse"] == pytest.approx(
         metrics["test_gt_boxes.rmse"]
     )
@@ -119,6 +120,7 @@ def test_one_stage_after_the_other_is_both_at_once(
     assert equal(finished, both)
     assert equal_detectors(finished, both)
     assert both.metrics["test.rmse"] == pytest.approx(finished.metrics["test.rmse"])
+    assert (tmp_path / "figures" / "learning_curves-detector.png").is_file()
 
 
 def test_a_pose_model_alone_is_scored_on_the_boxes_of_the_labels(
@@ -151,9 +153,78 @@ def test_a_detector_that_is_not_there_or_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=r"detector\.snapshot: there is no snapshot"):
         train(top_down({"detector.snapshot": str(tmp_path / "nowhere.pt")}), tmp_path / "run")
-    with pytest.raises(SnapshotError, match="does not fit the model"):
+    with pytest.raises(SnapshotError, match="is a snapshot of a pose model"):
         train(top_down({"detector.snapshot": str(finished.best_snapshot)}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_detector_is_not_replaced_by_another(
+    finished: Run, top_down: TopDownTree, tmp_path: Path
+) -> None:
+    only = {**FAST, "train.stages": ["detector"], "seed": 1}
+    own = train(top_down(only), tmp_path)
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "snapshots").iterdir()}
+    foreign = {**FAST, "seed": 1, "detector.snapshot": str(finished.folder)}
+    for other in (foreign, {**FAST, "seed": 2, "train.stages": ["pose"]}):
+        with pytest.raises(ConfigError, match="another experiment"):
+            train(top_down(other), tmp_path)
+    after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "snapshots").iterdir()}
+    assert before == after
+    assert Run.open(tmp_path).metrics == own.metrics
+
+
+def test_evaluation_takes_another_detector_on_request(finished: Run, tmp_path: Path) -> None:
+    first = finished.folder / "snapshots" / "snapshot-detector-001.pt"
+    last = finished.folder / "snapshots" / "snapshot-detector-002.pt"
+    boxes = [
+        dlcexp.evaluate(finished, overrides=[f"detector.snapshot={path}"]).boxes["test"]
+        for path in (first, last)
+    ]
+    assert any(not np.array_equal(boxes[0][row], boxes[1][row]) for row in boxes[0])
+    with pytest.raises(ConfigError, match=r"detector\.snapshot: there is no snapshot"):
+        dlcexp.evaluate(finished, overrides=[f"detector.snapshot={tmp_path / 'nowhere.pt'}"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"optimizer.lr": -1.0}, "^optimizer: .*Invalid learning rate"),
+        ({"detector.optimizer.lr": -1.0}, r"^detector\.optimizer: .*Invalid learning rate"),
+        ({"detector.model.weights": "nowhere.pt"}, r"detector\.model\.weights: 'nowhere\.pt'"),
+        ({"model.backbone.weights": "nowhere.pt"}, r"model\.backbone\.weights: 'nowhere\.pt'"),
+    ],
+    ids=str,
+)
+def test_a_mistake_of_either_stage_shows_before_the_first_is_trained(
+    top_down: TopDownTree, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        train(top_down(changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_that_may_be_had_are_settled_once(
+    top_down: TopDownTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
+    auto = {**FAST, "detector.model.weights": "auto", "train.stages": ["detector"]}
+    run = train(top_down(auto), tmp_path / "run")
+    assert run.cfg.detector.model.weights is None
+    again = train(top_down({**auto, "detector.epochs": 3}), tmp_path / "run")
+    assert again.metrics["detector.epoch"] in (1, 2, 3)
+    assert (tmp_path / "run" / "snapshots" / "snapshot-detector-003.pt").is_file()
+
+
+def test_a_run_that_does_not_fit_is_refused_and_nothing_is_lost(
+    finished: Run, top_down: TopDownTree, tmp_path: Path
+) -> None:
+    here = train(top_down({**FAST, "epochs": 1, "detector.epochs": 1, "seed": 3}), tmp_path)
+    names = sorted(path.name for path in tmp_path.rglob("*"))
+    for other in ({"seed": 3}, {"model.backbone.model_name": "resnet10t"}):
+        with pytest.raises(ConfigError, match="another experiment"):
+            train(top_down({**FAST, **other, "resume": str(finished.folder)}), tmp_path)
+    assert names == sorted(path.name for path in tmp_path.rglob("*"))
+    assert Run.open(tmp_path).metrics == here.metrics
 
 
 def test_a_metric_of_the_other_stage_is_refused(top_down: TopDownTree, tmp_path: Path) -> None:
@@ -262,5 +333,9 @@ def test_two_processes_train_both_stages(top_down: TopDownTree, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("DONE") == 1
     run = Run.open(tmp_path / "run")
-    assert "detector.test.mAP@50" in run.metrics
     assert "test.rmse" in run.metrics
+    steps = [
+        torch.load(run.folder / "snapshots" / name, weights_only=True)["global_step"]
+        for name in ("last-detector.ckpt", "last.ckpt")
+    ]
+    assert steps == [1, 2]  # 10 frames: 5 for each process, in batches of 5; in batches of 4 and 1

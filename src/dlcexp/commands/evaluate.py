@@ -13,6 +13,7 @@ is scored in the boxes that its best detector finds, and in those of the labels.
 
   run=DIR                  a run folder
   snapshot=best            pose model: best, an epoch (the periodic snapshot of it), or a file
+  detector.snapshot=PATH   another detector than the run's best
   split=kfold split.fold=1 another split; any key of the run's tree can be set:
   evaluation.pcutoff=0.4   confidence from which a keypoint counts as found
   device=cpu               where to compute
@@ -51,9 +52,11 @@ def _snapshot(folder: Path, word: str) -> Path | None:
         return None
     if not word.isdecimal():
         return Path(word).expanduser()
+    from dlcexp.deeplabcut.snapshots import list_snapshots
+
     path = folder / "snapshots" / f"snapshot-{int(word):03d}.pt"
     if not path.is_file():
-        found = sorted(p.name for p in path.parent.glob("snapshot-*.pt"))
+        found = [each.name for each in list_snapshots(path.parent)]
         raise UserError(
             f"snapshot: there is no {path.name}; there are {', '.join(found) or 'none'}."
         )

@@ -11,6 +11,7 @@ from dlcexp.commands.arguments import take_config_dir
 from dlcexp.config.composition import (
     CONFIG_MODULE,
     CONFIG_NAME,
+    check_choices,
     compose_raw,
     compose_run,
     expand,
@@ -57,6 +58,7 @@ _HYDRA_FLAGS = {
     "--cfg", "-c", "--resolve", "--package", "-p", "--info", "-i", "--multirun", "-m",
     "--shell-completion", "-sc", "--hydra-help", "--run", "-r",
 }  # fmt: skip
+_FLAGS_WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--info", "-i", "-cd", "--config-dir"}
 _COMPLETION = {"--shell-completion", "-sc"}
 # Of these, Hydra takes one at a time.
 _MODES = ("--cfg", "-c", "--info", "-i", "--multirun", "-m", "--run", "-r", *_COMPLETION)
@@ -130,8 +132,10 @@ def _hydra_application(words: list[str], flags: set[str]) -> int:
         raise UserError(f"{' and '.join(modes)} exclude each other; give one.")
     resolvers.register()
     if not flags & _COMPLETION:
-        words = [*expand(words)]
-        if not flags & {"-m", "--multirun"}:
+        words = _flags_first(expand(words))
+        if flags & {"-m", "--multirun"}:
+            check_choices(words)
+        else:
             _explain_mistakes(words)
     mistakes: list[UserError] = []
 
@@ -150,14 +154,24 @@ def _hydra_application(words: list[str], flags: set[str]) -> int:
     return 2 if mistakes else 0
 
 
+def _flags_first(words: Sequence[str]) -> list[str]:
+    """The words with flags, and the values of flags, before the overrides.
+
+    Hydra takes no override on both sides of a flag.
+    """
+    flags: list[str] = []
+    overrides: list[str] = []
+    takes_value = False
+    for word in words:
+        is_flag = word.startswith("-")
+        (flags if is_flag or (takes_value and "=" not in word) else overrides).append(word)
+        takes_value = is_flag and word in _FLAGS_WITH_VALUE
+    return [*flags, *overrides]
+
+
 def _explain_mistakes(words: Sequence[str]) -> None:
     """Compose once for the sake of our messages; Hydra's would be a traceback or a riddle."""
-    flags_with_value = {"--cfg", "-c", "--package", "-p", "--info", "-i", "-cd", "--config-dir"}
-    overrides, skip = [], False
-    for word in words:
-        if not skip and not word.startswith("-") and "=" in word:
-            overrides.append(word)
-        skip = word in flags_with_value
+    overrides = [word for word in words if not word.startswith("-") and "=" in word]
     if not any(word.partition("=")[0] in ("-cd", "--config-dir") for word in words):
         compose_raw(overrides)
 

@@ -153,6 +153,8 @@ def expand(overrides: Iterable[str]) -> list[str]:
     `net_type=multi_animal/hrnet_w32`.
     """
     overrides = [word for word in map(_null_means_none, overrides) if word]
+    for word in overrides:
+        _check_form(word)
     chosen = [word for word in overrides if word.startswith("net_type=")]
     multi = options("net_type/multi_animal")
     if not any(name in re.split(r"[=,\s]", word) for word in chosen for name in multi):
@@ -171,6 +173,45 @@ def expand(overrides: Iterable[str]) -> list[str]:
         pattern.sub(r"multi_animal/\1", word) if word.startswith("net_type=") else word
         for word in overrides
     ]
+
+
+def check_choices(words: Iterable[str]) -> None:
+    """Check the options of every group choice among overrides, those of a sweep too.
+
+    Raises:
+        ConfigError: a group has no such option among those that come with dlcexp.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    if any(word.partition("=")[0] in ("--config-dir", "-cd") for word in words):
+        return  # there may be options of the user's own
+    known_groups = groups()
+    for word in words:
+        if _group_of(word) not in known_groups:
+            continue
+        try:
+            override = OverridesParser.create().parse_override(word)
+            swept = override.is_sweep_override() and not override.is_discrete_sweep()
+        except HydraException:
+            continue  # Hydra says what it cannot read
+        if swept:
+            continue
+        values = override.sweep_iterator() if override.is_sweep_override() else [override.value()]
+        for value in values:
+            name = value if isinstance(value, list) else str(value)
+            if problem := _wrong_option(_group_of(word), name):
+                raise problem
+
+
+def _check_form(word: str) -> None:
+    """Refuse a choice of what is no option, and a group choice in the form of a key."""
+    name, _, value = word.partition("=")
+    if _group_of(word) in groups() and value.startswith("_"):
+        raise _wrong_option(_group_of(word), value) or ConfigError(name, f"{value!r}")
+    if name in ("detector.optimizer", "detector.scheduler") and re.fullmatch(r"\w+", value):
+        group = name.rpartition(".")[2]
+        raise ConfigError(name, f"{value!r} is an option of a group: {group}@{name}={value}")
 
 
 def _null_means_none(word: str) -> str:

@@ -16,6 +16,7 @@ def key(
     *,
     choices: tuple[str, ...] | None = None,
     pattern: str | None = None,
+    allowed: str = "",
     minimum: float | None = None,
     default: Any = MISSING,
 ) -> Any:
@@ -25,10 +26,17 @@ def key(
         doc: meaning and unit.
         choices: the words allowed.
         pattern: a regular expression that the whole value must match.
+        allowed: the same in words.
         minimum: smallest number allowed.
         default: value where a tree has none; without it the tree must give one.
     """
-    metadata = {"doc": doc, "choices": choices, "pattern": pattern, "minimum": minimum}
+    metadata = {
+        "doc": doc,
+        "choices": choices,
+        "pattern": pattern,
+        "allowed": allowed,
+        "minimum": minimum,
+    }
     if isinstance(default, dict | list):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -83,7 +91,11 @@ class Detector:
     epochs: int = key("epochs of training", minimum=1)
     save_epochs: int = key("epochs between snapshots", minimum=1)
     eval_interval: int = key("epochs between evaluations on the test frames", minimum=1)
-    key_metric: str = key("metric of the best snapshot", pattern=r"test\.\S+|train\.\S+")
+    key_metric: str = key(
+        "metric of the best snapshot",
+        pattern=r"test\.\S+|train\.\S+",
+        allowed="a metric of test or train frames, such as test.mAP@50:95",
+    )
     key_metric_asc: bool = key("larger is better")
     num_workers: int = key("data-loading processes", minimum=0)
     snapshot: str | None = key("a detector of another run or of DeepLabCut, to start from")
@@ -117,7 +129,11 @@ class Trainer:
     progress_bar: bool = key("show a bar on a terminal")
     display_iters: int = key("steps between log lines where there is no terminal", minimum=1)
     eval_interval: int = key("epochs between evaluations on the test frames", minimum=1)
-    key_metric: str = key("metric of the best snapshot", pattern=r"test\.\S+|train\.\S+")
+    key_metric: str = key(
+        "metric of the best snapshot",
+        pattern=r"test\.\S+|train\.\S+",
+        allowed="a metric of test or train frames, such as test.mAP",
+    )
     key_metric_asc: bool = key("larger is better")
     max_snapshots: int = key("periodic snapshots kept", minimum=1)
     save_optimizer_state: bool = key("also in the snapshots")
@@ -154,7 +170,11 @@ class Tree:
     batch_size: int = key("images a training batch", minimum=1)
     epochs: int = key("epochs of training", minimum=1)
     save_epochs: int = key("epochs between snapshots", minimum=1)
-    device: str = key("where to compute", pattern=r"auto|cpu|mps|cuda(:\d+)?")
+    device: str = key(
+        "where to compute",
+        pattern=r"auto|cpu|mps|cuda(:\d+)?",
+        allowed="auto, cpu, mps, cuda, cuda:0 and so on",
+    )
     seed: int = key("of weights, batches and augmentations", minimum=0)
     with_center_keypoints: bool = key("the model needs the centre of each animal")
     resume: str = key("auto, never, or the path of a run folder or last.ckpt")

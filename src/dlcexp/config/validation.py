@@ -41,7 +41,7 @@ def check_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
     except ConfigKeyError as error:
         raise _unknown_key(str(error.full_key), tree) from error
     except OmegaConfBaseException as error:
-        raise ConfigError(str(error.full_key), _first_line(error)) from error
+        raise _wrong_type(str(error.full_key), error, tree) from error
     missing = OmegaConf.missing_keys(merged)
     if missing:
         raise ConfigError(min(missing), "must be given; it has no default.")
@@ -112,7 +112,7 @@ def _check_limits(schema: type, values: Mapping[str, Any], prefix: str) -> None:
             hint = nearest(str(value), choices)
             raise ConfigError(path, f"{value!r} is not one of {', '.join(choices)}.{hint}")
         if pattern and not re.fullmatch(pattern, str(value)):
-            raise ConfigError(path, f"{value!r} does not have the form {pattern}")
+            raise ConfigError(path, f"{value!r} is not allowed. Allowed: {limits['allowed']}.")
         if minimum is not None and value < minimum:
             raise ConfigError(path, f"{value!r} is below {minimum}, the smallest value allowed.")
 
@@ -262,9 +262,22 @@ def _check_size(key: str, size: list[int], expected: list[int]) -> None:
         )
 
 
+def _wrong_type(key: str, error: BaseException, tree: Mapping[str, Any]) -> ConfigError:
+    value = OmegaConf.select(OmegaConf.create(dict(tree)), key)
+    if "is not a ListConfig" in str(error):
+        return ConfigError(key, f"{value!r} is not a list; write '{key}=[{value}]'.")
+    return ConfigError(key, _first_line(error))
+
+
 def _check_variant(detector: Mapping[str, Any]) -> None:
-    """A Faster R-CNN is one of torchvision's, by its name there."""
+    """A Faster R-CNN is one of torchvision's, by its name there; SSDLite has no variants."""
     if not str(detector["_target_"]).endswith(".FasterRCNN"):
+        if detector.get("variant") is not None:
+            raise ConfigError(
+                "detector.model.variant",
+                f"{detector['variant']!r}, but SSDLite has none. Choose detector=fasterrcnn_... "
+                "by its name.",
+            )
         return
     from torchvision.models import detection, list_models
 

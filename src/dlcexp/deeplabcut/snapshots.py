@@ -106,8 +106,10 @@ def load_plain(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # torch raises whatever the bytes lead it to
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise SnapshotError(f"{path} cannot be read as tensors: {reason[0]}") from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if reason.startswith("Weights only load failed"):
+            reason = "it is no file of torch.save, or holds more than tensors and plain values"
+        raise SnapshotError(f"{path} cannot be read as tensors: {reason}") from error
     if not isinstance(content, dict):
         raise SnapshotError(f"{path} holds a {type(content).__name__}, not a dict of weights")
     return content

@@ -29,6 +29,8 @@ def evaluate_detector(
 ) -> tuple[dict[str, dict[str, float]], dict[str, Boxes]]:
     """Find the animals in the frames of each split, and score the boxes.
 
+    As many boxes of a frame are scored as it can have animals: those that the pose model gets.
+
     Args:
         detector: a `Detector` on `device`; its training mode is as before afterwards.
         data: project, labels and split.
@@ -70,8 +72,8 @@ def find_boxes(
     with in_evaluation(detector):
         for sample in with_progress(frames, description):
             (result,) = detector(sample["image"][None].to(device))
-            boxes = result["boxes"][:max_animals].double().cpu().numpy()
-            scores = result["scores"][:max_animals].double().cpu().numpy()
+            boxes = result["boxes"][:max_animals].cpu().double().numpy()
+            scores = result["scores"][:max_animals].cpu().double().numpy()
             corner = to_original(boxes[:, :2], sample)
             size = boxes[:, 2:] * sample["scale"].numpy()
             found[int(sample["index"])] = np.concatenate([corner, size, scores[:, None]], axis=1)

@@ -45,8 +45,9 @@ def draw_learning_curves(metrics_csv: Path, path: Path) -> bool:
         .dropna(axis=1, how="all")
     )
     panels = {"loss": _losses(table)}
+    splits = [f"{split}{boxes}" for split in COLOURS for boxes in ("", GT_BOXES)]
     for words, metric in PANELS.items():
-        panels[words] = [f"{split}.{metric}" for split in COLOURS if f"{split}.{metric}" in table]
+        panels[words] = [f"{split}.{metric}" for split in splits if f"{split}.{metric}" in table]
     panels = {words: names for words, names in panels.items() if names}
     if not panels:
         return False
@@ -80,7 +81,8 @@ def _curves(axes: Axes, table: pd.DataFrame, names: Sequence[str]) -> None:
     parts = iter(LOSS_COLOURS * len(names))
     for name in names:
         values = table[name].dropna()
-        split, metric = name.split(".", 1)
+        column, metric = name.split(".", 1)
+        split = column.removesuffix(GT_BOXES)
         score = metric.startswith(SCORES)
         main = score or name == TOTAL_LOSS
         axes.plot(

@@ -13,6 +13,9 @@ from torch.utils.data import Dataset
 from dlcexp.data.dataset import Sample
 from dlcexp.evaluation.pairs import stack
 
+# Crops that go through a network at once, where that is faster: not on a CPU.
+CROPS_AT_ONCE = 16
+
 # What predictors put in x, y and score where they found no further individual.
 ABSENT = -1.0
 
@@ -91,7 +94,8 @@ def predict_crops(
     """
     frames = {row: place for place, row in enumerate(rows)}
     found = np.full((len(rows), *size, 3), np.nan, np.float32)
-    for sample, heads in _predictions(model, dataset, device, 1, description):
+    batch_size = 1 if torch.device(device).type == "cpu" else CROPS_AT_ONCE
+    for sample, heads in _predictions(model, dataset, device, batch_size, description):
         found[frames[int(sample["index"])], int(sample["individual"])] = heads["bodypart"][0]
     return found
 

@@ -21,7 +21,7 @@ _ROWS = {
 }
 
 _CAPTION = "RMSE as in DeepLabCut: the mean Euclidean distance"
-_BOXES = "\nfound: in the boxes of the detector; labelled: in those of the labels"
+_BOXES = "found: in the boxes of the detector; labelled: in those of the labels"
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:
@@ -32,7 +32,7 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     columns = list(evaluation.metrics) or list(evaluation.detector)
     table = Table(
         box=box.SIMPLE_HEAD,
-        caption=_CAPTION + (_BOXES if evaluation.boxes else ""),
+        caption="\n".join(_captions(evaluation)) or None,
         caption_justify="left",
     )
     table.add_column("", overflow="fold", max_width=48)
@@ -56,6 +56,12 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     for key in (key for key in keys if key.startswith("rmse_") and key not in _ROWS):
         add(f"RMSE {key.removeprefix('rmse_')}", evaluation.metrics, key, ".2f")
     return table
+
+
+def _captions(evaluation: Evaluation) -> list[str]:
+    if not evaluation.metrics:
+        return []
+    return [_CAPTION, _BOXES] if evaluation.boxes else [_CAPTION]
 
 
 def _names(scores: Mapping[str, Mapping[str, float]]) -> list[str]:

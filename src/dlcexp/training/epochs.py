@@ -84,7 +84,7 @@ class EpochEnd(Callback):
         self.trainer_cfg = cfg.trainer
         self.stage = stage
         self.epochs = int(stage.settings.epochs)
-        self.checkpoint = folder.checkpoint(stage)
+        self.checkpoint = folder.checkpoint(stage.name)
         self.evaluate = evaluate
         self.manager = SnapshotManager(
             folder.snapshots,
@@ -120,7 +120,7 @@ class EpochEnd(Callback):
             self.stopping.update(metrics[self.manager.key_metric])
         trainer.should_stop = self.stopping.exhausted
         self._step_scheduler(module, losses["train.total_loss"], metrics)
-        self._log(trainer, epoch, {**row, **metrics})
+        self._log(trainer, epoch, row, metrics)
 
         periodic = last or trainer.should_stop or epoch % self.stage.settings.save_epochs == 0
         if trainer.is_global_zero:
@@ -152,12 +152,15 @@ class EpochEnd(Callback):
         elif scheduler is not None:
             scheduler.step()
 
-    def _log(self, trainer: Trainer, epoch: int, row: Mapping[str, float]) -> None:
-        named = {f"{self.stage.metric_prefix}{name}": value for name, value in row.items()}
+    def _log(
+        self, trainer: Trainer, epoch: int, row: Mapping[str, float], metrics: Mapping[str, float]
+    ) -> None:
+        named = {f"{self.stage.key_prefix}{name}": value for name, value in row.items()}
         for target in trainer.loggers:
-            target.log_metrics(named, step=epoch)
+            target.log_metrics({**named, **self.stage.logged(metrics)}, step=epoch)
             target.save()
-        scores = [name for name in row if name in ("test.rmse", self.manager.key_metric)]
+        shown = {k: v for k, v in metrics.items() if k in ("test.rmse", self.manager.key_metric)}
+        scores = self.stage.logged(shown)
         logger.info(
             "%sepoch %d/%d  loss %.4g  lr %.3g  %.1f images/s%s  %s left",
             self.stage.words,
@@ -166,7 +169,7 @@ class EpochEnd(Callback):
             row["train.total_loss"],
             row["lr"],
             row["images_per_second"],
-            "".join(f"  {name} {row[name]:.2f}" for name in scores),
+            "".join(f"  {k.removeprefix('detector.')} {v:.2f}" for k, v in scores.items()),
             self._clock.left(epoch, self.epochs),
         )
 

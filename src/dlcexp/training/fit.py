@@ -1,11 +1,13 @@
 """One experiment from its tree to its run folder: check, build, fit, evaluate, report."""
 
+import copy
 import logging
 import os
 import signal
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers.logger import Logger
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from dlcexp.config.build import allowing, build
@@ -23,6 +25,8 @@ from dlcexp.errors import ConfigError, nearest
 from dlcexp.evaluation.boxes import DETECTOR_METRICS, evaluate_detector
 from dlcexp.evaluation.evaluate import SPLITS, by_split, evaluate_model
 from dlcexp.evaluation.metrics import evaluate_poses
+from dlcexp.models.detectors import available_weights
+from dlcexp.models.detectors.pretrained import AUTO
 from dlcexp.training.detector_module import DetectorModule
 from dlcexp.training.epochs import EpochEnd
 from dlcexp.training.hardware import Hardware, choose_hardware
@@ -39,8 +43,8 @@ from dlcexp.training.resume import (
     resume_point,
     take_over_detector,
 )
-from dlcexp.training.run import Run, RunFolder, new_run_folder, plain
-from dlcexp.training.stages import DETECTOR, Stage, chosen_stages
+from dlcexp.training.run import DETECTOR_WEIGHTS, Run, RunFolder, new_run_folder, plain
+from dlcexp.training.stages import DETECTOR, STAGES, Stage, chosen_stages
 
 logger = logging.getLogger(__name__)
 
@@ -65,84 +69,138 @@ def train(cfg: DictConfig, folder: str | Path | None = None, overrides: Sequence
         DivergenceError: the loss became NaN or infinite.
     """
     hardware = choose_hardware(cfg)
-    stages = chosen_stages(cfg)
-    for stage in stages:
-        check_key_metric(cfg, stage)
-    if _is_further_process():
-        _fit_as_further_process(cfg, stages, hardware)
-    run_folder = RunFolder(Path(folder) if folder else new_run_folder(cfg))
-    detector = foreign_detector(cfg)
-    begins = {stage.name: resume_point(cfg, stage, run_folder) for stage in stages}
-    own = [stage for stage in stages if _same(begins[stage.name], run_folder.checkpoint(stage))]
-    fresh = [stage for stage in stages if stage not in own]
+    run_folder = _run_folder(cfg, folder)
     with _private_environment(), allowing(cfg.get("allow_targets") or []), quiet():
+        cfg = settle_weights(cfg, run_folder)
+        data = PoseData(cfg)
+        detector = foreign_detector(cfg)
+        starts = [prepare(cfg, stage, data, run_folder) for stage in chosen_stages(cfg)]
+        if _is_further_process():
+            _train_along(cfg, starts, run_folder, hardware)
+        fresh = stages_to_clear(cfg, starts, run_folder)
         run_folder.start(cfg, overrides, fresh=fresh, device=str(hardware.device))
         with run_folder.recording(), _loggers(cfg, run_folder) as loggers:
             logger.info("run folder %s, device %s", run_folder.path, hardware.device)
             os.environ[_FOLDER_VARIABLE] = str(run_folder.path.resolve())
             if detector is not None:
                 take_over_detector(detector, run_folder)
-            data = PoseData(cfg)
-            for stage in stages:
-                checkpoint = begins[stage.name]
-                if checkpoint and stage not in own:
-                    adopt(checkpoint, stage, run_folder)
-                fit(cfg, stage, run_folder, hardware, checkpoint, loggers, data)
+            _adopt(starts, run_folder)
+            with _one_process_group():
+                for start in starts:
+                    fit(cfg, start, run_folder, hardware, loggers)
             report(Run.open(run_folder.path), run_folder, hardware.device, data, loggers)
     return Run.open(run_folder.path)
+
+
+@dataclass(frozen=True)
+class Start:
+    """A stage that is ready to be trained.
+
+    Attributes:
+        stage: which, and how.
+        module: what Lightning trains, with its weights as they are before the first epoch.
+        checkpoint: full state to go on from; None starts anew.
+        epochs: whole epochs that the checkpoint has behind it.
+    """
+
+    stage: Stage
+    module: StageModule
+    checkpoint: Path | None
+    epochs: int
+
+
+def prepare(cfg: DictConfig, stage: Stage, data: PoseData, folder: RunFolder) -> Start:
+    """Build all that a stage needs, so that mistakes of any stage show before the first trains.
+
+    Raises:
+        ConfigError: the key metric, optimizer, schedule or augmentations cannot be.
+        SnapshotError: the checkpoint to go on from does not fit.
+    """
+    check_key_metric(cfg, stage)
+    checkpoint = resume_point(cfg, stage, folder)
+    seed_everything(int(cfg.seed), verbose=False)
+    if stage.name == DETECTOR:
+        detector = build(stage.settings.model, key="detector.model")
+        module: StageModule = DetectorModule(detector, data, cfg, stage)
+    else:
+        module = PoseModule(build(stage.settings.model, key="model"), data, cfg, stage)
+    module.configure_optimizers()
+    module.batches(0, 1)
+    done = 0 if checkpoint is None else epochs_done(checkpoint, module.state_dict())
+    return Start(stage, module, checkpoint, done)
+
+
+def settle_weights(cfg: DictConfig, folder: RunFolder) -> DictConfig:
+    """The tree with `auto` weights of a detector as what they are: COCO's, or none.
+
+    What a run began with stands in its `config.yaml`; there it is read by further processes and
+    when the run goes on.
+    """
+    stages = {stage.name: stage for stage in chosen_stages(cfg)}
+    if DETECTOR not in stages or cfg.detector.model.weights != AUTO:
+        return cfg
+    checkpoint = resume_point(cfg, stages[DETECTOR], folder)
+    origin = RunFolder(checkpoint.parent.parent) if checkpoint else folder
+    settled = copy.deepcopy(cfg)
+    if (checkpoint or _is_further_process()) and origin.config.is_file():
+        recorded = OmegaConf.select(OmegaConf.load(origin.config), DETECTOR_WEIGHTS)
+        settled.detector.model.weights = recorded
+    else:
+        settled.detector.model.weights = available_weights(cfg.detector.model.variant)
+    return settled
+
+
+def stages_to_clear(cfg: DictConfig, starts: Sequence[Start], folder: RunFolder) -> list[str]:
+    """Stages whose files in the folder are not those of this experiment, or are to be made anew."""
+    own = {
+        start.stage.name
+        for start in starts
+        if _same(start.checkpoint, folder.checkpoint(start.stage.name))
+    }
+    chosen = {start.stage.name for start in starts}
+    foreign = bool(folder.differences(cfg))
+    return [name for name in STAGES if name not in own and (name in chosen or foreign)]
 
 
 def _same(path: Path | None, other: Path) -> bool:
     return path is not None and path.resolve() == other.resolve()
 
 
-def fit(
-    cfg: DictConfig,
-    stage: Stage,
-    folder: RunFolder,
-    hardware: Hardware,
-    checkpoint: Path | None,
-    loggers: list[Logger],
-    data: PoseData,
-) -> None:
-    """Train a stage up to its last epoch, in every process of a distributed run.
+def _adopt(starts: Sequence[Start], folder: RunFolder) -> None:
+    """Take over what lies beside checkpoints of another folder, a detector not trained here too."""
+    chosen = [start.stage.name for start in starts]
+    for start in starts:
+        own = folder.checkpoint(start.stage.name)
+        if start.checkpoint is not None and not _same(start.checkpoint, own):
+            others = [name for name in STAGES if name not in chosen]
+            adopt(start.checkpoint, [start.stage.name, *others], folder)
 
-    Args:
-        checkpoint: full state to go on from.
-    """
-    seed_everything(int(cfg.seed), verbose=False)
-    module = _module(cfg, stage, data)
-    epochs = stage.settings.epochs
-    if checkpoint is not None:
-        done = epochs_done(checkpoint, module.state_dict())
-        if done >= epochs:
-            logger.info("%s has all %d epochs behind it already", checkpoint, done)
-            return
-        logger.info("resuming after epoch %d of %s", done, checkpoint)
+
+def fit(
+    cfg: DictConfig, start: Start, folder: RunFolder, hardware: Hardware, loggers: list[Logger]
+) -> None:
+    """Train a stage up to its last epoch, in every process of a distributed run."""
+    stage, module, epochs = start.stage, start.module, start.stage.settings.epochs
+    if start.checkpoint is not None and start.epochs >= epochs:
+        logger.info("%s has all %d epochs behind it already", start.checkpoint, start.epochs)
+        return
+    if start.checkpoint is not None:
+        logger.info("resuming after epoch %d of %s", start.epochs, start.checkpoint)
+    elif stage.name == DETECTOR:
+        weights = stage.settings.model.weights
+        logger.info("the detector starts from %s weights", "random" if weights is None else weights)
 
     def score(model: nn.Module) -> dict[str, float]:
         splits = SPLITS if stage.key_metric.startswith("train.") else SPLITS[1:]
         if stage.name == DETECTOR:
-            return by_split(evaluate_detector(model, data, module.device, splits=splits)[0])
-        return by_split(evaluate_model(model, data, cfg, module.device, splits=splits).metrics)
+            return by_split(evaluate_detector(model, module.data, module.device, splits=splits)[0])
+        evaluation = evaluate_model(model, module.data, cfg, module.device, splits=splits)
+        return by_split(evaluation.metrics)
 
     callbacks = [EpochEnd(cfg, stage, folder, score), progress(cfg.trainer)]
     trainer = make_trainer(cfg, epochs, folder, hardware, callbacks, loggers)
     with _keyboard_interrupts():
-        trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        # A later run of this process brings processes of its own.
-        torch.distributed.destroy_process_group()
-
-
-def _module(cfg: DictConfig, stage: Stage, data: PoseData) -> StageModule:
-    """What Lightning trains in a stage, with its weights as they are at the beginning."""
-    if stage.name == DETECTOR:
-        if stage.settings.model.weights is None:
-            logger.info("the detector starts from random weights (detector.model.weights=null)")
-        detector = build(stage.settings.model, key="detector.model")
-        return DetectorModule(detector, data, cfg, stage)
-    return PoseModule(build(stage.settings.model, key="model"), data, cfg, stage)
+        trainer.fit(module, ckpt_path=start.checkpoint, weights_only=True)
 
 
 def make_trainer(
@@ -266,11 +324,27 @@ def _is_further_process() -> bool:
     return os.environ.get("LOCAL_RANK", "0") != "0" and _FOLDER_VARIABLE in os.environ
 
 
-def _fit_as_further_process(cfg: DictConfig, stages: Sequence[Stage], hardware: Hardware) -> None:
+def _run_folder(cfg: DictConfig, folder: str | Path | None) -> RunFolder:
+    if _is_further_process():
+        return RunFolder(Path(os.environ[_FOLDER_VARIABLE]))
+    return RunFolder(Path(folder) if folder else new_run_folder(cfg))
+
+
+def _train_along(
+    cfg: DictConfig, starts: Sequence[Start], folder: RunFolder, hardware: Hardware
+) -> None:
     """Train along, write nothing, and end: what follows is the first process's affair."""
-    folder = RunFolder(Path(os.environ[_FOLDER_VARIABLE]))
-    with allowing(cfg.get("allow_targets") or []), quiet():
-        data = PoseData(cfg)
-        for stage in stages:
-            fit(cfg, stage, folder, hardware, resume_point(cfg, stage, folder), [], data)
+    with _one_process_group():
+        for start in starts:
+            fit(cfg, start, folder, hardware, [])
     raise SystemExit(0)
+
+
+@contextmanager
+def _one_process_group() -> Iterator[None]:
+    """All stages share the processes of a run; a later run of this process brings its own."""
+    try:
+        yield
+    finally:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()

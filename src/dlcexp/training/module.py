@@ -58,9 +58,11 @@ class StageModule(LightningModule, ABC):
 
     def configure_optimizers(self) -> Optimizer:
         """The optimizer over all parameters that are not frozen; the schedule beside it."""
-        optimizer = build_optimizer(self.stage.settings.optimizer, trainable(self.model))
-        check_optimizer(optimizer)
-        self.scheduler = build_scheduler(self.stage.settings.scheduler, optimizer)
+        settings, prefix = self.stage.settings, self.stage.key_prefix
+        key = f"{prefix}optimizer"
+        optimizer = build_optimizer(settings.optimizer, trainable(self.model), key)
+        check_optimizer(optimizer, key)
+        self.scheduler = build_scheduler(settings.scheduler, optimizer, f"{prefix}scheduler")
         self._check_plateau()
         return optimizer
 
@@ -117,7 +119,7 @@ class StageModule(LightningModule, ABC):
         plateau = isinstance(self.scheduler, ReduceLROnPlateau) and self.scheduler.mode == "max"
         if plateau and not self.stage.key_metric_asc:
             raise ConfigError(
-                f"{self.stage.metric_prefix}scheduler.mode",
+                f"{self.stage.key_prefix}scheduler.mode",
                 f"'max' watches {self.stage.key_metric}, of which smaller is better "
                 "(key_metric_asc=false). Take min, which watches the training loss.",
             )
@@ -133,7 +135,7 @@ class StageModule(LightningModule, ABC):
         raise DivergenceError(
             f"{stage.words}the loss became {value.item()} in epoch {self.current_epoch + 1}, step "
             f"{step + 1}. The learning rate was {self.learning_rate:g}: try a tenth of it "
-            f"({stage.metric_prefix}optimizer.lr), clip the gradient (trainer.gradient_clip_val=1),"
+            f"({stage.key_prefix}optimizer.lr), clip the gradient (trainer.gradient_clip_val=1),"
             " or train in trainer.precision=32-true. A backbone with frozen statistics and random "
             "weights diverges at any learning rate."
         )

@@ -16,7 +16,7 @@ from dlcexp.evaluation.table import evaluation_table
 from dlcexp.training.loggers import WandbLogger
 from dlcexp.training.run import Run, RunFolder
 from dlcexp.training.scoring import evaluate_run, snapshots_used
-from dlcexp.training.stages import chosen_stages
+from dlcexp.training.stages import STAGES, file_suffix
 
 
 def report(
@@ -43,9 +43,9 @@ def draw_figures(
         figures += draw_examples(evaluation, data, folder.figures, cfg)
         figures.append(folder.figures / "errors.png")
         draw_bodypart_errors(evaluation, data.project.bodyparts, figures[-1])
-    for stage in chosen_stages(cfg):
+    for stage in STAGES:
         table = folder.metrics_table(stage)
-        curves = folder.figures / f"learning_curves{stage.suffix}.png"
+        curves = folder.figures / f"learning_curves{file_suffix(stage)}.png"
         if table.is_file() and draw_learning_curves(table, curves):
             figures.append(curves)
     return figures

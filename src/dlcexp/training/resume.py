@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from dlcexp.deeplabcut.snapshots import (
 )
 from dlcexp.errors import ConfigError, SnapshotError
 from dlcexp.files import replacing
-from dlcexp.training.run import RunFolder, load_model
-from dlcexp.training.stages import Stage, chosen_stages
+from dlcexp.training.run import RunFolder, check_fit, load_model
+from dlcexp.training.stages import STAGES, Stage, chosen_stages, snapshot_prefix
 
 logger = logging.getLogger(__name__)
 
@@ -43,45 +43,49 @@ def resume_point(cfg: DictConfig, stage: Stage, folder: RunFolder) -> Path | Non
     A run folder that stopped before the pose model has a checkpoint of its detector only.
 
     Raises:
-        ConfigError: there is no checkpoint at the path given, or `auto` meets another experiment.
+        ConfigError: there is no checkpoint at the path given, or it is one of another experiment.
     """
     word = str(cfg.resume)
     if word == "never":
         return None
     if word == "auto":
-        if not folder.checkpoint(stage).is_file():
-            return None
-        folder.check_same_experiment(cfg)
-        return folder.checkpoint(stage)
+        if any(folder.checkpoint(name).is_file() for name in STAGES):
+            folder.check_same_experiment(cfg)
+        own = folder.checkpoint(stage.name)
+        return own if own.is_file() else None
     path = Path(word).expanduser()
     stages = chosen_stages(cfg)
     if path.is_dir():
-        there = [each for each in stages if RunFolder(path).checkpoint(each).is_file()]
+        source = RunFolder(path)
+        there = [each for each in stages if source.checkpoint(each.name).is_file()]
         if there and stage not in there:
             return None
-        path = RunFolder(path).checkpoint(stage)
-    elif len(stages) > 1:
+        path = source.checkpoint(stage.name)
+    if not path.is_file():
+        raise ConfigError(
+            "resume",
+            f"there is no checkpoint {path}. Allowed: auto, never, a run folder, its last.ckpt.",
+        )
+    if len(stages) > 1 and not Path(word).expanduser().is_dir():
         raise ConfigError(
             "resume",
             f"{path} is the checkpoint of one stage, and this experiment trains "
             f"{' and '.join(each.name for each in stages)}. Give the run folder, or choose "
             "train.stages.",
         )
-    if not path.is_file():
-        raise ConfigError(
-            "resume",
-            f"there is no checkpoint {path}. Allowed: auto, never, a run folder, its last.ckpt.",
-        )
+    RunFolder(path.parent.parent).check_same_experiment(cfg)
     return path
 
 
-def adopt(checkpoint: Path, stage: Stage, folder: RunFolder) -> None:
-    """Take over the snapshots and the metrics of a stage from the folder of its checkpoint."""
-    for path in all_snapshots(checkpoint.parent, stage.prefix):
-        shutil.copy2(path, folder.snapshots / path.name)
-    metrics = checkpoint.parent.parent / folder.metrics_table(stage).name
-    if metrics.is_file():
-        shutil.copy2(metrics, folder.path / metrics.name)
+def adopt(checkpoint: Path, stages: Iterable[str], folder: RunFolder) -> None:
+    """Take over the snapshots and the metrics of stages from the folder of a checkpoint."""
+    for stage in stages:
+        metrics = checkpoint.parent.parent / folder.metrics_table(stage).name
+        found = all_snapshots(checkpoint.parent, snapshot_prefix(stage))
+        for path in (*found, *([metrics] if metrics.is_file() else [])):
+            target = folder.path if path == metrics else folder.snapshots
+            with replacing(target / path.name) as temporary:
+                shutil.copyfile(path, temporary)
 
 
 def foreign_detector(cfg: DictConfig) -> Path | None:
@@ -103,6 +107,8 @@ def foreign_detector(cfg: DictConfig) -> Path | None:
             f"there is no snapshot {path}. Allowed: a snapshot of a detector, or a folder with "
             f"{DETECTOR_PREFIX}-*.pt, such as a run folder.",
         )
+    if any(name.startswith("heads.") for name in load_snapshot(path).model):
+        raise SnapshotError(f"detector.snapshot: {path} is a snapshot of a pose model.")
     load_model(cfg, "detector.model", path)
     return path
 
@@ -114,7 +120,7 @@ def take_over_detector(snapshot: Path, folder: RunFolder) -> None:
         with replacing(own) as temporary:
             shutil.copyfile(snapshot, temporary)
     for former in all_snapshots(folder.snapshots, DETECTOR_PREFIX):
-        if former != own and not former.samefile(snapshot):
+        if former != own:
             former.unlink()
     logger.info("the detector is that of %s", snapshot)
 
@@ -135,13 +141,5 @@ def epochs_done(checkpoint: Path, state: Mapping[str, Tensor]) -> int:
         epochs = int(content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
     except (KeyError, TypeError) as error:
         raise SnapshotError(f"{checkpoint} is not a last.ckpt: it has no {error}") from error
-    for name, tensor in state.items():
-        if name not in stored:
-            raise SnapshotError(f"{checkpoint} does not fit the model: it has no {name}")
-        if stored[name].shape != tensor.shape:
-            shapes = f"{tuple(stored[name].shape)} there, {tuple(tensor.shape)} here"
-            raise SnapshotError(f"{checkpoint} does not fit the model: {name} is {shapes}")
-    foreign = [name for name in stored if name not in state]
-    if foreign:
-        raise SnapshotError(f"{checkpoint} does not fit the model, which has no {foreign[0]}")
+    check_fit(state, stored, checkpoint)
     return epochs

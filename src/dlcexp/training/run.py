@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from torch import nn
+from torch import Tensor, nn
 
 from dlcexp.config.build import allowing, build
 from dlcexp.config.resolvers import tree_hash
@@ -31,7 +31,7 @@ from dlcexp.deeplabcut.snapshots import (
 )
 from dlcexp.errors import ConfigError, SnapshotError, UserError
 from dlcexp.files import write_text
-from dlcexp.training.stages import Stage
+from dlcexp.training.stages import file_suffix, snapshot_prefix
 
 # What decides the numbers of a run, beside the tree.
 _PACKAGES = [
@@ -56,7 +56,6 @@ _FREE_KEYS = [
     "data.cache",
     "detector.epochs",
     "detector.num_workers",
-    "detector.snapshot",
     "device",
     "epochs",
     "export",
@@ -69,6 +68,9 @@ _FREE_KEYS = [
     "trainer.pin_memory",
     "trainer.progress_bar",
 ]
+
+# Its value `auto` becomes what could be had when a run began.
+DETECTOR_WEIGHTS = "detector.model.weights"
 
 
 def plain(tree: Any) -> dict[str, Any]:
@@ -97,16 +99,16 @@ class RunFolder:
         self.figures = self.path / "figures"
         self.config = self.path / "config.yaml"
 
-    def checkpoint(self, stage: Stage) -> Path:
+    def checkpoint(self, stage: str) -> Path:
         """The full state of a stage after its last whole epoch, to resume from."""
-        return self.snapshots / f"last{stage.suffix}.ckpt"
+        return self.snapshots / f"last{file_suffix(stage)}.ckpt"
 
-    def metrics_table(self, stage: Stage) -> Path:
+    def metrics_table(self, stage: str) -> Path:
         """One row for each epoch of a stage."""
-        return self.path / f"metrics{stage.suffix}.csv"
+        return self.path / f"metrics{file_suffix(stage)}.csv"
 
     def start(
-        self, cfg: DictConfig, overrides: Sequence[str], *, fresh: Sequence[Stage], device: str
+        self, cfg: DictConfig, overrides: Sequence[str], *, fresh: Iterable[str], device: str
     ) -> None:
         """Write what the run is made of; fresh stages begin without traces of an earlier run."""
         from dlcexp.deeplabcut.pytorch_config import export_config
@@ -125,10 +127,10 @@ class RunFolder:
         write_text(self.path / "pytorch_config.yaml", export_config(tree))
         write_json(self.path / "environment.json", describe_environment(device))
 
-    def _clear(self, stage: Stage) -> None:
+    def _clear(self, stage: str) -> None:
         """Remove the results of an earlier run of this stage, and nothing else."""
         for path in (
-            *all_snapshots(self.snapshots, stage.prefix),
+            *all_snapshots(self.snapshots, snapshot_prefix(stage)),
             *self.figures.glob("*.png"),
             self.checkpoint(stage),
             self.metrics_table(stage),
@@ -164,30 +166,33 @@ class RunFolder:
         """Write the final numbers; NaN becomes null."""
         write_json(self.path / "metrics.json", metrics)
 
+    def differences(self, cfg: DictConfig) -> list[str]:
+        """What the tree that this folder was made with has otherwise, `key: there, here`."""
+        if not self.config.is_file():
+            return []
+        before, now = (_flat(plain(tree)) for tree in (OmegaConf.load(self.config), cfg))
+        free = [*_FREE_KEYS]
+        if now.get(DETECTOR_WEIGHTS) == "auto":  # whatever that was, then
+            free.append(DETECTOR_WEIGHTS)
+        return [
+            f"{name}: {before.get(name)} there, {now.get(name)} here"
+            for name in sorted(before.keys() | now.keys())
+            if before.get(name) != now.get(name)
+            and not any(name == each or name.startswith(f"{each}.") for each in free)
+        ]
+
     def check_same_experiment(self, cfg: DictConfig) -> None:
         """Refuse to go on with another tree than the one this folder was made with.
 
         Raises:
             ConfigError: names the first keys that differ.
         """
-        if not self.config.is_file():
-            return
-        before, now = (_flat(plain(tree)) for tree in (OmegaConf.load(self.config), cfg))
-        names = sorted(before.keys() | now.keys())
-        differing = [
-            name
-            for name in names
-            if before.get(name) != now.get(name)
-            and not any(name == free or name.startswith(f"{free}.") for free in _FREE_KEYS)
-        ]
+        differing = self.differences(cfg)
         if differing:
-            shown = "; ".join(
-                f"{n}: {before.get(n)} there, {now.get(n)} here" for n in differing[:3]
-            )
             raise ConfigError(
                 "resume",
-                f"{self.path} holds a run of another experiment ({shown}). Take another folder, or "
-                "resume=never to start this one over.",
+                f"{self.path} holds a run of another experiment ({'; '.join(differing[:3])}). "
+                "Take another folder, or resume=never to start this one over.",
             )
 
 
@@ -255,13 +260,17 @@ class Run:
         """
         return load_model(self.cfg, "model", snapshot or self.best_snapshot)
 
-    def detector(self, device: torch.device | str = "cpu") -> nn.Module | None:
-        """The detector with its best weights, in `eval()` mode; None where the run has none.
+    def detector(
+        self, device: torch.device | str = "cpu", snapshot: Path | None = None
+    ) -> nn.Module | None:
+        """The detector with the weights of `snapshot` (the best one), in `eval()` mode.
+
+        None where the run has none.
 
         Raises:
             SnapshotError: the weights do not fit the detector of `config.yaml`.
         """
-        path = self.best_detector_snapshot
+        path = snapshot or self.best_detector_snapshot
         return load_model(self.cfg, "detector.model", path).to(device) if path else None
 
 
@@ -297,11 +306,30 @@ def load_weights(model: nn.Module, path: Path) -> int:
         SnapshotError: it cannot be read, or does not fit.
     """
     snapshot = load_snapshot(path)
-    try:
-        model.load_state_dict(snapshot.model)
-    except RuntimeError as error:
-        raise SnapshotError(f"{path} does not fit the model: {error}") from error
+    check_fit(model.state_dict(), snapshot.model, path)
+    model.load_state_dict(snapshot.model)
     return snapshot.epoch
+
+
+def check_fit(state: Mapping[str, Tensor], stored: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse stored weights that are not those of a network.
+
+    Args:
+        state: state dict of the network.
+        stored: what the file at `path` holds.
+
+    Raises:
+        SnapshotError: names the first tensor that is missing, of another shape, or unknown.
+    """
+    for name, tensor in state.items():
+        if name not in stored:
+            raise SnapshotError(f"{path} does not fit the model: it has no {name}")
+        if stored[name].shape != tensor.shape:
+            shapes = f"{tuple(stored[name].shape)} there, {tuple(tensor.shape)} here"
+            raise SnapshotError(f"{path} does not fit the model: {name} is {shapes}")
+    foreign = [name for name in stored if name not in state]
+    if foreign:
+        raise SnapshotError(f"{path} does not fit the model, which has no {foreign[0]}")
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

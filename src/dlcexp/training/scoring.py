@@ -11,6 +11,7 @@ from dlcexp.data.loading import PoseData
 from dlcexp.deeplabcut.snapshots import snapshot_epoch
 from dlcexp.evaluation.evaluate import Evaluation, evaluate_model, evaluate_top_down
 from dlcexp.training.hardware import choose_hardware
+from dlcexp.training.resume import foreign_detector
 from dlcexp.training.run import Run
 
 
@@ -22,7 +23,8 @@ def evaluate(
     Args:
         run: a finished run.
         snapshot: weights of the pose model; None: the best.
-        overrides: on top of the run's tree, such as `"split=kfold"`, `"evaluation.pcutoff=0.4"`.
+        overrides: on top of the run's tree, such as `"split=kfold"`, `"evaluation.pcutoff=0.4"`,
+            or `"detector.snapshot=PATH"` for another detector than the run's best.
         progress: draw a bar, if there is a terminal.
 
     Raises:
@@ -32,8 +34,15 @@ def evaluate(
     cfg = modified(run.cfg, overrides)
     changed = Run(run.folder, cfg, run.metrics)
     with allowing(cfg.allow_targets):
-        data, device = PoseData(cfg), choose_hardware(cfg).device
-        return evaluate_run(changed, data, device, snapshot=snapshot, progress=progress)
+        another = any(word.startswith("detector.snapshot=") for word in overrides)
+        return evaluate_run(
+            changed,
+            PoseData(cfg),
+            choose_hardware(cfg).device,
+            snapshot=snapshot,
+            detector_snapshot=foreign_detector(cfg) if another else None,
+            progress=progress,
+        )
 
 
 def evaluate_run(
@@ -42,6 +51,7 @@ def evaluate_run(
     device: torch.device,
     *,
     snapshot: Path | None = None,
+    detector_snapshot: Path | None = None,
     progress: bool = False,
 ) -> Evaluation:
     """Score what a run has: its pose model, its detector, and the two together.
@@ -51,6 +61,7 @@ def evaluate_run(
         data: project, labels and split.
         device: where to compute.
         snapshot: weights of the pose model; None: the best.
+        detector_snapshot: weights of the detector; None: the best.
         progress: draw a bar, if there is a terminal.
     """
     if run.cfg.method != "td":
@@ -59,7 +70,7 @@ def evaluate_run(
     pose = snapshot or run.best_pose_snapshot
     return evaluate_top_down(
         run.model(pose).to(device) if pose else None,
-        run.detector(device),
+        run.detector(device, detector_snapshot),
         data,
         run.cfg,
         device,

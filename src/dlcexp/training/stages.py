@@ -1,12 +1,15 @@
 """The stages of an experiment: in a top-down one the detector is trained, then the pose model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
 from dlcexp.deeplabcut.snapshots import DETECTOR_PREFIX, POSE_PREFIX
+from dlcexp.evaluation.evaluate import GT_BOXES
 
 DETECTOR, POSE = "detector", "pose"
+STAGES = (DETECTOR, POSE)
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Stage:
         key_metric: what makes a snapshot the best.
         key_metric_asc: larger is better.
         eval_interval: epochs between evaluations.
+        boxes: what the name of a split gets where crops are cut by the boxes of the labels.
     """
 
     name: str
@@ -27,20 +31,16 @@ class Stage:
     key_metric: str
     key_metric_asc: bool
     eval_interval: int
+    boxes: str = ""
 
     @property
     def prefix(self) -> str:
         """How the names of its snapshots begin."""
-        return DETECTOR_PREFIX if self.name == DETECTOR else POSE_PREFIX
+        return snapshot_prefix(self.name)
 
     @property
-    def suffix(self) -> str:
-        """What its other files have in their names: `last-detector.ckpt`, `last.ckpt`."""
-        return "-detector" if self.name == DETECTOR else ""
-
-    @property
-    def metric_prefix(self) -> str:
-        """What stands before its metrics where those of all stages come together."""
+    def key_prefix(self) -> str:
+        """What stands before its keys in the tree, and before its metrics among those of a run."""
         return "detector." if self.name == DETECTOR else ""
 
     @property
@@ -48,11 +48,36 @@ class Stage:
         """What begins its lines in the log; a pose model needs no telling."""
         return f"{self.name}: " if self.name == DETECTOR else ""
 
+    def logged(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Scores by the names that they have in a run's tables, beside those of the end.
+
+        A top-down pose model is scored on the boxes of the labels while it trains, as DeepLabCut
+        does; `test.rmse` is that of the detector's boxes.
+        """
+        renamed = {
+            f"{name.partition('.')[0]}{self.boxes}.{name.partition('.')[2]}": value
+            for name, value in metrics.items()
+        }
+        return {f"{self.key_prefix}{name}": value for name, value in renamed.items()}
+
+
+def snapshot_prefix(stage: str) -> str:
+    """How the names of the snapshots of a stage begin."""
+    return DETECTOR_PREFIX if stage == DETECTOR else POSE_PREFIX
+
+
+def file_suffix(stage: str) -> str:
+    """What the other files of a stage have in their names: `last-detector.ckpt`, `last.ckpt`."""
+    return "-detector" if stage == DETECTOR else ""
+
 
 def pose_stage(cfg: DictConfig) -> Stage:
     """The stage of the pose model."""
     trainer = cfg.trainer
-    return Stage(POSE, cfg, trainer.key_metric, trainer.key_metric_asc, trainer.eval_interval)
+    boxes = GT_BOXES if cfg.method == "td" else ""
+    return Stage(
+        POSE, cfg, trainer.key_metric, trainer.key_metric_asc, trainer.eval_interval, boxes
+    )
 
 
 def detector_stage(cfg: DictConfig) -> Stage:

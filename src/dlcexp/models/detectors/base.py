@@ -26,6 +26,7 @@ class Detector(nn.Module):
     Args:
         model: the network of torchvision, for background and animal.
         heads: its layers that give scores and boxes; what follows is computed in float32.
+        anchors: its layer that makes anchors, in the number format of the maps that it gets.
         pretrained: its weights were trained, not drawn.
         freeze_bn_stats: keep the batch-norm statistics, also in training.
         freeze_bn_weights: do not train the batch-norm scales and shifts.
@@ -36,6 +37,7 @@ class Detector(nn.Module):
         model: nn.Module,
         *,
         heads: Iterable[nn.Module],
+        anchors: nn.Module,
         pretrained: bool,
         freeze_bn_stats: bool,
         freeze_bn_weights: bool,
@@ -50,6 +52,8 @@ class Detector(nn.Module):
                 layer.requires_grad_(False)
         for head in heads:
             head.register_forward_hook(_in_full_precision)
+        # Anchors in bfloat16 are off by up to 4 px, and inference makes them in float32.
+        anchors.register_forward_pre_hook(_of_full_precision)
         self.train()
 
     def train(self, mode: bool = True) -> "Detector":
@@ -107,15 +111,27 @@ def _target(boxes: torch.Tensor, height: int, width: int) -> dict[str, torch.Ten
     return {"boxes": animals, "labels": labels}
 
 
-def _in_full_precision(head: nn.Module, inputs: Any, outputs: Any) -> Any:
+def _in_full_precision(layer: nn.Module, inputs: Any, outputs: Any) -> Any:
     """The outputs of a layer in float32: under autocast, boxes would be rounded to whole pixels."""
-    if isinstance(outputs, torch.Tensor):
-        return outputs.float()
-    if isinstance(outputs, dict):
-        return {
-            name: _in_full_precision(head, inputs, of_name) for name, of_name in outputs.items()
-        }
-    return [_in_full_precision(head, inputs, of_level) for of_level in outputs]
+    return at_least_single(outputs)
+
+
+def _of_full_precision(layer: nn.Module, inputs: Any) -> Any:
+    """The inputs of a layer in float32."""
+    return at_least_single(inputs)
+
+
+def at_least_single(values: Any) -> Any:
+    """Floating tensors in a structure of lists and dicts, with 32 bits or more."""
+    if isinstance(values, torch.Tensor):
+        if not values.is_floating_point():
+            return values
+        return values.to(torch.promote_types(values.dtype, torch.float32))
+    if isinstance(values, dict):
+        return {name: at_least_single(value) for name, value in values.items()}
+    if isinstance(values, list | tuple):
+        return type(values)(at_least_single(value) for value in values)
+    return values
 
 
 def _weights_were_loaded(detector: "Detector", _: object) -> None:

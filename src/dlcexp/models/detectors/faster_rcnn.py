@@ -11,7 +11,7 @@ from torchvision.models import detection, get_model, list_models
 from torchvision.ops import FrozenBatchNorm2d
 
 from dlcexp.errors import ConfigError, nearest
-from dlcexp.models.detectors.base import NUM_CLASSES, Detector
+from dlcexp.models.detectors.base import NUM_CLASSES, Detector, at_least_single
 from dlcexp.models.detectors.pretrained import AUTO, load_weights
 
 # torchvision builds these with batch norm that cannot be trained, as soon as any weights are
@@ -78,10 +78,23 @@ class FasterRCNN(Detector):
         super().__init__(
             model,
             heads=[model.rpn.head, model.roi_heads.box_predictor],
+            anchors=model.rpn.anchor_generator,
             pretrained=pretrained,
             freeze_bn_stats=freeze_bn_stats,
             freeze_bn_weights=freeze_bn_weights,
         )
+        # Regions are pooled from maps of the format that they are themselves in.
+        model.roi_heads.box_roi_pool.register_forward_pre_hook(_pool_full_precision)
+        model.roi_heads.box_head.register_forward_pre_hook(_as_weights)
+
+
+def _pool_full_precision(layer: nn.Module, inputs: Any) -> Any:
+    return at_least_single(inputs)
+
+
+def _as_weights(layer: nn.Module, inputs: Any) -> Any:
+    """The pooled maps in the number format of the layer's weights."""
+    return tuple(values.to(next(layer.parameters()).dtype) for values in inputs)
 
 
 class CounterlessBatchNorm(nn.BatchNorm2d):

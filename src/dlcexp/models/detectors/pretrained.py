@@ -44,19 +44,22 @@ def load_weights(model: nn.Module, name: str, weights: str | None) -> bool:
     Raises:
         UserError: the weights cannot be had, or are those of another model.
     """
+    if weights == AUTO:
+        weights = coco_if_available(name)
     if weights is None:
         return False
-    if weights not in (AUTO, COCO):
+    if weights == COCO:
+        _load(model, name, _coco_weights_or_remedy(name), "COCO")
+    else:
         _load(model, name, _file_weights(weights), weights)
-        return True
+    return True
+
+
+def coco_if_available(name: str) -> str | None:
+    """What "auto" means here and now: "coco", or None with a warning that says why."""
     try:
-        coco = _coco_weights(name)
+        _coco_weights(name)
     except (OSError, RuntimeError, UserError) as error:
-        if weights == COCO:
-            raise UserError(
-                f"{KEY}: the COCO weights of {name} cannot be had: {error}. Give a file by"
-                f" {KEY}=FILE, or use auto or null (random weights)."
-            ) from error
         logger.warning(
             "Detector %s: random weights, because those trained on COCO cannot be had: %s. Give a"
             " file by %s=FILE.",
@@ -64,9 +67,18 @@ def load_weights(model: nn.Module, name: str, weights: str | None) -> bool:
             error,
             KEY,
         )
-        return False
-    _load(model, name, coco, "COCO")
-    return True
+        return None
+    return COCO
+
+
+def _coco_weights_or_remedy(name: str) -> StateDict:
+    try:
+        return _coco_weights(name)
+    except (OSError, RuntimeError, UserError) as error:
+        raise UserError(
+            f"{KEY}: the COCO weights of {name} cannot be had: {error}. Give a file by"
+            f" {KEY}=FILE, or use auto or null (random weights)."
+        ) from error
 
 
 def _file_weights(path_text: str) -> StateDict:

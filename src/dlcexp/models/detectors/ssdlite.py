@@ -57,6 +57,7 @@ class SSDLite(Detector):
         super().__init__(
             model,
             heads=[model.head],
+            anchors=model.anchor_generator,
             pretrained=load_weights(model, NAME, weights),
             freeze_bn_stats=freeze_bn_stats,
             freeze_bn_weights=freeze_bn_weights,
