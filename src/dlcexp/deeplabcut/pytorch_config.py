@@ -5,7 +5,7 @@ type; `flat` is the one-level form of its first PyTorch releases (the specificat
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +14,8 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from dlcexp.config.menu import is_off
+from dlcexp.deeplabcut.flat_schema import flatten
+from dlcexp.deeplabcut.layout import LAYOUT, fill, select
 
 # DeepLabCut's menu of augmentations, in its order, with the values that mean "off".
 _MENU: dict[str, Any] = {
@@ -62,7 +64,9 @@ def export_config(
     """
     if isinstance(tree, DictConfig):
         tree = cast(Mapping[str, Any], OmegaConf.to_container(tree, resolve=True))
-    sections = _flat(tree, path) if schema == "flat" else _dlc3(tree, path)
+    sections = _dlc3(tree, path)
+    if schema == "flat":
+        sections = flatten(sections)
     return yaml.dump(sections, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
@@ -92,67 +96,26 @@ def net_type(model: Mapping[str, Any]) -> str:
 
 
 def _dlc3(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
-    trainer = tree["trainer"]
-    model = _model(tree["model"])
-    return {
-        "config_version": 0,
-        "model": {
-            "backbone": model["backbone"],
-            "heads": model["heads"],
-            "backbone_output_channels": model["backbone_output_channels"],
-            "neck": model["neck"],
-            "pose_model": None,
-        },
-        "net_type": net_type(tree["model"]),
-        "method": tree["method"],
-        "device": tree["device"],
-        "metadata": _metadata(tree, path),
-        "data": _data(tree["data"]),
-        "runner": _runner("PoseTrainingRunner", tree, {**tree, **trainer}),
-        "train_settings": _train_settings(tree, {**tree, **trainer}),
-        "inference": _inference(tree),
-        "logger": _logger(tree["logger"]),
-        "with_center_keypoints": tree["with_center_keypoints"],
-        "detector": _detector(tree),
-        "resume_training_from": None,
+    """The sections of DeepLabCut 3.0.2, with every parameter of optimizers and schedulers."""
+    parts: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
+        "model": lambda tree, path: _sorted_model(tree[path]),
+        "net_type": lambda tree, path: net_type(tree[path]),
+        "metadata": lambda tree, _: _metadata(tree, path),
+        "inference_menu": lambda tree, path: _menu(tree[path], "inference"),
+        "train_menu": lambda tree, path: _menu(tree[path], "train"),
+        "node": lambda tree, path: _typed(select(tree, path)),
+        "optimizer": lambda tree, path: _optimizer(select(tree, path)),
+        "scheduler": lambda tree, path: _scheduler(select(tree, path)),
+        "detector_scheduler": lambda tree, path: _detector_scheduler(select(tree, path)),
+        "logger": lambda tree, path: _logger(tree[path]),
     }
+    return cast(dict[str, Any], fill(LAYOUT, tree, parts))
 
 
-def _detector(tree: Mapping[str, Any]) -> dict[str, Any] | None:
-    detector = tree["detector"]
-    if tree["method"] != "td":
-        return None
-    return {
-        "model": _typed(detector["model"]),
-        "device": tree["device"],
-        "data": _detector_data(tree["data_detector"]),
-        "runner": _runner("DetectorTrainingRunner", tree, detector)
-        | {"scheduler": _detector_scheduler(detector["scheduler"])},
-        "train_settings": _train_settings(tree, detector),
-        "inference": _inference(tree),
-        "resume_training_from": None,
-    }
-
-
-def _runner(name: str, tree: Mapping[str, Any], stage: Mapping[str, Any]) -> dict[str, Any]:
-    """How one stage is trained: the pose model, or the detector."""
-    return {
-        "type": name,
-        "gpus": None,
-        "device": tree["device"],
-        "key_metric": stage["key_metric"],
-        "key_metric_asc": stage["key_metric_asc"],
-        "eval_interval": stage["eval_interval"],
-        "optimizer": _optimizer(stage["optimizer"]),
-        "scheduler": _scheduler(stage["scheduler"]),
-        "snapshots": {
-            "max_snapshots": tree["trainer"]["max_snapshots"],
-            "save_epochs": stage["save_epochs"],
-            "save_optimizer_state": tree["trainer"]["save_optimizer_state"],
-        },
-        "snapshot_prefix": None,
-        "load_weights_only": None,
-    }
+def _sorted_model(node: Mapping[str, Any]) -> dict[str, Any]:
+    model = _model(node)
+    names = ("backbone", "heads", "backbone_output_channels", "neck")
+    return {name: model[name] for name in names} | {"pose_model": None}
 
 
 def _detector_scheduler(node: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -162,71 +125,6 @@ def _detector_scheduler(node: Mapping[str, Any] | None) -> dict[str, Any] | None
         params = scheduler["params"]
         scheduler["params"] = {"milestones": params["milestones"]} | params
     return scheduler
-
-
-def _train_settings(tree: Mapping[str, Any], stage: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "batch_size": stage["batch_size"],
-        "dataloader_workers": stage["num_workers"],
-        "dataloader_pin_memory": tree["trainer"]["pin_memory"],
-        "display_iters": tree["trainer"]["display_iters"],
-        "epochs": stage["epochs"],
-        "seed": tree["seed"],
-        "weight_init": None,
-    }
-
-
-def _flat(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
-    metadata = _metadata(tree, path)
-    model = _model(tree["model"])
-    neck = {"neck": model["neck"]} if model["neck"] else {}
-    sections = {
-        "batch_size": tree["batch_size"],
-        "colormode": tree["data"]["colormode"],
-        "data": _flat_data(tree["data"]),
-        "data_detector": _flat_data(tree["data_detector"]) if tree["data_detector"] else None,
-        "detector": _flat_detector(tree),
-        "device": tree["device"],
-        "display_iters": tree["trainer"]["display_iters"],
-        "epochs": tree["epochs"],
-        "method": tree["method"],
-        "model": {
-            "backbone": model["backbone"],
-            "backbone_output_channels": model["backbone_output_channels"],
-            **neck,
-            "heads": model["heads"],
-        },
-        "optimizer": _optimizer(tree["optimizer"]),
-        "pose_config_path": metadata["pose_config_path"],
-        "project_path": metadata["project_path"],
-        "runner": {"type": "PoseRunner"},
-        "save_epochs": tree["save_epochs"],
-        "scheduler": _scheduler(tree["scheduler"]),
-        "seed": tree["seed"],
-        "with_center_keypoints": tree["with_center_keypoints"],
-        "logger": _logger(tree["logger"]),
-    }
-    return {name: value for name, value in sections.items() if value is not None}
-
-
-def _flat_detector(tree: Mapping[str, Any]) -> dict[str, Any] | None:
-    detector = tree["detector"]
-    if tree["method"] != "td":
-        return None
-    sections = {
-        "model": _typed(detector["model"]),
-        "optimizer": _optimizer(detector["optimizer"]),
-        "scheduler": _detector_scheduler(detector["scheduler"]),
-        "runner": {
-            "type": "DetectorRunner",
-            "max_individuals": tree["metadata"]["num_individuals"],
-        },
-        "batch_size": detector["batch_size"],
-        "epochs": detector["epochs"],
-        "save_epochs": detector["save_epochs"],
-        "display_iters": tree["trainer"]["display_iters"],
-    }
-    return {name: value for name, value in sections.items() if value is not None}
 
 
 def _metadata(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
@@ -244,30 +142,9 @@ def _metadata(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
     }
 
 
-def _data(data: Mapping[str, Any]) -> dict[str, Any]:
-    common = {name: data[name] for name in _MENU if name in data}
-    return {
-        "bbox_margin": data["bbox_margin"],
-        "colormode": data["colormode"],
-        "gen_sampling": data["gen_sampling"],
-        "inference": _menu({**common, **data["inference"]}),
-        "train": _menu({**common, **data["train"]}),
-        "loader": data["loader"],
-    }
-
-
-def _detector_data(data: Mapping[str, Any]) -> dict[str, Any]:
-    common = {name: data[name] for name in _MENU if name in data}
-    return {
-        "colormode": data["colormode"],
-        "inference": _menu({**common, **data["inference"]}),
-        "train": _menu({**common, **data["train"]}),
-    }
-
-
-def _menu(chosen: Mapping[str, Any]) -> dict[str, Any]:
+def _menu(data: Mapping[str, Any], section: str) -> dict[str, Any]:
     """One menu with every name that DeepLabCut knows; its own transforms last, by their type."""
-    chosen = dict(chosen)
+    chosen = {name: data[name] for name in _MENU if name in data} | data[section]
     for name in ("resize", "auto_padding"):
         if is_off(chosen.get(name)):
             chosen[name] = None
@@ -284,16 +161,6 @@ def _merged_affine(menu: Mapping[str, Any]) -> Any:
     flat = {"rotation": menu.get("rotation"), "scaling": menu.get("scale_jitter")}
     given = {name: value for name, value in flat.items() if value is not None}
     return {**(affine or {"p": 0.5}), **given} if given else affine
-
-
-def _flat_data(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The training menu with the flat names of the affine augmentation, and only what is on."""
-    menus = _detector_data(data)
-    menu, padding = menus["train"], menus["inference"]["auto_padding"]
-    affine = menu.pop("affine") or {}
-    renamed = {"rotation": affine.get("rotation"), "scale_jitter": affine.get("scaling")}
-    menu = {**menu, "auto_padding": padding, **renamed}
-    return {name: menu[name] for name in sorted(menu) if menu[name] not in (None, False)}
 
 
 def _model(node: Mapping[str, Any]) -> dict[str, Any]:
@@ -347,19 +214,6 @@ def _option_values(group: str, target: str) -> dict[str, Any]:
         if values.get("_target_") == target:
             return dict(values)
     return {}
-
-
-def _inference(tree: Mapping[str, Any]) -> dict[str, Any]:
-    evaluation = tree["evaluation"]
-    names = ["mode", "pcutoff", "comparison_bodyparts"]
-    names += ["per_keypoint_evaluation", "force_multi_animal"]
-    return {
-        **{name: tree["inference"][name] for name in ("multithreading", "compile", "autocast")},
-        "conditions": None,
-        "snapshot": None,
-        "eval": {name: evaluation[name] for name in names},
-        "output_dir": None,
-    }
 
 
 def _logger(loggers: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -1,0 +1,157 @@
+"""Where the values of DeepLabCut's `pytorch_config.yaml` stand in the tree, for both directions.
+
+`LAYOUT` has the keys of the file in DeepLabCut's order. `dlcexp.deeplabcut.pytorch_config` fills
+it from a tree; `dlcexp.deeplabcut.import_config` walks it beside a file.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Key:
+    """A value that stands in the file as in the tree, at this path."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A value that the tree spells otherwise: how (the name of a writer), and at which path."""
+
+    kind: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A section that is null where the tree has nothing at this path."""
+
+    path: str
+    layout: Mapping[str, Any]
+
+
+def fill(layout: Any, tree: Mapping[str, Any], parts: Mapping[str, Callable[..., Any]]) -> Any:
+    """The sections of a file: a mapping in the shape of `layout`.
+
+    Args:
+        layout: a mapping of names to a `Key`, `Part` or `Stage`, a mapping, or a constant.
+        tree: the resolved tree, plain.
+        parts: the writer of each kind of `Part`; it gets the tree and the path.
+    """
+    if isinstance(layout, Mapping):
+        return {name: fill(child, tree, parts) for name, child in layout.items()}
+    if isinstance(layout, Key):
+        return select(tree, layout.path)
+    if isinstance(layout, Part):
+        return parts[layout.kind](tree, layout.path)
+    if isinstance(layout, Stage):
+        return fill(layout.layout, tree, parts) if tree.get(layout.path) else None
+    return layout
+
+
+def select(tree: Any, path: str, default: Any = None) -> Any:
+    """The value at a dotted path of a plain container."""
+    for part in path.split("."):
+        if isinstance(tree, Mapping) and part in tree:
+            tree = tree[part]
+        elif isinstance(tree, list) and part.isdecimal() and int(part) < len(tree):
+            tree = tree[int(part)]
+        else:
+            return default
+    return tree
+
+
+def _runner(name: str, stage: str, trainer: str, schedule: str) -> dict[str, Any]:
+    """How one stage is trained: the pose model, or the detector."""
+    return {
+        "type": name,
+        "gpus": None,
+        "device": Key("device"),
+        "key_metric": Key(f"{trainer}key_metric"),
+        "key_metric_asc": Key(f"{trainer}key_metric_asc"),
+        "eval_interval": Key(f"{trainer}eval_interval"),
+        "optimizer": Part("optimizer", f"{stage}optimizer"),
+        "scheduler": Part(schedule, f"{stage}scheduler"),
+        "snapshots": {
+            "max_snapshots": Key("trainer.max_snapshots"),
+            "save_epochs": Key(f"{stage}save_epochs"),
+            "save_optimizer_state": Key("trainer.save_optimizer_state"),
+        },
+        "snapshot_prefix": None,
+        "load_weights_only": None,
+    }
+
+
+def _train_settings(stage: str, trainer: str) -> dict[str, Any]:
+    return {
+        "batch_size": Key(f"{stage}batch_size"),
+        "dataloader_workers": Key(f"{trainer}num_workers"),
+        "dataloader_pin_memory": Key("trainer.pin_memory"),
+        "display_iters": Key("trainer.display_iters"),
+        "epochs": Key(f"{stage}epochs"),
+        "seed": Key("seed"),
+        "weight_init": None,
+    }
+
+
+_INFERENCE = {
+    "multithreading": Key("inference.multithreading"),
+    "compile": Key("inference.compile"),
+    "autocast": Key("inference.autocast"),
+    "conditions": None,
+    "snapshot": None,
+    "eval": {
+        name: Key(f"evaluation.{name}")
+        for name in (
+            "mode",
+            "pcutoff",
+            "comparison_bodyparts",
+            "per_keypoint_evaluation",
+            "force_multi_animal",
+        )
+    },
+    "output_dir": None,
+}
+
+LAYOUT: dict[str, Any] = {
+    "config_version": 0,
+    "model": Part("model", "model"),
+    "net_type": Part("net_type", "model"),
+    "method": Key("method"),
+    "device": Key("device"),
+    "metadata": Part("metadata", "metadata"),
+    "data": {
+        "bbox_margin": Key("data.bbox_margin"),
+        "colormode": Key("data.colormode"),
+        "gen_sampling": Key("data.gen_sampling"),
+        "inference": Part("inference_menu", "data"),
+        "train": Part("train_menu", "data"),
+        "loader": Key("data.loader"),
+    },
+    "runner": _runner("PoseTrainingRunner", "", "trainer.", "scheduler"),
+    "train_settings": _train_settings("", "trainer."),
+    "inference": _INFERENCE,
+    "logger": Part("logger", "logger"),
+    "with_center_keypoints": Key("with_center_keypoints"),
+    "detector": Stage(
+        "detector",
+        {
+            "model": Part("node", "detector.model"),
+            "device": Key("device"),
+            "data": {
+                "colormode": Key("data_detector.colormode"),
+                "inference": Part("inference_menu", "data_detector"),
+                "train": Part("train_menu", "data_detector"),
+            },
+            "runner": _runner(
+                "DetectorTrainingRunner", "detector.", "detector.", "detector_scheduler"
+            ),
+            "train_settings": _train_settings("detector.", "detector."),
+            "inference": _INFERENCE,
+            "resume_training_from": None,
+        },
+    ),
+    "resume_training_from": None,
+}
