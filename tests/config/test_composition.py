@@ -13,6 +13,7 @@ from dlcexp.errors import ConfigError, ProjectError
 MODELS = {
     "dekr": ["model=dekr"],
     "paf": ["model=paf"],
+    "dlcrnet": ["model=dlcrnet"],
     "heatmap": ["model=heatmap", "project={single}"],
     "heatmap, top-down": ["method=td"],
     "rtmpose": ["method=td", "model=rtmpose"],
@@ -357,7 +358,7 @@ def test_a_mistake_is_one_message_with_the_key_and_the_nearest_match(override, m
         ("method=td +data_detector.train.mine={_target_: torch.load}", r"mine.*not allowed"),
         ("method=tp", r"^method: 'tp' is not one of bu, td"),
         ("method=td model=dekr", r"^model: dekr finds all animals .*model=heatmap"),
-        ("method=td model=paf", r"^model: paf finds all animals .*model=heatmap"),
+        ("method=td model=paf", r"^model: a model of part-affinity .*model=heatmap"),
         ("model=rtmpose", r"^model: rtmpose needs crops .*Add method=td"),
         ("model=tokenpose", r"^model: tokenpose needs crops .*Add method=td"),
         ("model=heatmap", r"^model: the heatmap model finds one animal.*or method=td"),
@@ -411,6 +412,11 @@ def test_top_down_refuses_what_deeplabcut_refuses_too(tmp_path, lines, message):
     assert compose(f"project={tmp_path}", "model=paf")
     with pytest.raises(ConfigError, match=message):
         compose(f"project={tmp_path}", "method=td")
+
+
+def test_dlcrnet_is_refused_for_a_single_animal_project_as_by_deeplabcut(single):
+    with pytest.raises(ConfigError, match=r"^model: DLCRNet .*single-animal.*model=heatmap"):
+        compose(f"project={single}", "net_type=dlcrnet_stride16_ms5")
 
 
 def test_a_project_that_is_not_there_is_named():

@@ -14,6 +14,12 @@ BACKBONES = [
     *("cspnext_s", "cspnext_m", "cspnext_x"),
 ]
 BOTTOM_UP = ["dekr_w18", "dekr_w32", "dekr_w48", *BACKBONES]
+# DeepLabCut has these for multi-animal projects only.
+MULTI_ANIMAL = ["dlcrnet_stride16_ms5", "dlcrnet_stride32_ms5"]
+CASES = [
+    *((project, net) for net in BOTTOM_UP for project in ("openfield", "flies13")),
+    *(("flies13", net) for net in MULTI_ANIMAL),
+]
 TOP_DOWN = [
     *(f"top_down_{backbone}" for backbone in BACKBONES),
     *("rtmpose_s", "rtmpose_m", "rtmpose_x", "animaltokenpose_base"),
@@ -43,8 +49,7 @@ def record_of(shared: Path, project: str, name: str) -> dict:
     return read(text.replace("PROJECT", (shared / "data" / project).as_posix()))
 
 
-@pytest.mark.parametrize("net", BOTTOM_UP)
-@pytest.mark.parametrize("project", ["openfield", "flies13"])
+@pytest.mark.parametrize(("project", "net"), CASES)
 def test_an_export_equals_deeplabcuts_own_file_key_by_key_and_in_its_order(shared, project, net):
     text = export_config(compose(f"project={shared / 'data' / project}", f"net_type={net}"))
     assert ordered(read(text)) == ordered(record_of(shared, project, net))

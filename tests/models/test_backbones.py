@@ -9,7 +9,14 @@ import torchvision
 from torch import nn
 
 from dlcexp.errors import ConfigError, UserError
-from dlcexp.models.backbones import CSPNeXt, HRNet, ResNet, TimmBackbone, timm_feature_info
+from dlcexp.models.backbones import (
+    CSPNeXt,
+    DLCRNet,
+    HRNet,
+    ResNet,
+    TimmBackbone,
+    timm_feature_info,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +49,22 @@ def test_resnet_is_that_of_torchvision_dilated_alike(output_stride):
     assert features.shape == (1, backbone.out_channels, 64 // output_stride, 96 // output_stride)
 
 
+@pytest.mark.parametrize("output_stride", [16, 32])
+def test_dlcrnet_adds_its_finer_stages_to_a_resnet(output_stride):
+    backbone = DLCRNet("resnet26", output_stride=output_stride).eval()
+    resnet = ResNet("resnet26", output_stride=output_stride).eval()
+    resnet.model.load_state_dict(backbone.model.state_dict())
+    images = torch.randn(1, 3, 96, 160)
+    with torch.no_grad():
+        features = backbone(images)
+        torch.testing.assert_close(features[:, 256:], resnet(images))
+    assert features.shape == (1, 2304, 96 // output_stride, 160 // output_stride)
+    assert (backbone.stride, backbone.out_channels) == (output_stride, 2304)
+
+
 def test_another_output_stride_is_named():
+    with pytest.raises(ConfigError, match=r"output_stride: 8; allowed are 16, 32"):
+        DLCRNet("resnet50", output_stride=8)
     with pytest.raises(ConfigError, match=r"output_stride: 4; allowed are 8, 16, 32"):
         ResNet("resnet50", output_stride=4)
 

@@ -4,8 +4,10 @@ import copy
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
 from dlcexp.config.build import build
+from dlcexp.config.composition import compose, options
 from dlcexp.errors import UserError
 
 NETS = [
@@ -62,6 +64,24 @@ def labels_for(node, batch):
     points[:-1, 0, :, 2] = 2
     points[:, 0, 0] = 0  # and one keypoint missing
     return {"keypoints": points, "area": torch.full((batch, individuals), 400.0)}
+
+
+@pytest.mark.parametrize("backbone", options("model/backbone"))
+def test_part_affinity_fields_train_on_every_backbone(backbone):
+    torch.manual_seed(0)
+    words = ["model.recipe.graph=skeleton", "model.recipe.freeze_bn_stats=false"]
+    cfg = compose("project=demo", "model=paf", f"model/backbone={backbone}", *words)
+    model = build(cfg.model, key="model").train()
+    labels = labels_for(OmegaConf.to_container(cfg.model), batch=2)
+    outputs = model(torch.randn(2, 3, HEIGHT, WIDTH))
+    losses = model.losses(outputs, model.targets(outputs, labels))
+    losses["total_loss"].backward()
+    assert outputs["bodypart"]["paf"].shape[1] == 2 * len(cfg.metadata.skeleton)
+    first = next(parameter for parameter in model.backbone.parameters())
+    assert losses["total_loss"].isfinite()
+    assert first.grad.abs().sum() > 0
+    poses = model.eval().predict(outputs)["bodypart"]["poses"]
+    assert poses.shape == (2, cfg.metadata.num_individuals, cfg.metadata.num_bodyparts, 3)
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])

@@ -17,7 +17,9 @@ from dlcexp.config.composition import (
     expand,
     groups,
     options,
+    resolve,
     validated,
+    without_hydra,
 )
 from dlcexp.errors import UserError
 
@@ -136,7 +138,7 @@ def _hydra_application(words: list[str], flags: set[str]) -> int:
         if flags & {"-m", "--multirun"}:
             check_choices(words)
         else:
-            _explain_mistakes(words)
+            _explain_mistakes(words, resolved="--resolve" in flags)
     mistakes: list[UserError] = []
 
     def job(cfg: DictConfig) -> None:
@@ -169,11 +171,13 @@ def _flags_first(words: Sequence[str]) -> list[str]:
     return [*flags, *overrides]
 
 
-def _explain_mistakes(words: Sequence[str]) -> None:
+def _explain_mistakes(words: Sequence[str], *, resolved: bool) -> None:
     """Compose once for the sake of our messages; Hydra's would be a traceback or a riddle."""
     overrides = [word for word in words if not word.startswith("-") and "=" in word]
     if not any(word.partition("=")[0] in ("-cd", "--config-dir") for word in words):
-        compose_raw(overrides)
+        tree = compose_raw(overrides)
+        if resolved:
+            resolve(without_hydra(tree))
 
 
 def _train_job(cfg: DictConfig) -> None:

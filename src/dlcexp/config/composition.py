@@ -270,6 +270,9 @@ def _readable(error: BaseException) -> UserError:
     raised = re.match(r"(\w+) raised while resolving interpolation: (.*)", first)
     if raised and raised[1] == ProjectError.__name__:
         return ProjectError(raised[2])
+    if raised and raised[1] == ConfigError.__name__:
+        key, _, message = raised[2].partition(": ")
+        return ConfigError(key, message)
     key = str(getattr(error, "full_key", None) or "")
     if isinstance(error, MissingMandatoryValue):
         return ConfigError(key, "must be given; it has no default.")

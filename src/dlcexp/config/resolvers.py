@@ -9,10 +9,11 @@ import json
 import math
 from collections.abc import Callable
 from importlib import import_module
-from itertools import combinations
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from dlcexp.config.graphs import limbs
 
 # Keys that say where a run happens or how it is shown, not what it computes.
 _NOT_HASHED = ("hydra", "project", "resume", "export", "device", "allow_targets")
@@ -31,7 +32,7 @@ def register() -> None:
         "choose": lambda condition, yes, no: _node(yes if condition else no),
         "length": len,
         "indices": lambda items: ListConfig(list(range(len(items)))),
-        "complete_graph": _complete_graph,
+        "graph": _graph,
         "simcc_sigma": _simcc_sigma,
         "timm_channels": lambda name, level: _timm_feature(name, level)[0],
         "timm_stride": lambda name, level: _timm_feature(name, level)[1],
@@ -62,9 +63,10 @@ def _node(value: Any) -> Any:
     return OmegaConf.create(value) if isinstance(value, list | dict) else value
 
 
-def _complete_graph(num_bodyparts: int) -> ListConfig:
-    """Every pair of bodyparts, as DeepLabCut's part-affinity fields connect them by default."""
-    return ListConfig([list(edge) for edge in combinations(range(num_bodyparts), 2)])
+def _graph(graph: Any, metadata: DictConfig, seed: int) -> ListConfig:
+    """The limbs that `graph` stands for; see `dlcexp.config.graphs.limbs`."""
+    given = OmegaConf.to_container(graph) if OmegaConf.is_config(graph) else graph
+    return ListConfig(limbs(given, list(metadata.bodyparts), list(metadata.skeleton), int(seed)))
 
 
 def _simcc_sigma(input_size: ListConfig) -> ListConfig:

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from dlcexp.config.build import allowing, check_targets
+from dlcexp.config.graphs import check_graph
 from dlcexp.config.menu import SECTIONS, check_batchable, effective_menu, validate_data
 from dlcexp.config.schema import Tree
 from dlcexp.errors import ConfigError, nearest
@@ -154,6 +155,15 @@ def _check_combinations(tree: Mapping[str, Any]) -> None:
         raise ConfigError("model", f"{name} needs crops of one animal each. Add method=td.")
     if head == "DLCRNetHead" and metadata["num_bodyparts"] < 2:
         raise ConfigError("model", "part-affinity fields need at least two bodyparts.")
+    if head == "DLCRNetHead":
+        check_graph(tree["model"]["heads"]["bodypart"], metadata["bodyparts"])
+    dlcrnet = head == "DLCRNetHead" and _backbone_name(tree) == "DLCRNet"
+    if dlcrnet and not metadata["multianimal"]:
+        raise ConfigError(
+            "model",
+            "DLCRNet is for multi-animal projects, and this one is a single-animal project, for "
+            "which DeepLabCut refuses it. Use model=heatmap, or model=paf with another backbone.",
+        )
     needs_center = head == "DEKRHead"
     if needs_center and not tree["with_center_keypoints"]:
         raise ConfigError("with_center_keypoints", "False, but model=dekr needs the centres: True.")
@@ -193,7 +203,7 @@ def _check_top_down(tree: Mapping[str, Any]) -> None:
     """What a pose model and a project must be like for one crop an animal."""
     metadata, head = tree["metadata"], _head_name(tree)
     if head in ("DEKRHead", "DLCRNetHead"):
-        name = "dekr" if head == "DEKRHead" else "paf"
+        name = "dekr" if head == "DEKRHead" else "a model of part-affinity fields"
         raise ConfigError(
             "model",
             f"{name} finds all animals in a frame, and method=td shows it crops of one. "
@@ -293,6 +303,10 @@ def _check_variant(detector: Mapping[str, Any]) -> None:
 def _head_name(tree: Mapping[str, Any]) -> str:
     heads = tree["model"].get("heads", {})
     return str(heads.get("bodypart", {}).get("_target_", "")).rpartition(".")[2]
+
+
+def _backbone_name(tree: Mapping[str, Any]) -> str:
+    return str(tree["model"].get("backbone", {}).get("_target_", "")).rpartition(".")[2]
 
 
 def _backbone_recipe(tree: Mapping[str, Any]) -> Mapping[str, Any]:

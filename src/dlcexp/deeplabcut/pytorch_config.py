@@ -42,7 +42,12 @@ _MENU: dict[str, Any] = {
 _OURS = {"_partial_", "_convert_", "recipe", "weights"}
 
 # Backbones that DeepLabCut's model builder knows.
-_BACKBONES = ("HRNet", "ResNet", "CSPNeXt")
+_BACKBONES = ("HRNet", "ResNet", "CSPNeXt", "DLCRNet")
+
+# What DeepLabCut leaves out of a configuration of DLCRNet.
+_DLCRNET_DEFAULTS = {"apply_sigmoid": True, "clip_scores": False, "gradient_masking": False}
+# What it notes there, and does not read.
+_DLCRNET_NOTE = {"stride": 8}
 
 
 class _Dumper(yaml.SafeDumper):
@@ -86,6 +91,8 @@ def net_type(model: Mapping[str, Any]) -> str:
     backbone that DeepLabCut does not pair it with, as it refuses names that it does not know.
     """
     head = model["heads"]["bodypart"]["_target_"].rpartition(".")[2]
+    if head == "DLCRNetHead" and _is_dlcrnet(model):
+        return f"dlcrnet_stride{model['backbone']['output_stride']}_ms5"
     backbone = re.sub(r"^(resnet)(\d+)(_gn)?$", r"\1_\2", str(model["backbone"]["model_name"]))
     family, _, size = backbone.partition("_")
     if (head, family) == ("DEKRHead", "hrnet"):
@@ -115,7 +122,8 @@ def _dlc3(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
 def _sorted_model(node: Mapping[str, Any]) -> dict[str, Any]:
     model = _model(node)
     names = ("backbone", "heads", "backbone_output_channels", "neck")
-    return {name: model[name] for name in names} | {"pose_model": None}
+    note = _DLCRNET_NOTE if _is_dlcrnet(node) else None
+    return {name: model[name] for name in names} | {"pose_model": note}
 
 
 def _detector_scheduler(node: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -164,15 +172,27 @@ def _merged_affine(menu: Mapping[str, Any]) -> Any:
 
 
 def _model(node: Mapping[str, Any]) -> dict[str, Any]:
-    """The model node, without the settings of heatmaps that are off."""
+    """The model node, without the settings of heatmaps that are off.
+
+    With DLCRNet the defaults of its predictor and of its targets go too, as DeepLabCut's own do.
+    """
     model: dict[str, Any] = _typed(node)
     head = model["heads"]["bodypart"]
+    if _is_dlcrnet(node) and "paf_config" in head:
+        for options in (head["predictor"], head["target_generator"]["generators"][0]):
+            for name, default in _DLCRNET_DEFAULTS.items():
+                if options.get(name) == default:
+                    del options[name]
     for name in ("heatmap_config", "locref_config"):
         if name in head and head[name].get("final_conv", head) is None:
             del head[name]["final_conv"]
     if not head["target_generator"].get("gradient_masking"):
         head["target_generator"].pop("background_weight", None)
     return model
+
+
+def _is_dlcrnet(model: Mapping[str, Any]) -> bool:
+    return str(model["backbone"]["_target_"]).endswith(".DLCRNet")
 
 
 def _typed(node: Any) -> Any:

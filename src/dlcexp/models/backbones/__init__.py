@@ -2,8 +2,9 @@
 
 from dlcexp.models.backbones.base import Backbone
 from dlcexp.models.backbones.cspnext import CSPNeXt
+from dlcexp.models.backbones.dlcrnet import DLCRNet
 from dlcexp.models.backbones.hrnet import HRNet
 from dlcexp.models.backbones.resnet import ResNet
 from dlcexp.models.backbones.timm_backbone import TimmBackbone, timm_feature_info
 
-__all__ = ["Backbone", "CSPNeXt", "HRNet", "ResNet", "TimmBackbone", "timm_feature_info"]
+__all__ = ["Backbone", "CSPNeXt", "DLCRNet", "HRNet", "ResNet", "TimmBackbone", "timm_feature_info"]

@@ -4,6 +4,9 @@ He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; dilation i
 from Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation", 2017.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 
 from dlcexp.errors import ConfigError
@@ -39,19 +42,8 @@ class ResNet(Backbone):
         weights: str | None = None,
         pretrained: bool = False,
     ) -> None:
-        if output_stride not in OUTPUT_STRIDES:
-            known = ", ".join(map(str, OUTPUT_STRIDES))
-            raise ConfigError(
-                "model.backbone.output_stride", f"{output_stride}; allowed are {known}."
-            )
         weights = "hub" if pretrained and weights is None else weights
-        model = create_timm_model(
-            model_name,
-            weights,
-            features_only=True,
-            out_indices=(LAST_LEVEL,),
-            output_stride=output_stride,
-        )
+        model = create_resnet(model_name, weights, output_stride)
         super().__init__(
             {"model": model},
             random_weights=weights is None,
@@ -64,3 +56,31 @@ class ResNet(Backbone):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Feature map (b, out_channels, h / stride, w / stride) of images (b, 3, h, w)."""
         return self.model(images)[0]
+
+
+def create_resnet(
+    model_name: str,
+    weights: str | None,
+    output_stride: int,
+    strides: Sequence[int] = OUTPUT_STRIDES,
+) -> Any:
+    """timm's ResNet up to its last feature map.
+
+    Args:
+        model_name, weights: see `create_timm_model`.
+        output_stride: image pixels per pixel of the feature map.
+        strides: those allowed.
+
+    Raises:
+        ConfigError: another output stride.
+    """
+    if output_stride not in strides:
+        known = ", ".join(map(str, strides))
+        raise ConfigError("model.backbone.output_stride", f"{output_stride}; allowed are {known}.")
+    return create_timm_model(
+        model_name,
+        weights,
+        features_only=True,
+        out_indices=(LAST_LEVEL,),
+        output_stride=output_stride,
+    )

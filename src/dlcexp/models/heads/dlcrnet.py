@@ -47,8 +47,8 @@ class DLCRNetHead(Head):
     ) -> None:
         if num_stages < 1:
             raise ConfigError("num_stages", f"{num_stages}; allowed are 1 and more.")
-        inputs, heatmaps = heatmap_config["channels"][:2]
-        locrefs, fields = locref_config["channels"][1], paf_config["channels"][1]
+        inputs, heatmaps = heatmap_config["channels"][0], heatmap_config["channels"][-1]
+        locrefs, fields = locref_config["channels"][-1], paf_config["channels"][-1]
         refined = heatmaps + fields + features_dim
         heatmap_head = _upsampling(heatmap_config, refined)
         super().__init__(predictor, target_generator, criterion, 2 * heatmap_head.stride)

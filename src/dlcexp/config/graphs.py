@@ -1,0 +1,185 @@
+"""Graphs of part-affinity fields: which pairs of bodyparts are linked by a field of their own."""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from dlcexp.errors import ConfigError, nearest
+
+KEY = "model.recipe.graph"
+# A complete graph of more edges is pruned to a few for each bodypart, as DeepLabCut does.
+MOST_EDGES = 100
+EDGES_PER_BODYPART = 3
+
+Edge = tuple[int, int]
+
+
+def limbs(
+    graph: Any, bodyparts: Sequence[str], skeleton: Sequence[Sequence[str]], seed: int
+) -> list[list[int]]:
+    """The limbs that `graph` stands for, as indices of bodyparts.
+
+    Args:
+        graph: `complete` (every pair; of many bodyparts a random connected part), `skeleton` (that
+            of the project), or limbs, each two bodyparts by name or index.
+        bodyparts: those of the project.
+        skeleton: that of the project, by name.
+        seed: of the pruning.
+
+    Raises:
+        ConfigError: neither of these, or what it names is not there.
+    """
+    if graph == "complete":
+        return _as_lists(_pruned(list(combinations(range(len(bodyparts)), 2)), bodyparts, seed))
+    if graph == "skeleton":
+        if not skeleton:
+            raise ConfigError(
+                KEY, "'skeleton', but the project's skeleton is empty. Use complete, or give limbs."
+            )
+        known = set(bodyparts)
+        within = [limb for limb in skeleton if known.issuperset(limb)]
+        if not within:
+            raise ConfigError(
+                KEY,
+                f"'skeleton', but no limb of the project's skeleton ({_text(skeleton)}) joins two "
+                f"of its bodyparts ({', '.join(bodyparts)}). Use complete, or give limbs.",
+            )
+        return _as_lists(_unique(_index(limb, bodyparts) for limb in within))
+    if isinstance(graph, str) or not isinstance(graph, Sequence):
+        hint = nearest(str(graph), ("complete", "skeleton"))
+        raise ConfigError(
+            KEY, f"{graph!r}; allowed are complete, skeleton, or limbs such as [[0,1],[1,2]].{hint}"
+        )
+    return _as_lists(_index(limb, bodyparts) for limb in graph)
+
+
+def unconnected(edges: Iterable[Sequence[int]], bodyparts: int) -> list[int]:
+    """The bodyparts that no chain of edges connects with the first one."""
+    reached, size = {0}, 0
+    edges = list(edges)
+    while len(reached) > size:
+        size = len(reached)
+        for edge in edges:
+            if reached.intersection(edge):
+                reached.update(edge)
+    return [bodypart for bodypart in range(bodyparts) if bodypart not in reached]
+
+
+def check_graph(head: Mapping[str, Any], bodyparts: Sequence[str]) -> None:
+    """Check the graph of a head with part-affinity fields, and what has to fit it.
+
+    Args:
+        head: the node `model.heads.bodypart`.
+        bodyparts: those of the project.
+
+    Raises:
+        ConfigError: an edge of unknown bodyparts, one twice, a bodypart that nothing links, an
+            index of no edge, or another number of fields.
+    """
+    prefix = "model.heads.bodypart"
+    graph = head["predictor"]["graph"]
+    _check_edges(f"{prefix}.predictor.graph", graph, bodyparts)
+    kept = head["predictor"]["edges_to_keep"]
+    key = f"{prefix}.predictor.edges_to_keep"
+    outside = [edge for edge in kept if not 0 <= edge < len(graph)]
+    if outside:
+        raise ConfigError(
+            key,
+            f"{outside[0]} is not an index of the graph; its edges are 0 to {len(graph) - 1}.",
+        )
+    if len(set(kept)) != len(kept):
+        raise ConfigError(key, f"{kept!r} has an edge twice.")
+    _check_connected(key, [graph[edge] for edge in kept], bodyparts)
+    fields = head["paf_config"]["channels"][-1]
+    if fields != 2 * len(graph):
+        raise ConfigError(
+            f"{prefix}.paf_config.channels",
+            f"the last is {fields}, but {len(graph)} edges need {2 * len(graph)} fields.",
+        )
+    for i, generator in enumerate(head["target_generator"].get("generators", [])):
+        if generator.get("graph", graph) != graph:
+            raise ConfigError(
+                f"{prefix}.target_generator.generators.{i}.graph",
+                f"is not {prefix}.predictor.graph, by which the fields are decoded.",
+            )
+
+
+def _check_edges(key: str, graph: Sequence[Sequence[int]], bodyparts: Sequence[str]) -> None:
+    last = len(bodyparts) - 1
+    for edge in graph:
+        if not (isinstance(edge, Sequence) and len(edge) == 2 and edge[0] != edge[1]):
+            raise ConfigError(key, f"{edge!r} is not a pair of two bodyparts.")
+        if not all(isinstance(each, int) and 0 <= each <= last for each in edge):
+            raise ConfigError(
+                key,
+                f"{edge!r} is out of range: bodyparts are 0 ({bodyparts[0]}) to {last}"
+                f" ({bodyparts[last]}).",
+            )
+    if len({frozenset(edge) for edge in graph}) != len(graph):
+        raise ConfigError(key, "it has an edge twice.")
+    _check_connected(key, graph, bodyparts)
+
+
+def _check_connected(key: str, edges: Iterable[Sequence[int]], bodyparts: Sequence[str]) -> None:
+    apart = unconnected(edges, len(bodyparts))
+    if apart:
+        raise ConfigError(
+            key,
+            f"does not connect {bodyparts[0]} with {', '.join(bodyparts[each] for each in apart)};"
+            " individuals are assembled along it. Add edges that do.",
+        )
+
+
+def _pruned(edges: list[Edge], bodyparts: Sequence[str], seed: int) -> list[Edge]:
+    """All edges if they are not too many, else a random part that still connects all bodyparts."""
+    if len(edges) <= MOST_EDGES:
+        return edges
+    shuffled = random.Random(seed).sample(edges, len(edges))
+    chosen = spanning_tree(shuffled, len(bodyparts))
+    further = [edge for edge in shuffled if edge not in chosen]
+    return sorted(chosen + further[: EDGES_PER_BODYPART * len(bodyparts) - len(chosen)])
+
+
+def spanning_tree(edges: Iterable[Edge], bodyparts: int) -> list[Edge]:
+    """Of these edges each that joins what those before it leave apart (Kruskal, 1956)."""
+    group = list(range(bodyparts))
+    tree = []
+    for first, second in edges:
+        kept, merged = group[first], group[second]
+        if kept != merged:
+            group = [kept if each == merged else each for each in group]
+            tree.append((first, second))
+    return tree
+
+
+def _index(limb: Any, bodyparts: Sequence[str]) -> Edge:
+    """A limb as indices."""
+    if isinstance(limb, str) or not isinstance(limb, Sequence) or len(limb) != 2:
+        raise ConfigError(KEY, f"{limb!r} is not a limb: give two bodyparts, such as [0,1].")
+    first, second = (_bodypart(each, bodyparts) for each in limb)
+    return first, second
+
+
+def _bodypart(name: Any, bodyparts: Sequence[str]) -> int:
+    if isinstance(name, int) and not isinstance(name, bool):
+        return name  # its range is checked with the whole tree
+    if name not in bodyparts:
+        raise ConfigError(
+            KEY,
+            f"{name!r} is no bodypart of the project, which has {', '.join(bodyparts)}."
+            f"{nearest(str(name), bodyparts)}",
+        )
+    return list(bodyparts).index(name)
+
+
+def _unique(edges: Iterable[Edge]) -> list[Edge]:
+    return list(dict.fromkeys((min(edge), max(edge)) for edge in edges))
+
+
+def _as_lists(edges: Iterable[Edge]) -> list[list[int]]:
+    return [list(edge) for edge in edges]
+
+
+def _text(limbs_by_name: Sequence[Sequence[str]]) -> str:
+    return ", ".join("-".join(map(str, limb)) for limb in limbs_by_name)
