@@ -173,7 +173,8 @@ def test_what_one_would_naturally_type_is_answered_with_what_to_type(words, mess
 
 @pytest.mark.parametrize("net_type", options("net_type"))
 def test_a_top_down_net_type_brings_the_method_and_the_detector(net_type, single):
-    cfg = compose(f"net_type={net_type}", f"project={single}")
+    project = "demo" if net_type.startswith("dlcrnet_") else single  # several animals only
+    cfg = compose(f"net_type={net_type}", f"project={project}")
     top_down = net_type.startswith(("top_down_", "rtmpose_", "animaltokenpose_"))
     assert cfg.method == ("td" if top_down else "bu")
     assert (cfg.detector is not None) is (cfg.data_detector is not None) is top_down
