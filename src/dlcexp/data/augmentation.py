@@ -5,7 +5,8 @@ The steps, in this order: rescale (`resize`, `longest_max_size`); move (`hflip`,
 given by `_target_`, as written; change colours (`hist_eq`, `motion_blur`, `covering`, `grayscale`,
 `gaussian_noise`); pad (`auto_padding`); scale the values (`normalize_images`,
 `scale_to_unit_range`). Cutting early keeps the rest cheap, and all steps but the last work on
-uint8. Top-down they all act on the crop that `dlcexp.data.crops` has cut out before.
+uint8. Top-down they all act on the crop that `dlcexp.data.crops` has cut out before, conditional
+top-down all but the moves, which act on the frame.
 """
 
 import logging
@@ -36,6 +37,9 @@ log = logging.getLogger(__name__)
 # Mean and standard deviation of the colours of ImageNet, as fractions of 255.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# What moves an image; the same for the frames of conditional top-down, which are moved uncut.
+MOVES = ("hflip", "affine", "rotation", "scale_jitter")
 
 # Defaults of DeepLabCut where a menu leaves them out.
 _P_AFFINE = 0.9
@@ -82,7 +86,7 @@ def build_pipeline(
 
 def moves(menu: Mapping[str, Any]) -> bool:
     """Whether images are turned, scaled or shifted, so that what lies around a crop is seen."""
-    return any(name in menu for name in ("affine", "rotation", "scale_jitter"))
+    return any(name in menu for name in MOVES if name != "hflip")
 
 
 def _levels(menu: Mapping[str, Any]) -> NDArray[np.float32]:

@@ -31,12 +31,32 @@ def ground_truth_boxes(
         (individuals, 4) x, y, width, height px; NaN for an animal without labels, and for one
         whose box lies outside the image.
     """
-    low, high = extent(labels.keypoints[index])
-    boxes = np.concatenate([low - margin, high - low + 2 * margin], axis=1)
+    boxes = _around(labels.keypoints[index], margin)
     if labels.boxes is not None:
         given = np.any(labels.boxes[index][:, 2:] > 0, axis=1)
         boxes[given] = labels.boxes[index][given]
     return _within(boxes, np.array(image_shape[1::-1], dtype=float))
+
+
+def keypoint_boxes(
+    keypoints: NDArray[Any], image_shape: Sequence[int], margin: float
+) -> NDArray[np.float64]:
+    """The boxes around poses, within the image.
+
+    Args:
+        keypoints: (n, bodyparts, 2) px, NaN where missing.
+        image_shape: of the image, (height, width, ...) px.
+        margin: px between the outermost keypoints and the box.
+
+    Returns:
+        (n, 4) x, y, width, height px; NaN without keypoints, and outside the image.
+    """
+    return _within(_around(keypoints, margin), np.array(image_shape[1::-1], dtype=float))
+
+
+def _around(keypoints: NDArray[Any], margin: float) -> NDArray[Any]:
+    low, high = extent(keypoints)
+    return np.concatenate([low - margin, high - low + 2 * margin], axis=1)
 
 
 def extent(points: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -80,6 +80,9 @@ class ResizeCollate:
             with_center_keypoints=self.with_center_keypoints,
         )
         arrays = {name: torch.from_numpy(array) for name, array in labels.items()}
+        if "conditions" in sample:
+            moves = torch.tensor([[factor, factor, 1.0], [left, top, 0.0]])
+            arrays["conditions"] = sample["conditions"] * moves[0] - moves[1]
         return {**sample, **arrays, "image": image.contiguous()}
 
 

@@ -27,6 +27,7 @@ class Window:
     Attributes:
         left, top, right, bottom: edges in whole px of the image; at least 1 px wide and high.
         size: (width, height) of the crop in px.
+        shown: left, top, right, bottom of what is not black in the crop; None: all there is.
     """
 
     left: int
@@ -34,6 +35,7 @@ class Window:
     right: int
     bottom: int
     size: tuple[int, int]
+    shown: tuple[int, int, int, int] | None = None
 
     @classmethod
     def around(cls, box: NDArray[Any], size: tuple[int, int]) -> "Window":
@@ -52,6 +54,33 @@ class Window:
         left, right = _whole(x + width / 2, wide)
         top, bottom = _whole(y + height / 2, high)
         return cls(left, top, right, bottom, size)
+
+    @classmethod
+    def showing(cls, box: NDArray[Any], size: tuple[int, int]) -> "Window":
+        """As `around`, and what is not in the box is black.
+
+        The edges of the box are rounded to whole pixels, and as many are added on both sides. For
+        square crops this is DeepLabCut's `top_down_crop(crop_with_context=False)`.
+
+        Args:
+            box: (4,) x, y, width, height px.
+            size: (width, height) of the crop in px.
+        """
+        x, y, width, height = map(float, box)
+        left, top, right, bottom = round(x), round(y), round(x + width), round(y + height)
+        right, bottom = max(right, left + 1), max(bottom, top + 1)
+        ratio = size[0] / size[1]
+        wide, high = right - left, bottom - top
+        across = max(0, round(high * ratio) - wide) // 2
+        along = max(0, round(wide / ratio) - high) // 2
+        return cls(
+            left - across,
+            top - along,
+            right + across,
+            bottom + along,
+            size,
+            shown=(left, top, right, bottom),
+        )
 
     def with_surroundings(self) -> "Window":
         """About the same centre and scale, and all around what a turned crop would show.
@@ -89,8 +118,9 @@ class Window:
         """The crop (height, width, 3) of an image (h, w, 3); black outside the image."""
         height, width = image.shape[:2]
         canvas = np.zeros((self.bottom - self.top, self.right - self.left, 3), np.uint8)
-        left, right = np.clip((self.left, self.right), 0, width)
-        top, bottom = np.clip((self.top, self.bottom), 0, height)
+        edges = self.shown or (self.left, self.top, self.right, self.bottom)
+        left, right = np.clip(edges[::2], 0, width)
+        top, bottom = np.clip(edges[1::2], 0, height)
         canvas[top - self.top : bottom - self.top, left - self.left : right - self.left] = image[
             top:bottom, left:right
         ]

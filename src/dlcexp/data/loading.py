@@ -13,12 +13,14 @@ from torch.utils.data import DataLoader, get_worker_info
 
 from dlcexp.config import build
 from dlcexp.config.menu import Section, effective_menu, parse_bytes
-from dlcexp.data.augmentation import build_pipeline, moves
+from dlcexp.data.augmentation import MOVES, build_pipeline, moves
 from dlcexp.data.boxes import RandomBBoxTransform, ground_truth_boxes
 from dlcexp.data.cache import shared_cache
 from dlcexp.data.collation import PadCollate, ResizeCollate, build_collate
+from dlcexp.data.conditional_crops import ConditionalCropDataset, Conditions
 from dlcexp.data.crops import CropDataset, labelled_animals
 from dlcexp.data.dataset import Failure, PoseDataset, SampleDataset
+from dlcexp.data.gen_sampling import GenerativeSampler
 from dlcexp.data.pipeline import Pipeline
 from dlcexp.data.sampling import EpochSampler
 from dlcexp.data.splits import Split
@@ -72,12 +74,18 @@ class FrameData:
     @property
     def top_down(self) -> bool:
         """Whether the pose model sees crops of single animals, and not frames."""
-        return self.tree.get("method", "bu") == "td"
+        return self.tree.get("method", "bu") in ("td", "ctd")
+
+    @property
+    def conditional(self) -> bool:
+        """Whether it is also told a pose of the animal that another model has found."""
+        return self.tree.get("method", "bu") == "ctd"
 
     def frames(self, split: SplitName) -> SampleDataset:
         """What the pose model sees when it is applied to a split.
 
-        Its frames; top-down a crop for each labelled animal, by its ground-truth box.
+        Its frames; top-down a crop for each labelled animal, by its ground-truth box, or
+        conditional by a pose drawn from its labels.
         """
         return self._poses(getattr(self.split, split), "inference")
 
@@ -90,6 +98,18 @@ class FrameData:
         """
         animals = [(row, number) for row, found in boxes.items() for number in range(len(found))]
         return self._crop_dataset(animals, "inference", boxes)
+
+    def conditional_crops(self, conditions: Conditions) -> ConditionalCropDataset:
+        """What a conditional top-down model sees of animals that another model has found.
+
+        Args:
+            conditions: row of `labels` to poses (m, bodyparts, 3) x, y px of the original image,
+                score; see `dlcexp.data.conditional_crops.usable_conditions`.
+        """
+        animals = [
+            (row, number) for row, found in conditions.items() for number in range(len(found))
+        ]
+        return self._conditional_dataset(animals, "inference", conditions)
 
     def ground_truth_boxes(self, row: int) -> NDArray[np.float64]:
         """The boxes of one frame, (individuals, 4) x, y, width, height px of the original image.
@@ -113,7 +133,8 @@ class FrameData:
         """
         dataset = self._poses(self.split.train, "train")
         if not len(dataset):
-            raise _nothing_to_train(f"cuts animals out of {len(self.split.train)} training frames")
+            method, frames = self.tree["method"], len(self.split.train)
+            raise _nothing_to_train(method, f"cuts animals out of {frames} training frames")
         trainer = self.tree["trainer"]
         return self._loader(
             dataset, self.tree, trainer["num_workers"], self._collate("data"), rank, world_size
@@ -139,7 +160,7 @@ class FrameData:
             np.isfinite(self.labels.keypoints[rows]).any()
             or (boxes is not None and np.isfinite(boxes[rows]).any())
         ):
-            raise _nothing_to_train(f"learns from the boxes of {len(rows)} training frames")
+            raise _nothing_to_train("td", f"learns from the boxes of {len(rows)} training frames")
         dataset = self._frame_dataset(self.split.train, "train", "data_detector")
         settings = self.tree["detector"]
         collate = self._collate("data_detector")
@@ -180,6 +201,8 @@ class FrameData:
         )
 
     def _poses(self, indices: Sequence[int], section: Section) -> SampleDataset:
+        if self.conditional:
+            return self._conditional_dataset(labelled_animals(self.labels, indices), section)
         if self.top_down:
             return self._crop_dataset(labelled_animals(self.labels, indices), section)
         return self._frame_dataset(indices, section, "data")
@@ -218,10 +241,48 @@ class FrameData:
             boxes=boxes,
         )
 
-    def _pipeline(self, section: Section, key: DataKey) -> Pipeline:
+    def _conditional_dataset(
+        self,
+        animals: Sequence[tuple[int, int]],
+        section: Section,
+        conditions: Conditions | None = None,
+    ) -> ConditionalCropDataset:
+        menu = effective_menu(self.tree["data"], section)
+        crop = menu["top_down_crop"]
+        moving = {name: menu.pop(name) for name in MOVES if name in menu}
+        return ConditionalCropDataset(
+            self.labels,
+            animals,
+            self._pipeline(section, "data", menu),
+            size=(crop["width"], crop["height"]),
+            seed=self.tree["seed"],
+            cache=self.cache,
+            sampler=self._sampler(),
+            bbox_margin=self._bbox_margin,
+            context=bool(crop.get("crop_with_context", False)),
+            moving=self._pipeline(section, "data", moving) if moving else None,
+            conditions=conditions,
+        )
+
+    def _sampler(self) -> GenerativeSampler:
+        given = self.tree["data"].get("gen_sampling") or {}
+        settings = {name: value for name, value in given.items() if value is not None}
+        pairs = settings.get("keypoints_symmetry") or ()
+        settings["keypoints_symmetry"] = [
+            [side if isinstance(side, int) else self.bodyparts.index(side) for side in pair]
+            for pair in pairs
+        ]
+        try:
+            return GenerativeSampler(len(self.bodyparts), **settings)
+        except ValueError as error:
+            raise ConfigError("data.gen_sampling", f"{error}.") from error
+
+    def _pipeline(
+        self, section: Section, key: DataKey, menu: Mapping[str, Any] | None = None
+    ) -> Pipeline:
         data = self.tree[key]
         return build_pipeline(
-            effective_menu(data, section),
+            effective_menu(data, section) if menu is None else menu,
             # Boxes have no left and right.
             bodyparts=self.bodyparts if key == "data" else None,
             unique_bodyparts=self.unique_bodyparts,
@@ -233,6 +294,31 @@ class FrameData:
     @property
     def _bbox_margin(self) -> int:
         return int(self.tree["data"].get("bbox_margin", _BBOX_MARGIN))
+
+
+def unlabelled_frames(cfg: DictConfig, images: Sequence[Path]) -> FrameData:
+    """Images as frames without labels, all of them in the test split.
+
+    Args:
+        cfg: the resolved tree; its `metadata` tells individuals and bodyparts.
+        images: their paths.
+    """
+    metadata = cfg.metadata
+    individuals, bodyparts = metadata.num_individuals, metadata.num_bodyparts
+    labels = Labels(
+        names=tuple(map(str, images)),
+        images=tuple(images),
+        folders=tuple(image.parent.name for image in images),
+        keypoints=np.full((len(images), individuals, bodyparts, 2), np.nan),
+        unique=np.full((len(images), metadata.num_unique_bodyparts, 2), np.nan),
+    )
+    return FrameData(
+        cfg,
+        labels,
+        Split(train=(), test=tuple(range(len(images)))),
+        bodyparts=metadata.bodyparts,
+        unique_bodyparts=metadata.unique_bodyparts,
+    )
 
 
 class PoseData(FrameData):
@@ -267,11 +353,11 @@ def _plain(cfg: Any) -> dict[str, Any]:
     return tree
 
 
-def _nothing_to_train(what: str) -> ConfigError:
+def _nothing_to_train(method: str, what: str) -> ConfigError:
     return ConfigError(
         "split",
-        f"method=td {what}, and none of them has a labelled animal. Label animals, or take another "
-        "split, such as 'split.seed=1'.",
+        f"method={method} {what}, and none of them has a labelled animal. Label animals, or take "
+        "another split, such as 'split.seed=1'.",
     )
 
 

@@ -7,7 +7,7 @@ the image travel along to tell the way back.
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import albumentations as A
@@ -23,20 +23,22 @@ class Augmented:
     """What a pipeline makes of one image.
 
     Attributes:
-        image: float32 (3, height, width).
+        image: float32 (3, height, width); from `Pipeline.moved` uint8 (height, width, 3) RGB.
         keypoints: float64 (individuals, bodyparts, 2) px in the new image; NaN outside of it.
         unique: float64 (unique bodyparts, 2) px; NaN outside.
         boxes: float64 (individuals, 4) x, y, width, height px within the new image, or None.
         scale, offset: (2,) for x and y; `x_original = x * scale[0] + offset[0]`. NaN in training,
             where the way back is not a matter of scale and offset.
+        conditions: float64 (bodyparts, 2) px, also outside of the new image, if there were any.
     """
 
-    image: NDArray[np.float32]
+    image: NDArray[Any]
     keypoints: NDArray[Any]
     unique: NDArray[Any]
     boxes: NDArray[Any] | None
     scale: NDArray[Any]
     offset: NDArray[Any]
+    conditions: NDArray[Any] | None = None
 
 
 class Pipeline:
@@ -78,8 +80,23 @@ class Pipeline:
         boxes: NDArray[Any] | None = None,
         *,
         seed: int,
+        conditions: NDArray[Any] | None = None,
     ) -> Augmented:
-        """Transform one sample.
+        """Transform one sample; see `moved`."""
+        moved = self.moved(image, keypoints, unique, boxes, seed=seed, conditions=conditions)
+        return replace(moved, image=self._to_float(moved.image))
+
+    def moved(
+        self,
+        image: NDArray[np.uint8],
+        keypoints: NDArray[Any],
+        unique: NDArray[Any],
+        boxes: NDArray[Any] | None = None,
+        *,
+        seed: int,
+        conditions: NDArray[Any] | None = None,
+    ) -> Augmented:
+        """Transform one sample, and leave its image uint8 RGB.
 
         Args:
             image: uint8 (height, width, 3) RGB; not changed.
@@ -87,6 +104,7 @@ class Pipeline:
             unique: (unique bodyparts, 2) px, NaN where unlabelled.
             boxes: (individuals, 4) x, y, width, height px, NaN where there is none; or None.
             seed: of all that is random in this call.
+            conditions: (bodyparts, 2) px of a pose that goes with the image; NaN for none.
 
         Raises:
             UserError: a transform of the user's gives images that cannot be used.
@@ -94,7 +112,8 @@ class Pipeline:
         size = np.array(image.shape[1::-1], dtype=float)
         marks = np.array([[0, 0], [size[0], 0], [0, size[1]]])
         extras = np.concatenate([marks, _corners(boxes).reshape(-1, 2)])
-        points = _Points.of(keypoints, unique, extras)
+        animals = keypoints if conditions is None else np.concatenate([keypoints, conditions[None]])
+        points = _Points.of(animals, unique, extras)
         # Not set_random_seed: it starts every transform from the same numbers, so that all the
         # coins of one sample fall alike.
         self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
@@ -102,20 +121,20 @@ class Pipeline:
             image=image.copy(), keypoints=points.xy, owner=points.owner, part=points.part
         )
         moved = _Points.from_lists(result["keypoints"], result["owner"], result["part"])
-        labelled, extras = moved.grids(
-            len(keypoints), keypoints.shape[1] + len(unique), len(extras)
-        )
+        labelled, extras = moved.grids(len(animals), keypoints.shape[1] + len(unique), len(extras))
+        labelled, others = np.split(labelled, [len(keypoints)])
         image = self._checked(result["image"])
         limit = np.array(image.shape[1::-1], dtype=float)
         labelled[np.any((labelled < 0) | (labelled >= limit), axis=-1)] = np.nan
         scale, offset = (np.full(2, np.nan),) * 2 if self.training else _way_back(extras[:3], size)
         return Augmented(
-            image=self._to_float(image),
+            image=image,
             keypoints=labelled[:, : keypoints.shape[1]],
             unique=labelled[0, keypoints.shape[1] :],
             boxes=None if boxes is None else _enclosing(extras[3:].reshape(-1, 4, 2), limit),
             scale=scale,
             offset=offset,
+            conditions=None if conditions is None else others[0, : keypoints.shape[1]],
         )
 
     def _checked(self, image: NDArray[Any]) -> NDArray[Any]:

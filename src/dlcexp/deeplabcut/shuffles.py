@@ -20,6 +20,7 @@ from dlcexp.errors import ConfigError, ProjectError
 _DOCUMENTATION = re.compile(
     r"Documentation_data-.*_(?P<percent>\d+)shuffle(?P<shuffle>\d+)\.pickle"
 )
+_MODEL = re.compile(r".*-trainset(?P<percent>\d+)shuffle(?P<shuffle>\d+)")
 _ITERATION = "iteration-"
 
 
@@ -53,6 +54,38 @@ def read_shuffle(
     names = [frame_name(row) for row in table.index]
     train, test = (_names_of(rows, names, source) for rows in _read_documentation(source))
     return ShuffleFrames(train, test)
+
+
+def find_trained_shuffle(project: Project, shuffle: int, key: str = "conditions") -> Path:
+    """The folder of a shuffle's model: `train/` with `pytorch_config.yaml` and snapshots.
+
+    Of several training fractions, the largest that was trained.
+
+    Args:
+        project: its current iteration counts.
+        shuffle: number of the shuffle.
+        key: which key asks, for messages.
+
+    Raises:
+        ConfigError: there is no such shuffle; names those there are.
+    """
+    parent = project.root / "dlc-models-pytorch" / f"{_ITERATION}{project.iteration}"
+    found = {
+        (int(match["shuffle"]), int(match["percent"])): path / "train"
+        for path in sorted(parent.glob("*"))
+        if (match := _MODEL.fullmatch(path.name))
+        and (path / "train" / "pytorch_config.yaml").is_file()
+    }
+    folders = [folder for (number, _), folder in sorted(found.items()) if number == shuffle]
+    if project.kind != "dlc" or not folders:
+        numbers = sorted({number for number, _ in found})
+        raise ConfigError(
+            key,
+            f"there is no shuffle {shuffle} with a model of DeepLabCut 3 in {parent}; there "
+            f"{'are ' + _listed(numbers) if numbers else 'is none'}.",
+        )
+    trained = [folder for folder in folders if any(folder.glob("snapshot*.pt"))]
+    return (trained or folders)[-1]
 
 
 def _dataset_folder(project: Project, iteration: int) -> Path:

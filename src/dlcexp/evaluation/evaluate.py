@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from dlcexp.data.conditional_crops import Conditions
+from dlcexp.data.dataset import SampleDataset
 from dlcexp.data.loading import PoseData, SplitName
 from dlcexp.evaluation.boxes import SPLITS, Boxes, evaluate_detector
 from dlcexp.evaluation.metrics import evaluate_poses, mean_pose_error
 from dlcexp.evaluation.predict import predict_crops, predict_heads
 
-# What is added to the name of a split where crops were cut by the labels' own boxes.
-GT_BOXES = "_gt_boxes"
+# What is added to the name of a split where crops were cut by the labels' own boxes, and where
+# their conditions were drawn from the labels.
+GT_BOXES, GT_CONDITIONS = "_gt_boxes", "_gt_conditions"
+BY_LABELS = (GT_BOXES, GT_CONDITIONS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +25,9 @@ class Evaluation:
     """What a model finds in the frames of each split, and how good that is.
 
     A top-down model is scored end to end under the name of the split, and on ground-truth boxes
-    under `test_gt_boxes` and `train_gt_boxes`.
+    under `test_gt_boxes` and `train_gt_boxes`. A conditional one is scored with the conditions of
+    the experiment under the name of the split, and with conditions drawn from the labels under
+    `test_gt_conditions` and `train_gt_conditions`.
 
     Attributes:
         metrics: {split: {metric: value}}; see `evaluate_poses`, and `rmse_mean_pose` (px), the
@@ -32,6 +38,8 @@ class Evaluation:
         detector: {split: {metric: value}} of a detector; see `evaluate_detector`.
         boxes: {split: {row of the labels: (m, 5)}} boxes that were found: x, y, width, height px,
             score.
+        conditions: {split: {row of the labels: (m, bodyparts, 3)}} poses that conditional crops
+            were cut by: x, y px, score.
     """
 
     metrics: dict[str, dict[str, float]]
@@ -39,6 +47,26 @@ class Evaluation:
     names: dict[str, tuple[str, ...]]
     detector: dict[str, dict[str, float]] = field(default_factory=dict)
     boxes: dict[str, Boxes] = field(default_factory=dict)
+    conditions: dict[str, Conditions] = field(default_factory=dict)
+
+    def update(self, part: "Evaluation", suffix: str) -> None:
+        """Take in the poses of `part` and their scores, the names of splits with a suffix."""
+        for split in part.metrics:
+            self.metrics[f"{split}{suffix}"] = part.metrics[split]
+            self.poses[f"{split}{suffix}"] = part.poses[split]
+            self.names[f"{split}{suffix}"] = part.names[split]
+
+    def column(self, split: str) -> str | None:
+        """The name under which a split was scored, end to end where it was; None if it was not."""
+        names = (split, *(f"{split}{suffix}" for suffix in BY_LABELS))
+        return next((name for name in names if name in self.metrics), None)
+
+
+def split_of(column: str) -> str:
+    """`test` of `test_gt_boxes`."""
+    for suffix in BY_LABELS:
+        column = column.removesuffix(suffix)
+    return column
 
 
 def by_split(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -67,6 +95,7 @@ def evaluate_model(
     *,
     splits: Sequence[SplitName] = SPLITS,
     boxes: Mapping[str, Boxes] | None = None,
+    conditions: Mapping[str, Conditions] | None = None,
     progress: bool = False,
 ) -> Evaluation:
     """Predict the frames of each split and score them as `cfg.evaluation` says.
@@ -77,6 +106,7 @@ def evaluate_model(
         cfg: the resolved tree.
         splits: which frames.
         boxes: top-down, where the animals are; None: where the labels say.
+        conditions: conditional top-down, poses of the animals; None: drawn from the labels.
         progress: draw a bar, if there is a terminal.
     """
     metrics: dict[str, dict[str, float]] = {}
@@ -84,9 +114,14 @@ def evaluate_model(
     names: dict[str, tuple[str, ...]] = {}
     for split in splits:
         rows = getattr(data.split, split)
-        frames = data.frames(split) if boxes is None else data.crops(boxes[split])
+        if boxes is not None:
+            frames: SampleDataset = data.crops(boxes[split])
+        elif conditions is not None:
+            frames = data.conditional_crops(conditions[split])
+        else:
+            frames = data.frames(split)
         words = f"evaluating {split} frames" if progress else ""
-        if cfg.method == "td":
+        if data.top_down:
             size = (len(data.project.individuals), len(data.project.bodyparts))
             heads = {"bodypart": predict_crops(model, frames, rows, size, device, words)}
         else:
@@ -127,10 +162,34 @@ def evaluate_top_down(
     ways: dict[str, Mapping[str, Boxes] | None] = {"": whole.boxes, GT_BOXES: None}
     for suffix, boxes in ways.items() if detector is not None else [(GT_BOXES, None)]:
         part = evaluate_model(model, data, cfg, device, boxes=boxes, progress=progress)
-        for split in SPLITS:
-            whole.metrics[f"{split}{suffix}"] = part.metrics[split]
-            whole.poses[f"{split}{suffix}"] = part.poses[split]
-            whole.names[f"{split}{suffix}"] = part.names[split]
+        whole.update(part, suffix)
+    return whole
+
+
+def evaluate_conditional(
+    model: torch.nn.Module,
+    data: PoseData,
+    cfg: Any,
+    device: torch.device | str,
+    *,
+    conditions: Mapping[str, Conditions] | None,
+    progress: bool = False,
+) -> Evaluation:
+    """Score a conditional model with the conditions of the experiment, and with drawn ones.
+
+    Args:
+        model: the pose model on `device`.
+        data: project, labels and split.
+        cfg: the resolved tree.
+        device: where to compute.
+        conditions: {split: conditions}; None where the experiment has none.
+        progress: draw a bar, if there is a terminal.
+    """
+    whole = Evaluation({}, {}, {}, conditions=dict(conditions or {}))
+    ways = {"": conditions} if conditions else {}
+    for suffix, given in (ways | {GT_CONDITIONS: None}).items():
+        part = evaluate_model(model, data, cfg, device, conditions=given, progress=progress)
+        whole.update(part, suffix)
     return whole
 
 

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, withStroke
 
 from dlcexp.data.loading import PoseData, SplitName
-from dlcexp.evaluation.evaluate import GT_BOXES, Evaluation
+from dlcexp.evaluation.evaluate import Evaluation
 from dlcexp.evaluation.ranking import FrameError, assign, rank_frames
 from dlcexp.files import replacing
 
@@ -80,7 +80,7 @@ def draw_examples(evaluation: Evaluation, data: PoseData, folder: Path, cfg: Any
     """
     split: SplitName = "test" if len(data.split.test) else "train"
     rows = list(getattr(data.split, split))
-    shown = split if split in evaluation.poses else f"{split}{GT_BOXES}"
+    shown = evaluation.column(split) or split
     truth, poses = data.labels.keypoints[rows], evaluation.poses[shown]
     boxes = evaluation.boxes.get(split, {})
     ranking = rank_frames(truth, poses)

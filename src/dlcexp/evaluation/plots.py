@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dlcexp.evaluation.evaluate import GT_BOXES, Evaluation
+from dlcexp.evaluation.evaluate import BY_LABELS, Evaluation, split_of
 from dlcexp.evaluation.figures import save_figure
 
 COLOURS = {"train": "#7f8fa6", "test": "#d1495b"}
@@ -45,7 +45,7 @@ def draw_learning_curves(metrics_csv: Path, path: Path) -> bool:
         .dropna(axis=1, how="all")
     )
     panels = {"loss": _losses(table)}
-    splits = [f"{split}{boxes}" for split in COLOURS for boxes in ("", GT_BOXES)]
+    splits = [f"{split}{suffix}" for split in COLOURS for suffix in ("", *BY_LABELS)]
     for words, metric in PANELS.items():
         panels[words] = [f"{split}.{metric}" for split in splits if f"{split}.{metric}" in table]
     panels = {words: names for words, names in panels.items() if names}
@@ -82,7 +82,7 @@ def _curves(axes: Axes, table: pd.DataFrame, names: Sequence[str]) -> None:
     for name in names:
         values = table[name].dropna()
         column, metric = name.split(".", 1)
-        split = column.removesuffix(GT_BOXES)
+        split = split_of(column)
         score = metric.startswith(SCORES)
         main = score or name == TOTAL_LOSS
         axes.plot(
@@ -113,11 +113,8 @@ def draw_bodypart_errors(evaluation: Evaluation, bodyparts: Sequence[str], path:
         bodyparts: which; those without a value in any split are left out.
         path: the picture.
     """
-    columns = {
-        split: evaluation.metrics.get(split) or evaluation.metrics.get(f"{split}{GT_BOXES}")
-        for split in COLOURS
-    }
-    measured = {split: metrics for split, metrics in columns.items() if metrics}
+    columns = {split: evaluation.column(split) for split in COLOURS}
+    measured = {split: evaluation.metrics[name] for split, name in columns.items() if name}
     scores = {split: _by_bodypart(metrics, bodyparts) for split, metrics in measured.items()}
     order = sorted(
         {name for values in scores.values() for name in values},

@@ -139,9 +139,11 @@ def _predictions(
     with in_evaluation(model):
         for batch in _batches(with_progress(dataset, description), batch_size):
             images = torch.stack([sample["image"] for sample in batch]).to(device)
+            given = [sample["conditions"] for sample in batch if "conditions" in sample]
+            conditions = [torch.stack(given).to(device)] if given else []
             heads = {
                 head: output["poses"].float().cpu().numpy()
-                for head, output in decode(model(images)).items()
+                for head, output in decode(model(images, *conditions)).items()
             }
             for place, sample in enumerate(batch):
                 yield (

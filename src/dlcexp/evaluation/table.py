@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from rich import box
 from rich.table import Table
 
-from dlcexp.evaluation.evaluate import GT_BOXES, Evaluation
+from dlcexp.evaluation.evaluate import Evaluation, split_of
 
 # Metric: words, format. The order of the table.
 _ROWS = {
@@ -22,6 +22,7 @@ _ROWS = {
 
 _CAPTION = "RMSE as in DeepLabCut: the mean Euclidean distance"
 _BOXES = "found: in the boxes of the detector; labelled: in those of the labels"
+_CONDITIONS = "given: by the conditions; labelled: by poses drawn from the labels"
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:
@@ -61,7 +62,8 @@ def evaluation_table(evaluation: Evaluation) -> Table:
 def _captions(evaluation: Evaluation) -> list[str]:
     if not evaluation.metrics:
         return []
-    return [_CAPTION, _BOXES] if evaluation.boxes else [_CAPTION]
+    words = {_BOXES: evaluation.boxes, _CONDITIONS: evaluation.conditions}
+    return [_CAPTION, *(line for line, there in words.items() if there)]
 
 
 def _names(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
@@ -70,9 +72,11 @@ def _names(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 
 def _title(evaluation: Evaluation, column: str) -> str:
-    """A split and its number of frames; top-down, below it, whose boxes the crops were cut by."""
+    """A split and its number of frames; top-down, below it, what the crops were cut by."""
     frames = len(evaluation.names.get(column, ()) or evaluation.boxes.get(column, ()))
-    title = f"{column.removesuffix(GT_BOXES)} ({frames})"
-    if column.endswith(GT_BOXES):
+    title = f"{split_of(column)} ({frames})"
+    if column != split_of(column):
         return f"{title}\nlabelled"
+    if evaluation.conditions:
+        return f"{title}\ngiven"
     return f"{title}\nfound" if evaluation.boxes else title

@@ -1,22 +1,22 @@
 """Poses of the animals in image files."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from omegaconf import DictConfig
 from torch import nn
 
 from dlcexp.config.build import allowing
-from dlcexp.data.loading import FrameData
-from dlcexp.data.splits import Split
-from dlcexp.deeplabcut.labels import Labels
+from dlcexp.config.composition import modified
+from dlcexp.data.loading import FrameData, unlabelled_frames
 from dlcexp.deeplabcut.project import IMAGE_SUFFIXES
-from dlcexp.errors import SnapshotError, UserError
+from dlcexp.errors import ConfigError, SnapshotError, UserError
 from dlcexp.evaluation.boxes import find_boxes
 from dlcexp.evaluation.predict import predict_crops, predict_frames
+from dlcexp.training.conditions import ConditionSource, condition_source, quoted
 from dlcexp.training.hardware import choose_hardware
 from dlcexp.training.run import Run
 
@@ -26,6 +26,7 @@ def predict(
     source: str | Path | Iterable[str | Path],
     *,
     snapshot: Path | None = None,
+    conditions: str | int | Path | None = None,
 ) -> dict[str, np.ndarray]:
     """Find the animals in images.
 
@@ -33,6 +34,8 @@ def predict(
         run: a finished run, or its folder.
         source: an image, a folder of images, or several paths of images.
         snapshot: weights to use; None: the best of the run.
+        conditions: conditional top-down, what tells of the animals, in place of the run's own:
+            a bottom-up run folder, the number of a shuffle, or a file that has these images.
 
     Returns:
         {path of the image: float32 (individuals, bodyparts, 3)}: x and y in px of the image,
@@ -43,12 +46,17 @@ def predict(
         ProjectError: an image cannot be read.
     """
     run = run if isinstance(run, Run) else Run.open(run)
+    if conditions is not None:
+        run = replace(run, cfg=modified(run.cfg, [f"conditions={quoted(conditions)}"]))
     images = _images(source)
     device = choose_hardware(run.cfg).device
-    data = _unlabelled(run.cfg, images)
+    data = unlabelled_frames(run.cfg, images)
     with allowing(run.cfg.allow_targets):
+        given = condition_source(run.cfg)
         model = run.model(snapshot).to(device)
-        if data.top_down:
+        if data.conditional:
+            poses = _conditional(run, model, data, given, device)
+        elif data.top_down:
             poses = _top_down(run, model, data, device)
         else:
             poses = predict_frames(model, data.frames("test"), device)
@@ -75,6 +83,29 @@ def _top_down(
     return predict_crops(model, data.crops(boxes), data.split.test, size, device)
 
 
+def _conditional(
+    run: Run,
+    model: nn.Module,
+    data: FrameData,
+    source: ConditionSource | None,
+    device: torch.device,
+) -> NDArray[np.float32]:
+    """Poses (images, individuals, bodyparts, 3) of the animals that the conditions tell of.
+
+    Raises:
+        ConfigError: the run has no conditions.
+    """
+    if source is None:
+        raise ConfigError(
+            "conditions",
+            f"{run.folder} was trained without, and a conditional model needs poses to start from. "
+            "Give conditions=, a bottom-up run folder, the number of a shuffle or a file.",
+        )
+    given = source.conditions(data, data.split.test, device)
+    size = data.labels.keypoints.shape[1:3]
+    return predict_crops(model, data.conditional_crops(given), data.split.test, size, device)
+
+
 def _images(source: str | Path | Iterable[str | Path]) -> list[Path]:
     if not isinstance(source, str | Path):
         images = [Path(path).expanduser() for path in source]
@@ -87,23 +118,3 @@ def _images(source: str | Path | Iterable[str | Path]) -> list[Path]:
             f"source: no image in {str(source)!r} ({', '.join(sorted(IMAGE_SUFFIXES))})."
         )
     return images
-
-
-def _unlabelled(cfg: DictConfig, images: list[Path]) -> FrameData:
-    """The images as frames without labels."""
-    metadata = cfg.metadata
-    individuals, bodyparts = metadata.num_individuals, metadata.num_bodyparts
-    labels = Labels(
-        names=tuple(map(str, images)),
-        images=tuple(images),
-        folders=tuple(image.parent.name for image in images),
-        keypoints=np.full((len(images), individuals, bodyparts, 2), np.nan),
-        unique=np.full((len(images), metadata.num_unique_bodyparts, 2), np.nan),
-    )
-    return FrameData(
-        cfg,
-        labels,
-        Split(train=(), test=tuple(range(len(images)))),
-        bodyparts=metadata.bodyparts,
-        unique_bodyparts=metadata.unique_bodyparts,
-    )

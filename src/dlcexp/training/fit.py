@@ -27,6 +27,7 @@ from dlcexp.evaluation.evaluate import SPLITS, by_split, evaluate_model
 from dlcexp.evaluation.metrics import evaluate_poses
 from dlcexp.models.detectors import available_weights
 from dlcexp.models.detectors.pretrained import AUTO
+from dlcexp.training.conditions import condition_source
 from dlcexp.training.detector_module import DetectorModule
 from dlcexp.training.epochs import EpochEnd
 from dlcexp.training.hardware import Hardware, choose_hardware
@@ -74,6 +75,7 @@ def train(cfg: DictConfig, folder: str | Path | None = None, overrides: Sequence
         cfg = settle_weights(cfg, run_folder)
         data = PoseData(cfg)
         detector = foreign_detector(cfg)
+        condition_source(cfg)  # says now what would be wrong with it at the end
         starts = [prepare(cfg, stage, data, run_folder) for stage in chosen_stages(cfg)]
         if _is_further_process():
             _train_along(cfg, starts, run_folder, hardware)

@@ -9,11 +9,15 @@ from dlcexp.training.module import StageModule
 
 
 class PoseModule(StageModule):
-    """Trains a `PoseModel`: whole frames bottom-up, crops of single animals top-down."""
+    """Trains a `PoseModel`: whole frames bottom-up, crops of single animals top-down.
+
+    Conditional top-down each crop comes with a pose, drawn from its labels.
+    """
 
     def losses(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Forward pass, targets and losses of one batch."""
-        outputs = self.model(batch["image"])
+        conditions = [batch["conditions"]] if "conditions" in batch else []
+        outputs = self.model(batch["image"], *conditions)
         return self.model.losses(outputs, self.model.targets(outputs, batch))
 
     def batches(self, rank: int, world_size: int) -> DataLoader:

@@ -53,6 +53,7 @@ _PACKAGES = [
 # Keys that a resumed run may change: where it computes, how it is shown, how long it goes on.
 _FREE_KEYS = [
     "allow_targets",
+    "conditions",
     "data.cache",
     "detector.epochs",
     "detector.num_workers",

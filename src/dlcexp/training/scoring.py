@@ -9,7 +9,13 @@ from dlcexp.config.build import allowing
 from dlcexp.config.composition import modified
 from dlcexp.data.loading import PoseData
 from dlcexp.deeplabcut.snapshots import snapshot_epoch
-from dlcexp.evaluation.evaluate import Evaluation, evaluate_model, evaluate_top_down
+from dlcexp.evaluation.evaluate import (
+    Evaluation,
+    evaluate_conditional,
+    evaluate_model,
+    evaluate_top_down,
+)
+from dlcexp.training.conditions import condition_source, split_conditions
 from dlcexp.training.hardware import choose_hardware
 from dlcexp.training.resume import foreign_detector
 from dlcexp.training.run import Run
@@ -66,6 +72,12 @@ def evaluate_run(
     """
     if run.cfg.method != "td":
         model = run.model(snapshot).to(device)
+        if run.cfg.method == "ctd":
+            source = condition_source(run.cfg)
+            given = split_conditions(source, data, device) if source else None
+            return evaluate_conditional(
+                model, data, run.cfg, device, conditions=given, progress=progress
+            )
         return evaluate_model(model, data, run.cfg, device, progress=progress)
     pose = snapshot or run.best_pose_snapshot
     return evaluate_top_down(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from omegaconf import DictConfig
 
 from dlcexp.deeplabcut.snapshots import DETECTOR_PREFIX, POSE_PREFIX
-from dlcexp.evaluation.evaluate import GT_BOXES
+from dlcexp.evaluation.evaluate import GT_BOXES, GT_CONDITIONS
 
 DETECTOR, POSE = "detector", "pose"
 STAGES = (DETECTOR, POSE)
@@ -23,7 +23,7 @@ class Stage:
         key_metric: what makes a snapshot the best.
         key_metric_asc: larger is better.
         eval_interval: epochs between evaluations.
-        boxes: what the name of a split gets where crops are cut by the boxes of the labels.
+        by_labels: what the name of a split gets where crops are cut by what the labels say.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Stage:
     key_metric: str
     key_metric_asc: bool
     eval_interval: int
-    boxes: str = ""
+    by_labels: str = ""
 
     @property
     def prefix(self) -> str:
@@ -52,10 +52,11 @@ class Stage:
         """Scores by the names that they have in a run's tables, beside those of the end.
 
         A top-down pose model is scored on the boxes of the labels while it trains, as DeepLabCut
-        does; `test.rmse` is that of the detector's boxes.
+        does; `test.rmse` is that of the detector's boxes. A conditional one is scored with poses
+        drawn from the labels; `test.rmse` is that with the conditions of the experiment.
         """
         renamed = {
-            f"{name.partition('.')[0]}{self.boxes}.{name.partition('.')[2]}": value
+            f"{name.partition('.')[0]}{self.by_labels}.{name.partition('.')[2]}": value
             for name, value in metrics.items()
         }
         return {f"{self.key_prefix}{name}": value for name, value in renamed.items()}
@@ -74,9 +75,9 @@ def file_suffix(stage: str) -> str:
 def pose_stage(cfg: DictConfig) -> Stage:
     """The stage of the pose model."""
     trainer = cfg.trainer
-    boxes = GT_BOXES if cfg.method == "td" else ""
+    by_labels = {"td": GT_BOXES, "ctd": GT_CONDITIONS}.get(cfg.method, "")
     return Stage(
-        POSE, cfg, trainer.key_metric, trainer.key_metric_asc, trainer.eval_interval, boxes
+        POSE, cfg, trainer.key_metric, trainer.key_metric_asc, trainer.eval_interval, by_labels
     )
 
 

@@ -1,0 +1,220 @@
+"""What the key `conditions` stands for: poses that a conditional top-down model starts from."""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+
+from dlcexp.config.build import allowing
+from dlcexp.config.composition import compose
+from dlcexp.data.conditional_crops import Conditions, usable_conditions
+from dlcexp.data.loading import FrameData, PoseData, unlabelled_frames
+from dlcexp.deeplabcut.predictions import SUFFIXES, Predictions, read_predictions
+from dlcexp.deeplabcut.project import open_project
+from dlcexp.deeplabcut.shuffles import find_trained_shuffle
+from dlcexp.deeplabcut.snapshots import best_snapshot
+from dlcexp.errors import ConfigError, UserError, nearest
+from dlcexp.evaluation.boxes import SPLITS
+from dlcexp.evaluation.predict import predict_frames
+from dlcexp.training.run import Run, load_model
+
+logger = logging.getLogger(__name__)
+
+_ALLOWED = (
+    "Allowed: a run folder of a bottom-up experiment, the number of a shuffle of the project, or "
+    f"a file of predictions ({', '.join(SUFFIXES)})."
+)
+_SHOWN = 3
+
+
+class ConditionSource(ABC):
+    """Poses of another model.
+
+    Args:
+        words: where they come from, for messages.
+        theirs: bodyparts of the other model, in its order; None: those of `ours`.
+        ours: bodyparts of the experiment.
+
+    Raises:
+        ConfigError: a bodypart is missing among theirs.
+    """
+
+    def __init__(self, words: str, theirs: Sequence[str] | None, ours: Sequence[str]) -> None:
+        self.words = words
+        theirs = list(ours if theirs is None else theirs)
+        missing = [name for name in ours if name not in theirs]
+        if missing:
+            raise ConfigError(
+                "conditions",
+                f"{words} has no bodypart {', '.join(missing)}; it has "
+                f"{', '.join(theirs)}.{nearest(missing[0], theirs)}",
+            )
+        self.order = [theirs.index(name) for name in ours]
+
+    @abstractmethod
+    def poses(
+        self, data: FrameData, rows: Sequence[int], device: torch.device
+    ) -> list[NDArray[Any] | None]:
+        """Poses (n, their bodyparts, 3) of each frame, None for a frame that it does not have."""
+
+    def conditions(self, data: FrameData, rows: Sequence[int], device: torch.device) -> Conditions:
+        """Conditions of frames; a warning counts those without any.
+
+        Args:
+            data: the frames.
+            rows: which of them, as rows of the labels.
+            device: where to compute.
+        """
+        most = data.labels.keypoints.shape[1]
+        found: dict[int, NDArray[Any]] = {}
+        for row, poses in zip(rows, self.poses(data, rows, device), strict=True):
+            kept = np.zeros((0, len(self.order), 3)) if poses is None else poses[:, self.order]
+            found[row] = usable_conditions(kept, most)
+        empty = [data.labels.names[row] for row, poses in found.items() if not len(poses)]
+        if empty:
+            shown = ", ".join(empty[:_SHOWN]) + (", ..." if len(empty) > _SHOWN else "")
+            logger.warning(
+                "conditions: %s has no pose in %d of %d frames, where none will be found: %s",
+                *(self.words, len(empty), len(rows), shown),
+            )
+        return found
+
+
+class ModelConditions(ConditionSource):
+    """The poses that a bottom-up model finds.
+
+    Args:
+        words: see `ConditionSource`.
+        cfg: the tree of the other model.
+        snapshot: its weights.
+        ours: bodyparts of the experiment.
+    """
+
+    def __init__(self, words: str, cfg: DictConfig, snapshot: Path, ours: Sequence[str]) -> None:
+        super().__init__(words, cfg.metadata.bodyparts, ours)
+        self.cfg, self.snapshot = cfg, snapshot
+
+    def poses(
+        self, data: FrameData, rows: Sequence[int], device: torch.device
+    ) -> list[NDArray[Any] | None]:
+        """Poses of each frame; images are decoded once for both models."""
+        with allowing(self.cfg.get("allow_targets") or []):
+            model = load_model(self.cfg, "model", self.snapshot).to(device)
+            frames = unlabelled_frames(self.cfg, [data.labels.images[row] for row in rows])
+            return list(predict_frames(model, frames.frames("test"), device)) if rows else []
+
+
+class FileConditions(ConditionSource):
+    """The poses in a file."""
+
+    def __init__(self, predictions: Predictions, ours: Sequence[str]) -> None:
+        super().__init__(str(predictions.source), predictions.bodyparts, ours)
+        self.predictions = predictions
+        counts = {poses.shape[1] for poses in predictions.poses.values() if len(poses)}
+        if predictions.bodyparts is None and counts - {len(ours)}:
+            raise ConfigError(
+                "conditions",
+                f"{self.words} has poses of {min(counts - {len(ours)})} bodyparts, and the project "
+                f"has {len(ours)} ({', '.join(ours)}).",
+            )
+
+    def poses(
+        self, data: FrameData, rows: Sequence[int], device: torch.device
+    ) -> list[NDArray[Any] | None]:
+        """Poses of each frame, by the path of its image."""
+        found = [self.predictions.of(data.labels.images[row].as_posix()) for row in rows]
+        found = [poses if poses is None or len(poses) else None for poses in found]
+        if rows and all(poses is None for poses in found):
+            example = next(iter(self.predictions.poses), "none")
+            raise ConfigError(
+                "conditions",
+                f"{self.words} has none of these {len(rows)} frames, such as "
+                f"{data.labels.names[rows[0]]}; it has {len(self.predictions.poses)}, such as "
+                f"{example}.",
+            )
+        return found
+
+
+def condition_source(cfg: DictConfig) -> ConditionSource | None:
+    """What `conditions` stands for, once it is sure that it fits; None where there is nothing.
+
+    Raises:
+        ConfigError: there is no such run, shuffle or file, or it is not of use here.
+        SnapshotError: the run or the shuffle has no snapshot.
+    """
+    key = cfg.get("conditions")
+    if cfg.method != "ctd" or key is None:
+        return None
+    bodyparts = list(cfg.metadata.bodyparts)
+    if isinstance(key, int) or str(key).isdecimal():
+        return _of_shuffle(cfg, int(key), bodyparts)
+    path = Path(str(key)).expanduser()
+    if path.is_dir():
+        return _of_run(path, bodyparts)
+    if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        raise ConfigError("conditions", f"there is no {path}. {_ALLOWED}")
+    return FileConditions(read_predictions(path), bodyparts)
+
+
+def split_conditions(
+    source: ConditionSource, data: PoseData, device: torch.device
+) -> dict[str, Conditions]:
+    """Conditions of the frames of each split."""
+    return {split: source.conditions(data, getattr(data.split, split), device) for split in SPLITS}
+
+
+def _of_run(folder: Path, bodyparts: Sequence[str]) -> ModelConditions:
+    try:
+        run = Run.open(folder)
+    except UserError as error:
+        raise ConfigError("conditions", f"{error}. {_ALLOWED}") from error
+    if run.cfg.method != "bu":
+        raise ConfigError(
+            "conditions",
+            f"{folder} is a run of method={run.cfg.method}, and a condition must come from one of "
+            "method=bu.",
+        )
+    return ModelConditions(str(folder), run.cfg, run.best_snapshot, bodyparts)
+
+
+def _of_shuffle(cfg: DictConfig, shuffle: int, bodyparts: Sequence[str]) -> ModelConditions:
+    """The snapshot that DeepLabCut trained in a shuffle of the project, in our model of its name.
+
+    Raises:
+        ConfigError: there is no such shuffle, it was not trained, is not bottom-up, or is of a net
+            type that dlcexp does not have.
+    """
+    folder = find_trained_shuffle(open_project(cfg.project), shuffle)
+    words = f"shuffle {shuffle} ({folder})"
+    settings: Any = yaml.safe_load((folder / "pytorch_config.yaml").read_text(encoding="utf-8"))
+    method, net_type = str(settings.get("method")).lower(), settings.get("net_type")
+    if method != "bu":
+        raise ConfigError(
+            "conditions", f"{words} is of method {method}, and a condition must come from bu."
+        )
+    snapshot = best_snapshot(folder)
+    if snapshot is None:
+        raise ConfigError("conditions", f"{words} has no snapshot: train it first.")
+    try:
+        tree = compose(f"project={quoted(cfg.project)}", f"net_type={net_type}", "device=cpu")
+    except ConfigError as error:
+        raise ConfigError("conditions", f"{words}: {error}") from error
+    # What its images look like, where that is not the default of the net type.
+    data = settings.get("data") or {}
+    tree.data.inference = OmegaConf.create(data.get("inference") or {})
+    tree.data.colormode = data.get("colormode", tree.data.colormode)
+    tree.data.cache = cfg.data.cache
+    return ModelConditions(words, tree, snapshot, bodyparts)
+
+
+def quoted(value: Any) -> str:
+    """A value as Hydra's overrides take it, whatever characters it has."""
+    escaped = str(value).replace("\\", "/").replace("'", "\\'")
+    return str(value) if isinstance(value, int) else f"'{escaped}'"
