@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dlcexp.config import compose
-from dlcexp.config.composition import check_choices, expand, groups, modified, options
+from dlcexp.config.composition import check_choices, expand, groups, modified, options, quoted
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.errors import ConfigError, ProjectError
 
@@ -26,6 +26,8 @@ NEEDS = {
     ("model", "rtmpose"): ["method=td"],
     ("model", "tokenpose"): ["method=td"],
     ("data", "top_down"): ["method=td"],
+    ("model/heads", "identity"): ["project={arena}"],
+    ("model/heads", "unique_bodypart"): ["project={arena}"],
     ("split", "by_video"): ["split.test=[x]"],
 }
 
@@ -36,6 +38,17 @@ def single(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("single")
     (folder / "config.yaml").write_text(
         "Task: single\nscorer: me\ndate: Nov24\nmultianimalproject: false\nbodyparts: [a, b, c]\n"
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def arena(tmp_path_factory) -> Path:
+    """A project of animals that differ, in an arena with two unique corners; path with a quote."""
+    folder = tmp_path_factory.mktemp("anna's arena, new")
+    (folder / "config.yaml").write_text(
+        "Task: arena\nscorer: me\ndate: Nov24\nmultianimalproject: true\nidentity: true\n"
+        "multianimalbodyparts: [a, b, c]\nuniquebodyparts: [u, v]\nindividuals: [x, y]\n"
     )
     return folder
 
@@ -90,12 +103,70 @@ def test_every_choice_of_the_user_wins_over_the_recommendation_of_the_detector(d
 
 
 @pytest.mark.parametrize("group", sorted(set(groups()) - {"model/backbone", "net_type"}))
-def test_every_option_of_every_group_composes(group, single):
+def test_every_option_of_every_group_composes(group, single, arena):
     for option in options(group):
         words = [f"{group}={option}", *NEEDS.get((group, option), [])]
         if group in ("detector", "data_detector"):
             words.append("method=td")
-        assert compose(*(word.format(single=single) for word in words))
+        folders = {"single": single, "arena": quoted(str(arena))}
+        assert compose(*(word.format(**folders) for word in words))
+
+
+@pytest.mark.parametrize("model", ["dekr", "paf"])
+def test_the_project_chooses_the_heads_beside_the_bodyparts(model, arena):
+    project = f"project={quoted(str(arena))}"
+    cfg = compose(project, f"model={model}", "model.heads.identity.criterion.heatmap.weight=2")
+    heads = cfg.model.heads
+    channels = cfg.model.backbone_output_channels
+    assert list(heads) == ["bodypart", "unique_bodypart", "identity"]
+    assert heads.unique_bodypart.locref_config.channels == [channels, 4]
+    assert heads.identity.heatmap_config.channels == [channels, 2]
+    assert heads.identity.criterion.heatmap.weight == 2
+    assert list(compose(f"model={model}").model.heads) == ["bodypart"]
+
+
+@pytest.mark.parametrize("words", [["~model.heads.identity"], ["model/heads=[unique_bodypart]"]])
+def test_the_user_has_the_last_word_on_heads(words, arena):
+    heads = compose(f"project={quoted(str(arena))}", *words).model.heads
+    assert list(heads) == ["bodypart", "unique_bodypart"]
+
+
+@pytest.mark.parametrize("none", ["model/heads=null", "model/heads=[]"])
+def test_heads_can_be_left_out(none, arena):
+    assert list(compose(f"project={quoted(str(arena))}", none).model.heads) == ["bodypart"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["model/heads=[identity]"], r"model\.heads\.identity: .*identity: true in its config"),
+        (["model/heads=unique_bodypart"], r"model\.heads\.unique_bodypart: .*uniquebodyparts in"),
+        (["model/heads=identty"], r"model/heads: 'identty' .*Did you mean 'identity'"),
+        (["~model.heads.bodypart"], r"model\.heads: has none, and no 'bodypart'"),
+        (["model.heads.identity.criterion.heatmap.weight=2"], r"model\.heads has bodypart\."),
+    ],
+)
+def test_heads_of_what_the_project_does_not_have_are_refused(words, message):
+    with pytest.raises(ConfigError, match=message):
+        compose(*words)
+
+
+@pytest.mark.parametrize("net_type", ["top_down_resnet_50", "rtmpose_s"])
+def test_a_net_of_crops_has_no_place_for_unique_bodyparts(net_type, arena):
+    with pytest.raises(ConfigError, match=r"method: 'td' has no place for .* \(u, v\)\. Use"):
+        compose(f"project={quoted(str(arena))}", f"net_type={net_type}")
+
+
+def test_a_sweep_over_projects_with_different_heads_is_refused(single, arena):
+    with pytest.raises(ConfigError, match=r"need different heads .*none"):
+        expand([f"project={single},{quoted(str(arena))}"])
+    both = f"project={quoted(str(arena))},{quoted(str(arena / 'config.yaml'))}"
+    assert expand([both]) == [both, "model/heads=[unique_bodypart,identity]"]
+
+
+def test_another_model_for_a_finished_run_has_the_heads_of_its_project(arena):
+    cfg = modified(compose(f"project={quoted(str(arena))}"), ["model/backbone=hrnet_w32"])
+    assert list(cfg.model.heads) == ["bodypart", "unique_bodypart", "identity"]
 
 
 @pytest.mark.parametrize("backbone", options("model/backbone"))

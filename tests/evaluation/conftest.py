@@ -73,5 +73,6 @@ def evaluation(data, heads, settings):
     return Evaluation(
         metrics={s: score_split(data, settings, s, poses[s], heads[s]) for s in poses},
         poses=poses,
+        unique={split: found["unique_bodypart"] for split, found in heads.items()},
         names={s: tuple(data.labels.names[row] for row in getattr(data.split, s)) for s in poses},
     )

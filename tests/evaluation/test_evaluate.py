@@ -9,8 +9,9 @@ from dlcexp.evaluation import evaluate as module
 from dlcexp.evaluation.evaluate import Evaluation, evaluate_model, flatten, score_split
 
 
-def tree(settings):
-    return SimpleNamespace(method="bu", evaluation=settings)
+def tree(settings, *heads):
+    model = SimpleNamespace(heads=["bodypart", *heads])
+    return SimpleNamespace(method="bu", evaluation=settings, model=model)
 
 
 @pytest.fixture
@@ -27,6 +28,16 @@ def test_every_split_is_scored_with_names_and_poses(data, heads, settings):
     assert evaluation.poses["test"] is heads["test"]["bodypart"]
     assert 0 < evaluation.metrics["train"]["rmse_nose"] < evaluation.metrics["test"]["rmse_nose"]
     assert evaluation.metrics["test"]["rmse_lamp"] == pytest.approx(18**0.5)
+
+
+@pytest.mark.usefixtures("predicted")
+def test_with_identity_places_count(data, heads, settings):
+    heads["test"]["bodypart"][0] = heads["test"]["bodypart"][0, ::-1]
+    evaluation = evaluate_model(None, data, tree(settings, "identity"), "cpu")
+    # Five frames of two animals; one is not found, and in one frame they have changed places.
+    assert evaluation.metrics["test"]["identity_accuracy"] == pytest.approx(100 * 7 / 9)
+    assert evaluation.metrics["train"]["identity_accuracy"] == 100
+    assert evaluation.unique["test"] is heads["test"]["unique_bodypart"]
 
 
 @pytest.mark.usefixtures("predicted")

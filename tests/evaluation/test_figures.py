@@ -1,6 +1,7 @@
 """Pictures are drawn of the right frames, with every mark, and without global state."""
 
 import sys
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,13 +15,15 @@ SKELETON = Skeleton(("nose", "ear", "tail"), (("nose", "ear"),), 0.6)
 
 
 class Tree:
-    def __init__(self, settings):
+    def __init__(self, settings, heads=("bodypart",)):
         self.evaluation = settings
+        self.model = SimpleNamespace(heads=heads)
 
 
 def example(poses, size=(240, 320)):
     truth = np.array([[[100, 100], [120, 90], [np.nan, np.nan]]])
-    return Example(np.full((*size, 3), 90, np.uint8), truth, np.array(poses), "title")
+    names = [f"animal {number}" for number in range(len(poses))]
+    return Example(np.full((*size, 3), 90, np.uint8), truth, np.array(poses), "title", names=names)
 
 
 def test_worst_and_best_test_frames_are_drawn(evaluation, data, settings, tmp_path):
@@ -47,6 +50,24 @@ def test_titles_name_frame_and_error(evaluation, data, settings, tmp_path, monke
         "worst 1 of 5 test frames: mean error 11.0 px, 1 of 2 animals missed"
     )
     assert titles[2] == "labeled-data/video/img7.png\nbest 1 of 5 test frames: mean error 7.0 px"
+
+
+@pytest.mark.parametrize(
+    ("model_heads", "names"),
+    [(["bodypart"], {"animal 1", "animal 2"}), (["bodypart", "identity"], {"one", "two"})],
+)
+def test_animals_bear_their_names_and_unique_bodyparts_none(
+    evaluation, data, settings, tmp_path, monkeypatch, model_heads, names
+):
+    axes = []
+    monkeypatch.setattr(
+        "dlcexp.evaluation.figures.save_figure", lambda figure, path: axes.append(figure.axes[0])
+    )
+    draw_examples(evaluation, data, tmp_path, Tree(settings, model_heads))
+    assert {text.get_text().partition(":")[0] for text in axes[-1].texts} == names
+    crosses = [line.get_xydata() for line in axes[-1].lines if line.get_marker() == "+"]
+    assert len(crosses) == 4  # the last bodypart is the unique one
+    assert crosses[-1][-1].tolist() == [10, 10]
 
 
 def test_training_frames_stand_in_without_test_frames(evaluation, data, settings, tmp_path):

@@ -113,3 +113,25 @@ def test_every_head_is_returned(dataset):
         "bodypart": (4, 2, 2, 3),
         "unique_bodypart": (4, 1, 1, 3),
     }
+
+
+class TwoNeighbours(BrightestPixel):
+    """Finds a second animal 8 px to the right of the first, and tells left (1) from right (0)."""
+
+    def predict(self, outputs):
+        poses = super().predict(outputs)["bodypart"]["poses"]
+        poses[:, 1] = poses[:, 0]
+        poses[:, 1, :, 0] += 8
+        x = torch.arange(outputs["bodypart"]["heatmap"].shape[2])
+        middle = poses[:, 0, :1, 0] + 4
+        left = (x < middle).float()[:, None].expand(outputs["bodypart"]["heatmap"].shape)
+        identity = torch.stack([1 - left, left], dim=-1)
+        return {"bodypart": {"poses": poses}, "identity": {"heatmap": identity}}
+
+
+def test_an_animal_is_in_the_place_of_its_individual(dataset):
+    heads = predict_heads(TwoNeighbours(), dataset({}), "cpu")
+    assert list(heads) == ["bodypart"]
+    left = np.array([at for _, at in FRAMES])
+    assert heads["bodypart"][:, 1, 0, :2] == pytest.approx(left, abs=0.7)
+    assert heads["bodypart"][:, 0, 0, :2] == pytest.approx(left + np.array([8, 0]), abs=0.7)

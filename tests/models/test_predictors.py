@@ -7,8 +7,11 @@ from dlcexp.errors import ConfigError
 from dlcexp.models.predictors import (
     DEKRPredictor,
     HeatmapPredictor,
+    IdentityPredictor,
     PartAffinityFieldPredictor,
     SimCCPredictor,
+    assign_identities,
+    identity_scores,
 )
 from dlcexp.models.predictors.assembly import Detection, Link, assemble
 from dlcexp.models.predictors.dekr import suppress_poses
@@ -211,3 +214,41 @@ def test_a_keypoint_that_an_axis_knows_nothing_of_is_outside(softmax):
     logits["y"][:] = 0
     poses = SimCCPredictor(apply_softmax=softmax)(32, logits)["poses"]
     assert poses[0, 0, 0].tolist() == pytest.approx([-0.5, -0.5, 1 / 80 if softmax else 0])
+
+
+def test_identity_is_told_at_the_resolution_of_the_image():
+    maps = torch.tensor([[[[-9.0, -9.0], [9.0, 9.0]]]])
+    identity = IdentityPredictor()(4.0, {"heatmap": maps})["heatmap"]
+    assert identity.shape == (1, 8, 8, 1)
+    assert (identity[0, :2] < 1e-3).all()
+    assert (identity[0, 6:] > 0.999).all()
+    assert IdentityPredictor(apply_sigmoid=False)(4.0, {"heatmap": maps})["heatmap"].max() == 9
+
+
+def test_a_keypoint_has_the_identity_of_its_pixel():
+    columns = torch.arange(5.0).expand(4, 5)
+    rows = torch.arange(4.0)[:, None].expand(4, 5)
+    heatmap = torch.stack([columns, rows], dim=-1)[None]
+    points = [[2.5, 1.5], [3.5, 0.4], [-1, -1], [99, 99], [torch.nan, torch.nan]]
+    poses = torch.tensor([[[*point, 0.9] for point in points]])[None]
+    assert identity_scores(poses, heatmap)[0, 0].tolist() == [
+        [2, 2],  # halves go to the even pixel
+        [4, 0],
+        [0, 0],  # outside: the nearest pixel of the border
+        [4, 3],
+        [0, 0],  # not there
+    ]
+
+
+def test_animals_are_assigned_by_all_keypoints_and_their_scores():
+    poses = torch.tensor([[[[0.0, 0, 0.9], [0, 0, 0.1]], [[1.0, 1, 0.9], [1, 1, 0.1]]]])
+    scores = torch.tensor([[[[0.0, 1.0], [1.0, 0.0]], [[1.0, 0.0], [0.0, 1.0]]]])
+    assert assign_identities(poses, scores)[0, :, 0, 0].tolist() == [1, 0]
+    poses[..., 2] = 1 - poses[..., 2]  # now the other keypoint has the say
+    assert assign_identities(poses, scores)[0, :, 0, 0].tolist() == [0, 1]
+
+
+def test_individuals_that_no_animal_is_left_for_are_absent():
+    poses = torch.ones(1, 1, 2, 3)
+    scores = torch.tensor([0.1, 0.2, 0.9]).expand(1, 1, 2, 3)
+    assert assign_identities(poses, scores)[0, :, 0, 2].tolist() == [-1, -1, 1]

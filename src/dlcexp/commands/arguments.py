@@ -39,7 +39,7 @@ def take_values(words: Sequence[str], names: Sequence[str]) -> tuple[list[str], 
         name, equals, value = word.partition("=")
         if equals and name in names:
             values[name] = value.strip("'\"")
-        elif equals:
+        elif equals or word.startswith("~"):
             rest.append(word)
         else:
             raise UserError(f"cannot read {word!r}; the form is key=value.{nearest(word, names)}")

@@ -17,6 +17,9 @@ from dlcexp.errors import ConfigError, ProjectError, UserError, nearest
 CONFIG_MODULE = "dlcexp.conf"
 CONFIG_NAME = "config"
 
+# The group of heads beside that of the bodyparts.
+HEADS = "model/heads"
+
 # Groups whose options choose those of other groups.
 _OVERLAYS = ("method", "net_type", "experiment")
 
@@ -98,7 +101,8 @@ def modified(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
         if group in _OVERLAYS:
             raise ConfigError(group, "cannot change in a finished run; start a new one with it.")
     if choices:
-        composed = without_hydra(compose_raw([f"method={tree.method}", *choices]))
+        common = [f"method={tree.method}", f"project={quoted(tree.project)}"]
+        composed = without_hydra(compose_raw([*common, *choices]))
         for place in {_place_of(word) for word in choices}:
             OmegaConf.update(tree, place, OmegaConf.select(composed, place), merge=False)
     OmegaConf.set_struct(tree, True)
@@ -145,16 +149,24 @@ def compose_raw(overrides: Sequence[str], config_dir: Path | None = None) -> Dic
 
 
 def expand(overrides: Iterable[str]) -> list[str]:
-    """Overrides as Hydra can take them: `group=null` means `group=none`, net types fit the project.
+    """Overrides as Hydra can take them: `group=none` for `group=null`, what fits the project.
 
-    DeepLabCut gives a plain name such as `hrnet_w32` heatmaps in a single-animal project and
-    part-affinity fields in a multi-animal one; top-down it is always heatmaps. Hydra picks options
-    before it knows the project, so the choice is made here: `net_type=hrnet_w32` becomes
-    `net_type=multi_animal/hrnet_w32`.
+    Hydra picks options before it knows the project. What a net type means in that project, and
+    which heads its model has beside the bodyparts, is therefore put into words here.
     """
     overrides = [word for word in map(_null_means_none, overrides) if word]
     for word in overrides:
         _check_form(word)
+    return [*_fitting_net_types(overrides), *_heads_of_project(overrides)]
+
+
+def _fitting_net_types(overrides: list[str]) -> list[str]:
+    """Net types as they are meant in the project.
+
+    DeepLabCut gives a plain name such as `hrnet_w32` heatmaps in a single-animal project and
+    part-affinity fields in a multi-animal one; top-down it is always heatmaps:
+    `net_type=hrnet_w32` becomes `net_type=multi_animal/hrnet_w32`.
+    """
     chosen = [word for word in overrides if word.startswith("net_type=")]
     multi = options("net_type/multi_animal")
     if not any(name in re.split(r"[=,\s]", word) for word in chosen for name in multi):
@@ -173,6 +185,68 @@ def expand(overrides: Iterable[str]) -> list[str]:
         pattern.sub(r"multi_animal/\1", word) if word.startswith("net_type=") else word
         for word in overrides
     ]
+
+
+def _heads_of_project(overrides: Sequence[str]) -> list[str]:
+    """The choice of heads that the project asks for; none where the user chooses.
+
+    Raises:
+        ConfigError: a sweep over projects that ask for different heads.
+    """
+    if any(_group_of(word) == HEADS for word in overrides):
+        return []
+    wanted = {project: _heads_of(project) for project in _projects(overrides)}
+    if len(set(map(tuple, wanted.values()))) > 1:
+        told = "; ".join(f"{p}: {', '.join(heads) or 'none'}" for p, heads in wanted.items())
+        raise ConfigError(
+            "project",
+            f"the sweep's projects need different heads beside the bodyparts ({told}). "
+            "Sweep over each kind on its own.",
+        )
+    heads = next(iter(wanted.values()), [])
+    return [f"{HEADS}=[{','.join(heads)}]"] if heads else []
+
+
+def _heads_of(project: str) -> list[str]:
+    """The heads beside the bodyparts, in DeepLabCut's order."""
+    from dlcexp.deeplabcut.project import open_project
+
+    try:
+        metadata = open_project(project)
+    except ProjectError:
+        return []  # said when the tree is resolved
+    present = {
+        "unique_bodypart": bool(metadata.unique_bodyparts),
+        "identity": bool(metadata.with_identity),
+    }
+    return [head for head, there in present.items() if there]
+
+
+def _projects(overrides: Iterable[str]) -> list[str]:
+    """Every project that the overrides name; the demo where they name none."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import Transformer
+    from hydra.errors import HydraException
+
+    given = [word for word in overrides if word.startswith("project=")]
+    if not given:
+        return ["demo"]
+    try:
+        override = OverridesParser.create().parse_override(given[-1])
+        if not override.is_sweep_override():
+            return [str(override.value())]
+        values = (
+            override.sweep_iterator(Transformer.identity) if override.is_discrete_sweep() else ()
+        )
+        return [str(getattr(value, "text", value)) for value in values]  # text: without quotes
+    except HydraException:
+        return []  # Hydra says what it cannot read
+
+
+def quoted(value: Any) -> str:
+    """A value as Hydra's overrides take it, whatever characters it has."""
+    escaped = str(value).replace("\\", "/").replace("'", "\\'")
+    return str(value) if isinstance(value, int) else f"'{escaped}'"
 
 
 def check_choices(words: Iterable[str]) -> None:
@@ -220,6 +294,8 @@ def _null_means_none(word: str) -> str:
         return word
     if group in ("net_type", "experiment"):
         return ""
+    if group == HEADS:
+        return f"{HEADS}=[]"
     return f"{group}=none" if "none" in options(group.partition("@")[0]) else word
 
 

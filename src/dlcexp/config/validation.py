@@ -164,6 +164,7 @@ def _check_combinations(tree: Mapping[str, Any]) -> None:
             "DLCRNet is for multi-animal projects, and this one is a single-animal project, for "
             "which DeepLabCut refuses it. Use model=heatmap, or model=paf with another backbone.",
         )
+    _check_heads(tree)
     needs_center = head == "DEKRHead"
     if needs_center and not tree["with_center_keypoints"]:
         raise ConfigError("with_center_keypoints", "False, but model=dekr needs the centres: True.")
@@ -172,13 +173,33 @@ def _check_combinations(tree: Mapping[str, Any]) -> None:
             "with_center_keypoints",
             f"True, but {head or 'this head'} has no centre: False.",
         )
-    for bodyparts in _comparison_bodyparts(tree):
-        if bodyparts not in metadata["bodyparts"]:
+    known = [*metadata["bodyparts"], *metadata["unique_bodyparts"]]
+    for bodypart in _comparison_bodyparts(tree):
+        if bodypart not in known:
             raise ConfigError(
                 "evaluation.comparison_bodyparts",
-                f"the project has no bodypart {bodyparts!r}; it has "
-                f"{', '.join(metadata['bodyparts'])}.{nearest(bodyparts, metadata['bodyparts'])}",
+                f"the project has no bodypart {bodypart!r}; it has "
+                f"{', '.join(known)}.{nearest(bodypart, known)}",
             )
+
+
+def _check_heads(tree: Mapping[str, Any]) -> None:
+    """Heads beside the bodyparts, which predict what the project must have."""
+    metadata, heads = tree["metadata"], tree["model"].get("heads", {})
+    if "bodypart" not in heads:
+        raise ConfigError("model.heads", f"has {', '.join(heads) or 'none'}, and no 'bodypart'.")
+    if "unique_bodypart" in heads and not metadata["unique_bodyparts"]:
+        raise ConfigError(
+            "model.heads.unique_bodypart",
+            "the project has no unique bodyparts (uniquebodyparts in its config.yaml). "
+            "Leave this head out: '~model.heads.unique_bodypart'.",
+        )
+    if "identity" in heads and not metadata["with_identity"]:
+        raise ConfigError(
+            "model.heads.identity",
+            "the individuals of the project have no identity (identity: true in its config.yaml). "
+            "Leave this head out: '~model.heads.identity'.",
+        )
 
 
 def _check_stages(stages: list[str], method: str) -> None:

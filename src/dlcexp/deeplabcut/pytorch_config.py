@@ -136,7 +136,10 @@ def _detector_scheduler(node: Mapping[str, Any] | None) -> dict[str, Any] | None
 
 
 def _metadata(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
-    metadata = tree["metadata"]
+    metadata, heads = tree["metadata"], tree["model"]["heads"]
+    # What DeepLabCut finds here, it looks for among the heads.
+    unique = metadata["unique_bodyparts"] if "unique_bodypart" in heads else []
+    identity = metadata["with_identity"]
     root = Path(tree["project"]).expanduser()
     if root.suffix:
         root = root.parent
@@ -144,9 +147,9 @@ def _metadata(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
         "project_path": str(root),
         "pose_config_path": str(path or root / "pytorch_config.yaml"),
         "bodyparts": metadata["bodyparts"],
-        "unique_bodyparts": metadata["unique_bodyparts"],
+        "unique_bodyparts": unique,
         "individuals": metadata["individuals"],
-        "with_identity": metadata["with_identity"],
+        "with_identity": identity if "identity" in heads else identity and False,
     }
 
 

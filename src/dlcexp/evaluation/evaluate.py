@@ -40,6 +40,8 @@ class Evaluation:
             score.
         conditions: {split: {row of the labels: (m, bodyparts, 3)}} poses that conditional crops
             were cut by: x, y px, score.
+        unique: {split: float32 (frames, 1, unique bodyparts, 3)}, as `poses`, where the model
+            finds them.
     """
 
     metrics: dict[str, dict[str, float]]
@@ -48,6 +50,7 @@ class Evaluation:
     detector: dict[str, dict[str, float]] = field(default_factory=dict)
     boxes: dict[str, Boxes] = field(default_factory=dict)
     conditions: dict[str, Conditions] = field(default_factory=dict)
+    unique: dict[str, np.ndarray] = field(default_factory=dict)
 
     def update(self, part: "Evaluation", suffix: str) -> None:
         """Take in the poses of `part` and their scores, the names of splits with a suffix."""
@@ -112,6 +115,7 @@ def evaluate_model(
     metrics: dict[str, dict[str, float]] = {}
     poses: dict[str, np.ndarray] = {}
     names: dict[str, tuple[str, ...]] = {}
+    unique: dict[str, np.ndarray] = {}
     for split in splits:
         rows = getattr(data.split, split)
         if boxes is not None:
@@ -129,8 +133,13 @@ def evaluate_model(
         empty = np.zeros((0, len(data.project.individuals), len(data.project.bodyparts), 3))
         poses[split] = heads.get("bodypart", empty.astype(np.float32))
         names[split] = tuple(data.labels.names[i] for i in rows)
-        metrics[split] = score_split(data, cfg.evaluation, split, poses[split], heads)
-    return Evaluation(metrics, poses, names)
+        if "unique_bodypart" in heads:
+            unique[split] = heads["unique_bodypart"]
+        identity = "identity" in cfg.model.heads
+        metrics[split] = score_split(
+            data, cfg.evaluation, split, poses[split], heads, identity=identity
+        )
+    return Evaluation(metrics, poses, names, unique=unique)
 
 
 def evaluate_top_down(
@@ -199,6 +208,8 @@ def score_split(
     split: SplitName,
     poses: np.ndarray,
     heads: Mapping[str, np.ndarray],
+    *,
+    identity: bool = False,
 ) -> dict[str, float]:
     """Metrics of one split.
 
@@ -209,6 +220,7 @@ def score_split(
         split: which frames.
         poses: predictions (frames, n, k, 3) in px of the original images.
         heads: may hold `unique_bodypart` (frames, 1, u, 3).
+        identity: whether the model tells who is who.
     """
     rows = list(getattr(data.split, split))
     training = list(data.split.train)
@@ -229,6 +241,7 @@ def score_split(
         unique_bodyparts=[data.project.unique_bodyparts[k] for k in unique_kept],
         unique_ground_truth=_by_row(rows, unique_labels[rows]) if unique is not None else None,
         unique_predictions=_by_row(rows, unique[:, :, unique_kept]) if unique is not None else None,
+        with_identity=identity,
     )
     reference = mean_pose_error(labels[training], labels[rows])
     return {**scores, "rmse_mean_pose": reference}

@@ -41,6 +41,7 @@ class Example:
         poses: (m, k, 3) px and confidence, NaN where absent.
         title: what stands above it.
         boxes: (m, 5) x, y, width, height px and score of a detector.
+        names: what is written beside each of the m poses; nothing where a name is empty.
     """
 
     image: np.ndarray
@@ -48,6 +49,7 @@ class Example:
     poses: np.ndarray
     title: str
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 5)))
+    names: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,14 @@ def draw_examples(evaluation: Evaluation, data: PoseData, folder: Path, cfg: Any
     worst = ranking[: cfg.evaluation.examples]
     best = ranking[len(worst) :][::-1][: cfg.evaluation.examples]
     project = data.project
-    skeleton = Skeleton(project.bodyparts, project.skeleton, cfg.evaluation.pcutoff)
+    names = _names(project.individuals, with_identity="identity" in cfg.model.heads)
+    if shown in evaluation.unique:
+        truth = _beside(truth, data.labels.unique[rows, None])
+        poses = _beside(poses, evaluation.unique[shown])
+        names = [*names, ""]
+    skeleton = Skeleton(
+        (*project.bodyparts, *project.unique_bodyparts), project.skeleton, cfg.evaluation.pcutoff
+    )
     written = []
     for word, errors in (("worst", worst), ("best", best)):
         for place, error in enumerate(errors, start=1):
@@ -96,7 +105,9 @@ def draw_examples(evaluation: Evaluation, data: PoseData, folder: Path, cfg: Any
             image = data.cache(data.labels.images[row])
             title = f"{name}\n{word} {place} of {len(ranking)} {split} frames: {_words(error)}"
             found = {"boxes": boxes[row]} if row in boxes else {}
-            example = Example(image, truth[error.frame], poses[error.frame], title, **found)
+            example = Example(
+                image, truth[error.frame], poses[error.frame], title, names=names, **found
+            )
             path = folder / f"{word}-{place}.png"
             save_figure(draw_example(example, skeleton), path)
             written.append(path)
@@ -135,6 +146,24 @@ def draw_example(example: Example, skeleton: Skeleton) -> Figure:
     _draw_keypoints(axes, example, skeleton)
     _legend(figure, skeleton)
     return figure
+
+
+def _names(individuals: Sequence[str], *, with_identity: bool) -> list[str]:
+    """What is written beside the animals: who they are where the model tells, else numbers."""
+    if len(individuals) == 1:
+        return [""]
+    if with_identity:
+        return list(individuals)
+    return [f"animal {number}" for number in range(1, len(individuals) + 1)]
+
+
+def _beside(animals: np.ndarray, unique: np.ndarray) -> np.ndarray:
+    """Points of animals (f, n, k, c) and unique ones (f, 1, u, c) as (f, n + 1, k + u, c)."""
+    frames, n, k, c = animals.shape
+    both = np.full((frames, n + 1, k + unique.shape[2], c), np.nan)
+    both[:, :n, :k] = animals
+    both[:, n:, k:] = unique
+    return both
 
 
 def _words(error: FrameError) -> str:
@@ -182,19 +211,18 @@ def _draw_boxes(axes: Axes, boxes: np.ndarray) -> None:
 
 
 def _draw_animals(axes: Axes, example: Example, skeleton: Skeleton) -> None:
-    """Skeleton of each predicted animal in its own colour, and its number if there are several."""
+    """Skeleton of each predicted animal in its own colour, and its name."""
     place = {name: k for k, name in enumerate(skeleton.bodyparts)}
     links = [(place[a], place[b]) for a, b in skeleton.links if a in place and b in place]
-    several = len(example.poses) > 1
-    for individual, pose in enumerate(example.poses):
+    for individual, (pose, name) in enumerate(zip(example.poses, example.names, strict=True)):
         colour = INDIVIDUAL_COLOURS[individual % len(INDIVIDUAL_COLOURS)]
         for a, b in links:
             axes.plot(pose[[a, b], 0], pose[[a, b], 1], color=colour, linewidth=1.1, alpha=0.75)
         found = pose[np.isfinite(pose[:, 0])]
-        if several and len(found):
+        if name and len(found):
             corner = found[:, :2].min(axis=0)
             axes.annotate(
-                f"animal {individual + 1}: {found[:, 2].mean():.2f}",
+                f"{name}: {found[:, 2].mean():.2f}",
                 corner,
                 xytext=(-4, 6),
                 textcoords="offset points",

@@ -34,6 +34,7 @@ def evaluate_poses(
     unique_bodyparts: Sequence[str] = (),
     unique_ground_truth: Poses | None = None,
     unique_predictions: Poses | None = None,
+    with_identity: bool = False,
 ) -> dict[str, float]:
     """Score predictions against ground truth.
 
@@ -54,11 +55,13 @@ def evaluate_poses(
         unique_bodyparts: names of the keypoints that belong to no individual.
         unique_ground_truth: as `ground_truth`, with one individual; enters the RMSE only.
         unique_predictions: as `predictions`, with one individual.
+        with_identity: the n-th place is the same animal in labels and predictions.
 
     Returns:
         `rmse`, `rmse_pcutoff`, `median_error` (px, matched animals); `rmse_detections`,
         `rmse_detections_pcutoff` (px, keypoints matched one by one; several animals only);
-        `mAP`, `mAR` (percent); `pck_<threshold>` (0 to 1); `rmse_<bodypart>` (px).
+        `mAP`, `mAR` (percent); `pck_<threshold>` (0 to 1); `rmse_<bodypart>` (px);
+        `identity_accuracy` (percent of the matched animals that are in their place).
 
     Raises:
         ValueError: frames or bodyparts of the two do not fit, or `single_animal` with more.
@@ -67,7 +70,8 @@ def evaluate_poses(
     sigma = np.asarray(oks_sigma, dtype=np.float64)
     if single_animal is None:
         single_animal = max(pairs.truth.shape[1], pairs.poses.shape[1]) <= 1
-    matched = individual_distances(pairs, matched_individuals(pairs, single_animal))
+    match = matched_individuals(pairs, single_animal)
+    matched = individual_distances(pairs, match)
     unique = _unique_distances(unique_ground_truth, unique_predictions, len(unique_bodyparts))
 
     scores = _rmse("rmse", matched, unique, pcutoff)
@@ -77,6 +81,8 @@ def evaluate_poses(
     scores |= _pck(pairs, matched, pck_thresholds)
     if not single_animal:
         scores |= _rmse("rmse_detections", detection_distances(pairs), unique, pcutoff)
+    if with_identity:
+        scores["identity_accuracy"] = _identity_accuracy(match, pairs.labelled.any(axis=2))
     scores |= matched.per_bodypart(bodyparts)
     scores |= unique.per_bodypart(unique_bodyparts)
     return scores
@@ -88,6 +94,17 @@ def _unique_distances(
     """Distances of the keypoints that belong to no individual."""
     pairs = pair_poses(ground_truth or {}, predictions or {}, bodyparts)
     return individual_distances(pairs, matched_individuals(pairs, True))
+
+
+def _identity_accuracy(match: np.ndarray, labelled: np.ndarray) -> float:
+    """Percent of the labelled animals with a prediction whose prediction is in their place.
+
+    Args:
+        match: prediction of each labelled individual (frames, individuals), -1 for none.
+        labelled: which of them are there (frames, individuals).
+    """
+    right = match == np.arange(match.shape[1])
+    return 100 * mean_or_nan(right[labelled & (match >= 0)] * 1.0)
 
 
 def _median_or_nan(values: np.ndarray) -> float:

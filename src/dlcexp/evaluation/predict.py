@@ -1,6 +1,6 @@
 """Apply a model to frames: poses in the pixels of the original images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from dlcexp.data.dataset import Sample
 from dlcexp.evaluation.pairs import stack
+from dlcexp.models.predictors import assign_identities, identity_scores
 
 # Crops that go through a network at once, where that is faster: not on a CPU.
 CROPS_AT_ONCE = 16
@@ -58,7 +59,8 @@ def predict_heads(
         description: words beside a progress bar, drawn on a terminal only; empty: no bar.
 
     Returns:
-        {head: float32 (frames, individuals, keypoints, 3)}; without frames no head.
+        {head: float32 (frames, individuals, keypoints, 3)}; without frames no head. Where the
+        model tells identities, an animal is in the place of its individual.
     """
     found: dict[str, list[np.ndarray]] = {}
     for _, heads in _predictions(model, dataset, device, batch_size, description):
@@ -142,14 +144,23 @@ def _predictions(
             given = [sample["conditions"] for sample in batch if "conditions" in sample]
             conditions = [torch.stack(given).to(device)] if given else []
             heads = {
-                head: output["poses"].float().cpu().numpy()
-                for head, output in decode(model(images, *conditions)).items()
+                head: poses.float().cpu().numpy()
+                for head, poses in _poses(decode(model(images, *conditions))).items()
             }
             for place, sample in enumerate(batch):
                 yield (
                     sample,
                     {head: _in_original(poses[place], sample) for head, poses in heads.items()},
                 )
+
+
+def _poses(outputs: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Poses (b, n, k, 3) of each head that has some, animals in the order of their identities."""
+    poses = {head: output["poses"] for head, output in outputs.items() if "poses" in output}
+    if "identity" in outputs:
+        scores = identity_scores(poses["bodypart"], outputs["identity"]["heatmap"])
+        poses["bodypart"] = assign_identities(poses["bodypart"], scores)
+    return poses
 
 
 def _batches(samples: Iterator[Sample], batch_size: int) -> Iterator[list[Sample]]:

@@ -18,6 +18,7 @@ _ROWS = {
     "rmse_detections_pcutoff": ("RMSE of detections above pcutoff (px)", ".2f"),
     "mAP": ("OKS mAP (%)", ".1f"),
     "mAR": ("OKS mAR (%)", ".1f"),
+    "identity_accuracy": ("Identity: animals in their place (%)", ".1f"),
 }
 
 _CAPTION = "RMSE as in DeepLabCut: the mean Euclidean distance"

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dlcexp.config.build import allowing
-from dlcexp.config.composition import modified
+from dlcexp.config.composition import modified, quoted
 from dlcexp.data.loading import FrameData, unlabelled_frames
 from dlcexp.deeplabcut.project import IMAGE_SUFFIXES
-from dlcexp.errors import ConfigError, SnapshotError, UserError
+from dlcexp.errors import ConfigError, SnapshotError, UserError, nearest
 from dlcexp.evaluation.boxes import find_boxes
-from dlcexp.evaluation.predict import predict_crops, predict_frames
-from dlcexp.training.conditions import ConditionSource, condition_source, quoted
+from dlcexp.evaluation.predict import predict_crops, predict_heads
+from dlcexp.training.conditions import ConditionSource, condition_source
 from dlcexp.training.hardware import choose_hardware
 from dlcexp.training.run import Run
 
@@ -27,6 +27,7 @@ def predict(
     *,
     snapshot: Path | None = None,
     conditions: str | int | Path | None = None,
+    head: str = "bodypart",
 ) -> dict[str, np.ndarray]:
     """Find the animals in images.
 
@@ -36,18 +37,21 @@ def predict(
         snapshot: weights to use; None: the best of the run.
         conditions: conditional top-down, what tells of the animals, in place of the run's own:
             a bottom-up run folder, the number of a shuffle, or a file that has these images.
+        head: "unique_bodypart" for the bodyparts that belong to no individual.
 
     Returns:
         {path of the image: float32 (individuals, bodyparts, 3)}: x and y in px of the image,
-        confidence; NaN where no further individual was found.
+        confidence; NaN where no further individual was found. In a project with identity, each
+        animal is in the place of its individual. (1, unique bodyparts, 3) for that head.
 
     Raises:
-        UserError: there are no images.
+        UserError: there are no images, or the model has no such head.
         ProjectError: an image cannot be read.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     if conditions is not None:
         run = replace(run, cfg=modified(run.cfg, [f"conditions={quoted(conditions)}"]))
+    _check_head(run, head)
     images = _images(source)
     device = choose_hardware(run.cfg).device
     data = unlabelled_frames(run.cfg, images)
@@ -59,8 +63,17 @@ def predict(
         elif data.top_down:
             poses = _top_down(run, model, data, device)
         else:
-            poses = predict_frames(model, data.frames("test"), device)
+            poses = predict_heads(model, data.frames("test"), device)[head]
     return {str(image): pose for image, pose in zip(images, poses, strict=True)}
+
+
+def _check_head(run: Run, head: str) -> None:
+    finding = [name for name in run.cfg.model.heads if name != "identity"]
+    if head not in finding:
+        raise UserError(
+            f"head: the model has no {head!r} that finds keypoints; it has {', '.join(finding)}."
+            f"{nearest(head, finding)}"
+        )
 
 
 def _top_down(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from dlcexp.config.build import allowing
-from dlcexp.config.composition import compose
+from dlcexp.config.composition import compose, quoted
 from dlcexp.data.conditional_crops import Conditions, usable_conditions
 from dlcexp.data.loading import FrameData, PoseData, unlabelled_frames
 from dlcexp.deeplabcut.predictions import SUFFIXES, Predictions, read_predictions
@@ -212,9 +212,3 @@ def _of_shuffle(cfg: DictConfig, shuffle: int, bodyparts: Sequence[str]) -> Mode
     tree.data.colormode = data.get("colormode", tree.data.colormode)
     tree.data.cache = cfg.data.cache
     return ModelConditions(words, tree, snapshot, bodyparts)
-
-
-def quoted(value: Any) -> str:
-    """A value as Hydra's overrides take it, whatever characters it has."""
-    escaped = str(value).replace("\\", "/").replace("'", "\\'")
-    return str(value) if isinstance(value, int) else f"'{escaped}'"

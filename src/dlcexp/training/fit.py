@@ -255,10 +255,13 @@ def check_key_metric(cfg: DictConfig, stage: Stage) -> None:
 def _pose_metrics(cfg: DictConfig) -> Iterable[str]:
     metadata = cfg.metadata
     pose = np.zeros((metadata.num_individuals, metadata.num_bodyparts, 3))
+    unique = metadata.unique_bodyparts if "unique_bodypart" in cfg.model.heads else []
     return evaluate_poses(
         {"frame": pose},
         {"frame": pose},
         bodyparts=list(metadata.bodyparts),
+        unique_bodyparts=list(unique),
+        with_identity="identity" in cfg.model.heads,
         pck_thresholds=list(cfg.evaluation.pck_thresholds),
         single_animal=metadata.num_individuals == 1,
     )

@@ -42,7 +42,8 @@ def draw_figures(
     if evaluation.poses:
         figures += draw_examples(evaluation, data, folder.figures, cfg)
         figures.append(folder.figures / "errors.png")
-        draw_bodypart_errors(evaluation, data.project.bodyparts, figures[-1])
+        bodyparts = [*data.project.bodyparts, *data.project.unique_bodyparts]
+        draw_bodypart_errors(evaluation, bodyparts, figures[-1])
     for stage in STAGES:
         table = folder.metrics_table(stage)
         curves = folder.figures / f"learning_curves{file_suffix(stage)}.png"

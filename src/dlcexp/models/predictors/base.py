@@ -10,8 +10,8 @@ from torch import nn
 class Predictor(nn.Module, ABC):
     """Decodes maps into poses.
 
-    Called with the stride (image px per map px) and the maps of a head; returns at least "poses"
-    (b, n, k, 3): x px, y px in the input image, and score.
+    Called with the stride (image px per map px) and the maps of a head; returns "poses"
+    (b, n, k, 3): x px, y px in the input image, and score; identity returns a "heatmap" instead.
     """
 
     @abstractmethod
