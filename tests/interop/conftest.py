@@ -1,5 +1,6 @@
 """The real DeepLabCut, in an environment of its own that `make interop` builds."""
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -38,3 +39,12 @@ def deeplabcut() -> RunDeepLabCut:
         return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def parity_fill(shared: Path) -> Any:
+    """`fill.py` of the parity records: weights and images by name and shape."""
+    spec: Any = importlib.util.spec_from_file_location("fill", shared / "parity" / "fill.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

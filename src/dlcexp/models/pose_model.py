@@ -74,18 +74,22 @@ class PoseModel(nn.Module):
     def losses(
         self, outputs: Mapping[str, Maps], targets: Mapping[str, dict[str, Maps]]
     ) -> dict[str, torch.Tensor]:
-        """Each loss by name ("bodypart_heatmap"), each head's total, and "total_loss"."""
+        """Each loss by name ("bodypart_heatmap"), each head's total, their mean "total_loss"."""
         losses: dict[str, torch.Tensor] = {}
         with _full_precision(outputs):
             for name, head in self.heads.items():
                 for key, value in head.losses(_float(outputs[name]), targets[name]).items():
                     losses[f"{name}_{key}"] = value
         totals = [losses[f"{name}_total_loss"] for name in self.heads]
-        return losses | {"total_loss": torch.stack(totals).sum()}
+        return losses | {"total_loss": torch.stack(totals).mean()}
 
     @torch.no_grad()
     def predict(self, outputs: Mapping[str, Maps]) -> dict[str, Maps]:
-        """Poses decoded from the maps: {"bodypart": {"poses": (b, n, k, 3)}}: x px, y px, score."""
+        """Poses decoded from the maps: {"bodypart": {"poses": (b, n, k, 3)}}: x px, y px, score.
+
+        "unique_bodypart" has one pose an image; "identity" a "heatmap" (b, h, w, individuals), by
+        which `dlcexp.models.predictors.assign_identities` puts the animals in their places.
+        """
         with _full_precision(outputs):
             return {
                 name: head.predictor(self.stride(name), _float(outputs[name]))
