@@ -48,6 +48,7 @@ def data():
         split=SimpleNamespace(train=(0, 1, 2, 3, 4, 5, 6), test=(7, 8, 9, 10, 11)),
         cache=lambda path: np.full((240, 320, 3), 90, np.uint8),
         frames=lambda split: split,
+        top_down=False,
     )
 
 
