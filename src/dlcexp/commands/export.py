@@ -24,7 +24,7 @@ def run(words: list[str]) -> int:
         print(HELP, end="")
         return 0
     from dlcexp.config.composition import compose_run
-    from dlcexp.deeplabcut.pytorch_config import cannot_build, export_config
+    from dlcexp.deeplabcut.pytorch_config import cannot_build, cannot_say, export_config
     from dlcexp.files import write_text
 
     overrides, config_dir = take_config_dir(words)
@@ -36,9 +36,9 @@ def run(words: list[str]) -> int:
         cfg = modified(Run.open(settings["run"]).cfg, overrides)
     else:
         cfg, _ = compose_run(overrides, config_dir)
-    problem = cannot_build(cfg)
-    if problem:
-        print(f"dlcexp: {problem}", file=sys.stderr)
+    for problem in (cannot_build(cfg), cannot_say(cfg)):
+        if problem:
+            print(f"dlcexp: {problem}", file=sys.stderr)
     target = Path(cfg.export.file).expanduser() if cfg.export.file else None
     text = export_config(cfg, schema=cfg.export.schema, path=target)
     if target is None:

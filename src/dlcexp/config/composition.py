@@ -149,12 +149,15 @@ def compose_raw(overrides: Sequence[str], config_dir: Path | None = None) -> Dic
 
 
 def expand(overrides: Iterable[str]) -> list[str]:
-    """Overrides as Hydra can take them: `group=none` for `group=null`, what fits the project.
+    """Overrides as Hydra can take them: short forms in full, what fits the project.
+
+    `group=null` means `group=none`, and `weights=PATH` means `weights.path=PATH`.
 
     Hydra picks options before it knows the project. What a net type means in that project, and
     which heads its model has beside the bodyparts, is therefore put into words here.
     """
     overrides = [word for word in map(_null_means_none, overrides) if word]
+    overrides = [*map(_weights_in_full, overrides)]
     for word in overrides:
         _check_form(word)
     return [*_fitting_net_types(overrides), *_heads_of_project(overrides)]
@@ -299,6 +302,13 @@ def _null_means_none(word: str) -> str:
     return f"{group}=none" if "none" in options(group.partition("@")[0]) else word
 
 
+def _weights_in_full(word: str) -> str:
+    """`weights=PATH` means `weights.path=PATH`; any module may be a key of `weights.lr_scale`."""
+    if word.startswith("weights="):
+        return f"weights.path={word.removeprefix('weights=')}"
+    return f"++{word}" if word.startswith("weights.lr_scale") else word
+
+
 def _values_of(key: str, overrides: Iterable[str], default: str) -> list[str]:
     """The values that a plain override or a simple sweep gives to a key; the last one counts."""
     given = [word.partition("=")[2] for word in overrides if word.startswith(f"{key}=")]
@@ -364,7 +374,7 @@ def _diagnose(overrides: Sequence[str], error: BaseException) -> UserError:
 
     known_groups = groups()
     parser = OverridesParser.create()
-    for word in overrides:
+    for word in map(_weights_in_full, overrides):
         try:
             override = parser.parse_override(word)
         except HydraException:

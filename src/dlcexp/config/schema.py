@@ -28,7 +28,8 @@ def key(
         pattern: a regular expression that the whole value must match.
         allowed: the same in words.
         minimum: smallest number allowed.
-        default: value where a tree has none; without it the tree must give one.
+        default: value where a tree has none, a class for a node of its defaults; without it the
+            tree must give one.
     """
     metadata = {
         "doc": doc,
@@ -37,6 +38,8 @@ def key(
         "allowed": allowed,
         "minimum": minimum,
     }
+    if isinstance(default, type):
+        return field(default_factory=default, metadata=metadata)
     if isinstance(default, dict | list):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -105,6 +108,14 @@ class Detector:
 @dataclass
 class Train:
     stages: list[str] = key("what is trained, in this order: detector, pose")
+
+
+@dataclass
+class Weights:
+    path: str | None = key("a snapshot or a run folder that training starts from", default=None)
+    bodyparts: Any = key("of the file, in its order, or the name of a SuperAnimal", default=None)
+    freeze: Any = key("modules that are not trained", default=[])
+    lr_scale: Any = key("factors of optimizer.lr, by module", default={})
 
 
 @dataclass
@@ -177,6 +188,7 @@ class Tree:
     )
     seed: int = key("of weights, batches and augmentations", minimum=0)
     with_center_keypoints: bool = key("the model needs the centre of each animal")
+    weights: Weights = key("what training starts from", default=Weights)
     resume: str = key("auto, never, or the path of a run folder or last.ckpt")
     data: Data = key("images and augmentations")
     model: dict[str, Any] = key("architecture, targets, losses and decoding")

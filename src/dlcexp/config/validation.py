@@ -17,6 +17,7 @@ from dlcexp.config.build import allowing, check_targets
 from dlcexp.config.graphs import check_graph
 from dlcexp.config.menu import SECTIONS, check_batchable, effective_menu, validate_data
 from dlcexp.config.schema import Tree
+from dlcexp.config.weights import weights_node
 from dlcexp.errors import ConfigError, nearest
 
 # Keys that only a top-down tree has.
@@ -37,6 +38,7 @@ def check_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
         if tree.get(name) and tree.get("method") == "bu":
             raise needs_top_down(name, tree[name])
     schema = OmegaConf.structured(Tree)
+    tree = {**tree, "weights": weights_node(tree.get("weights"))}
     try:
         merged = OmegaConf.merge(schema, dict(tree))
     except ConfigKeyError as error:

@@ -42,6 +42,8 @@ class Project:
             DeepLabCut's template for config.yaml holds such pairs.
         iteration: the current refinement round, part of the paths of shuffles.
         labeled_data: number of images in each video folder.
+        superanimal_tables: `SuperAnimalConversionTables` of a config.yaml: by data set, what a
+            bodypart of the project is called there.
     """
 
     source: Path
@@ -59,6 +61,7 @@ class Project:
     iteration: int
     pcutoff: float | None
     labeled_data: Mapping[str, int] = field(default_factory=dict)
+    superanimal_tables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def metadata(self) -> dict[str, Any]:
         """The `metadata` block of the tree, in plain containers."""
@@ -253,6 +256,14 @@ class _ConfigYaml:
             raise self.error(key, f"must be a list of pairs of bodyparts, not {value!r}.")
         return [(pair[0], pair[1]) for pair in pairs]
 
+    def tables(self, key: str) -> dict[str, dict[str, str]]:
+        """Names by name, by the name of a table; empty where it is missing or null."""
+        value = self.raw(key)
+        tables = {} if isinstance(value, str) and value in _NULL else value
+        if not isinstance(tables, dict) or not all(_is_table(each) for each in tables.values()):
+            raise self.error(key, f"must hold a table of names for each data set, not {value!r}.")
+        return {name: dict(table) for name, table in tables.items() if isinstance(table, dict)}
+
     def _hint(self, key: str) -> str:
         return "" if key in self._fields else nearest(key, map(str, self._fields))
 
@@ -285,6 +296,12 @@ def _is_pair(value: object) -> bool:
     return (
         isinstance(value, list) and len(value) == 2 and all(isinstance(name, str) for name in value)
     )
+
+
+def _is_table(value: object) -> bool:
+    if isinstance(value, str):
+        return value in _NULL
+    return isinstance(value, dict) and all(isinstance(name, str) for name in value.values())
 
 
 def _reject_twice(names: Iterable[str], where: str) -> None:
@@ -325,6 +342,7 @@ def _dlc_project(config: _ConfigYaml) -> Project:
         iteration=config.whole("iteration"),
         pcutoff=config.number("pcutoff"),
         labeled_data=_images_per_folder(config.source.parent),
+        superanimal_tables=config.tables("SuperAnimalConversionTables"),
     )
 
 

@@ -84,6 +84,18 @@ def cannot_build(tree: Mapping[str, Any] | DictConfig) -> str | None:
     return f"DeepLabCut cannot build this model: it has no backbone {name} (it has {known})."
 
 
+def cannot_say(tree: Mapping[str, Any] | DictConfig) -> str | None:
+    """What of the tree DeepLabCut's file has no key for, though it changes training."""
+    weights = tree.get("weights") or {}
+    given = [f"weights.{name}" for name in ("path", "freeze", "lr_scale") if weights.get(name)]
+    if not given:
+        return None
+    return (
+        f"DeepLabCut has no key for {', '.join(given)}: with this file it trains all of the model, "
+        "at one learning rate, from the weights of model.backbone."
+    )
+
+
 def net_type(model: Mapping[str, Any]) -> str:
     """DeepLabCut's name of the whole model, derived from its backbone and head.
 

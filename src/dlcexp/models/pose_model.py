@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dlcexp.errors import ConfigError
 from dlcexp.models.backbones import Backbone
@@ -42,6 +43,23 @@ class PoseModel(nn.Module):
         # In the order of DeepLabCut's snapshots: the neck last.
         self.heads = nn.ModuleDict(heads)
         self.neck = neck
+        self._frozen: tuple[str, ...] = ()
+
+    def freeze(self, *names: str) -> None:
+        """Train these modules no further; their batch norm stays in evaluation."""
+        for name in names:
+            self.get_submodule(name).requires_grad_(False)
+        self._frozen += names
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "PoseModel":
+        """Switch between training and evaluation; frozen modules keep their statistics."""
+        super().train(mode)
+        for name in self._frozen:
+            for layer in self.get_submodule(name).modules():
+                if isinstance(layer, _BatchNorm):
+                    layer.eval()
+        return self
 
     def stride(self, head: str) -> float:
         """Image pixels per pixel of the maps of that head."""

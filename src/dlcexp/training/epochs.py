@@ -13,10 +13,11 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from dlcexp.deeplabcut.snapshots import Snapshot, SnapshotManager
+from dlcexp.training.fine_tuning import unscaled
 from dlcexp.training.module import StageModule, whole_epochs
 from dlcexp.training.progress import Clock
 from dlcexp.training.run import RunFolder
-from dlcexp.training.stages import Stage
+from dlcexp.training.stages import POSE, Stage
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,9 @@ class EpochEnd(Callback):
         self.stage = stage
         self.epochs = int(stage.settings.epochs)
         self.checkpoint = folder.checkpoint(stage.name)
+        weights = cfg.get("weights") or {}
+        own_groups = bool(weights.get("freeze") or weights.get("lr_scale"))
+        self.groups_of_its_own = own_groups and stage.name == POSE
         self.evaluate = evaluate
         self.manager = SnapshotManager(
             folder.snapshots,
@@ -112,7 +116,7 @@ class EpochEnd(Callback):
         last = epoch >= self.epochs
         losses = module.meter.means(module)
         speed = losses.pop("images_per_second")
-        row = {**losses, "lr": module.learning_rate, "images_per_second": speed}
+        row = {**losses, **module.learning_rates, "images_per_second": speed}
         metrics: dict[str, float] = {}
         if last or epoch % self.stage.eval_interval == 0:
             metrics = self._evaluate(trainer, module)
@@ -145,12 +149,13 @@ class EpochEnd(Callback):
         A plateau of `mode: min` watches the training loss, one of `mode: max` the key metric.
         """
         scheduler = module.scheduler
-        if isinstance(scheduler, ReduceLROnPlateau):
-            watched = loss if scheduler.mode == "min" else metrics.get(self.manager.key_metric)
-            if watched is not None:
-                scheduler.step(watched)
-        elif scheduler is not None:
-            scheduler.step()
+        with unscaled(module.optimizers()):  # type: ignore[arg-type]
+            if isinstance(scheduler, ReduceLROnPlateau):
+                watched = loss if scheduler.mode == "min" else metrics.get(self.manager.key_metric)
+                if watched is not None:
+                    scheduler.step(watched)
+            elif scheduler is not None:
+                scheduler.step()
 
     def _log(
         self, trainer: Trainer, epoch: int, row: Mapping[str, float], metrics: Mapping[str, float]
@@ -182,7 +187,8 @@ class EpochEnd(Callback):
     ) -> Snapshot:
         scheduler = module.scheduler
         optimizer = module.optimizers()
-        keep = self.trainer_cfg.save_optimizer_state
+        # DeepLabCut's optimizer has one group of all parameters, and could not load another.
+        keep = self.trainer_cfg.save_optimizer_state and not self.groups_of_its_own
         return Snapshot(
             epoch=epoch,
             model=module.model.state_dict(),

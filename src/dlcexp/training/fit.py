@@ -25,11 +25,13 @@ from dlcexp.errors import ConfigError, nearest
 from dlcexp.evaluation.boxes import DETECTOR_METRICS, evaluate_detector
 from dlcexp.evaluation.evaluate import SPLITS, by_split, evaluate_model
 from dlcexp.evaluation.metrics import evaluate_poses
+from dlcexp.models import PoseModel
 from dlcexp.models.detectors import available_weights
 from dlcexp.models.detectors.pretrained import AUTO
 from dlcexp.training.conditions import condition_source
 from dlcexp.training.detector_module import DetectorModule
 from dlcexp.training.epochs import EpochEnd
+from dlcexp.training.fine_tuning import freeze
 from dlcexp.training.hardware import Hardware, choose_hardware
 from dlcexp.training.loggers import close
 from dlcexp.training.module import StageModule
@@ -44,8 +46,16 @@ from dlcexp.training.resume import (
     resume_point,
     take_over_detector,
 )
-from dlcexp.training.run import DETECTOR_WEIGHTS, Run, RunFolder, new_run_folder, plain
-from dlcexp.training.stages import DETECTOR, STAGES, Stage, chosen_stages
+from dlcexp.training.run import (
+    DETECTOR_WEIGHTS,
+    Run,
+    RunFolder,
+    new_run_folder,
+    plain,
+    write_json,
+)
+from dlcexp.training.stages import DETECTOR, POSE, STAGES, Stage, chosen_stages
+from dlcexp.training.weights import Started, start_from
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +97,7 @@ def train(cfg: DictConfig, folder: str | Path | None = None, overrides: Sequence
             if detector is not None:
                 take_over_detector(detector, run_folder)
             _adopt(starts, run_folder)
+            _tell_weights(cfg, starts, run_folder)
             with _one_process_group():
                 for start in starts:
                     fit(cfg, start, run_folder, hardware, loggers)
@@ -103,12 +114,14 @@ class Start:
         module: what Lightning trains, with its weights as they are before the first epoch.
         checkpoint: full state to go on from; None starts anew.
         epochs: whole epochs that the checkpoint has behind it.
+        weights: what became of the file that `weights` names; None without one.
     """
 
     stage: Stage
     module: StageModule
     checkpoint: Path | None
     epochs: int
+    weights: Started | None = None
 
 
 def prepare(cfg: DictConfig, stage: Stage, data: PoseData, folder: RunFolder) -> Start:
@@ -121,15 +134,32 @@ def prepare(cfg: DictConfig, stage: Stage, data: PoseData, folder: RunFolder) ->
     check_key_metric(cfg, stage)
     checkpoint = resume_point(cfg, stage, folder)
     seed_everything(int(cfg.seed), verbose=False)
+    weights = None
     if stage.name == DETECTOR:
         detector = build(stage.settings.model, key="detector.model")
         module: StageModule = DetectorModule(detector, data, cfg, stage)
     else:
-        module = PoseModule(build(stage.settings.model, key="model"), data, cfg, stage)
+        model: PoseModel = build(stage.settings.model, key="model")
+        weights = begin(cfg, model, fresh=checkpoint is None)
+        module = PoseModule(model, data, cfg, stage)
     module.configure_optimizers()
     module.batches(0, 1)
     done = 0 if checkpoint is None else epochs_done(checkpoint, module.state_dict())
-    return Start(stage, module, checkpoint, done)
+    return Start(stage, module, checkpoint, done, weights)
+
+
+def begin(cfg: DictConfig, model: PoseModel, *, fresh: bool) -> Started | None:
+    """Give the pose model the weights that it starts from, and freeze what is to stay.
+
+    Raises:
+        ConfigError: no such file or module.
+        SnapshotError: nothing in the file fits.
+    """
+    node = cfg.get("weights") or {}
+    started = start_from(cfg, model) if fresh and node.get("path") else None
+    if node.get("freeze"):
+        freeze(model, node.freeze)
+    return started
 
 
 def settle_weights(cfg: DictConfig, folder: RunFolder) -> DictConfig:
@@ -176,6 +206,17 @@ def _adopt(starts: Sequence[Start], folder: RunFolder) -> None:
         if start.checkpoint is not None and not _same(start.checkpoint, own):
             others = [name for name in STAGES if name not in chosen]
             adopt(start.checkpoint, [start.stage.name, *others], folder)
+
+
+def _tell_weights(cfg: DictConfig, starts: Sequence[Start], folder: RunFolder) -> None:
+    """Log and keep what became of the file that `weights` names."""
+    path = (cfg.get("weights") or {}).get("path")
+    for start in starts:
+        if start.weights is not None:
+            logger.info("%s", start.weights.text())
+            write_json(folder.weights, start.weights.record())
+        elif path and start.stage.name == POSE:
+            logger.info("weights=%s starts a fresh run only, and this one goes on", path)
 
 
 def fit(

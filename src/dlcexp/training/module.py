@@ -3,7 +3,7 @@
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from dlcexp.data.loading import PoseData
 from dlcexp.errors import ConfigError
+from dlcexp.training.fine_tuning import learning_rates, scale_rates
 from dlcexp.training.schedulers import build_optimizer, build_scheduler, check_optimizer, trainable
 from dlcexp.training.stages import Stage
 
@@ -56,13 +57,18 @@ class StageModule(LightningModule, ABC):
     def batches(self, rank: int, world_size: int) -> DataLoader:
         """The training batches of one of several processes."""
 
+    def parameters_to_train(self) -> Sequence[Any]:
+        """The parameters that are not frozen, or groups of them."""
+        return trainable(self.model)
+
     def configure_optimizers(self) -> Optimizer:
         """The optimizer over all parameters that are not frozen; the schedule beside it."""
         settings, prefix = self.stage.settings, self.stage.key_prefix
         key = f"{prefix}optimizer"
-        optimizer = build_optimizer(settings.optimizer, trainable(self.model), key)
+        optimizer = build_optimizer(settings.optimizer, self.parameters_to_train(), key)
         check_optimizer(optimizer, key)
         self.scheduler = build_scheduler(settings.scheduler, optimizer, f"{prefix}scheduler")
+        scale_rates(optimizer)
         self._check_plateau()
         return optimizer
 
@@ -112,8 +118,13 @@ class StageModule(LightningModule, ABC):
 
     @property
     def learning_rate(self) -> float:
-        """The learning rate of the first parameter group."""
-        return float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        """The learning rate by which the schedule goes."""
+        return self.learning_rates["lr"]
+
+    @property
+    def learning_rates(self) -> dict[str, float]:
+        """`lr`, and `lr.MODULE` of each group that has a factor."""
+        return learning_rates(self.optimizers())  # type: ignore[arg-type]
 
     def _check_plateau(self) -> None:
         plateau = isinstance(self.scheduler, ReduceLROnPlateau) and self.scheduler.mode == "max"

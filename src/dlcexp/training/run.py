@@ -31,7 +31,7 @@ from dlcexp.deeplabcut.snapshots import (
 )
 from dlcexp.errors import ConfigError, SnapshotError, UserError
 from dlcexp.files import write_text
-from dlcexp.training.stages import file_suffix, snapshot_prefix
+from dlcexp.training.stages import POSE, file_suffix, snapshot_prefix
 
 # What decides the numbers of a run, beside the tree.
 _PACKAGES = [
@@ -99,6 +99,7 @@ class RunFolder:
         self.snapshots = self.path / "snapshots"
         self.figures = self.path / "figures"
         self.config = self.path / "config.yaml"
+        self.weights = self.path / "weights.json"
 
     def checkpoint(self, stage: str) -> Path:
         """The full state of a stage after its last whole epoch, to resume from."""
@@ -136,6 +137,7 @@ class RunFolder:
             self.checkpoint(stage),
             self.metrics_table(stage),
             self.path / "metrics.json",
+            *([self.weights] if stage == POSE else []),
         ):
             path.unlink(missing_ok=True)
 

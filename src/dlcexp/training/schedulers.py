@@ -19,7 +19,7 @@ class LRListScheduler(LRScheduler):
     Args:
         optimizer: the optimizer whose learning rates are set.
         milestones: epochs, ascending.
-        lr_list: for each milestone the learning rates, one a parameter group.
+        lr_list: for each milestone the learning rates: one, or one a parameter group.
         last_epoch: epochs already done; -1 before the first.
 
     Raises:
@@ -41,9 +41,10 @@ class LRListScheduler(LRScheduler):
             raise ValueError(f"milestones must ascend: {list(milestones)}")
         groups = len(optimizer.param_groups)
         for lrs in lr_list:
-            if len(lrs) != groups:
+            if len(lrs) not in (1, groups):
                 raise ValueError(
-                    f"lr_list entry {list(lrs)} needs one value a parameter group ({groups})"
+                    f"lr_list entry {list(lrs)} needs one value, or "
+                    f"one a parameter group ({groups})"
                 )
         self.milestones = list(milestones)
         self.lr_list = [list(lrs) for lrs in lr_list]
@@ -52,7 +53,9 @@ class LRListScheduler(LRScheduler):
     def get_lr(self) -> list[float | Tensor]:
         """The learning rates of the epoch `last_epoch`, one a parameter group."""
         if self.last_epoch in self.milestones:
-            return [*self.lr_list[self.milestones.index(self.last_epoch)]]
+            lrs = self.lr_list[self.milestones.index(self.last_epoch)]
+            groups = len(self.optimizer.param_groups)
+            return [*(lrs * groups if len(lrs) == 1 else lrs)]
         return [group["lr"] for group in self.optimizer.param_groups]
 
 

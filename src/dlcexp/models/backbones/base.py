@@ -60,13 +60,17 @@ class Backbone(nn.Module, ABC):
                 layer.eval()
         return self
 
+    def weights_were_loaded(self) -> None:
+        """Take note that a file has brought weights, and the statistics that fit them."""
+        self._random_weights = False
+
     def _batch_norms(self) -> list[_BatchNorm]:
         return [layer for layer in self.modules() if isinstance(layer, _BatchNorm)]
 
 
 def _weights_were_loaded(backbone: Backbone, _: object) -> None:
     """A snapshot brings statistics that fit its weights."""
-    backbone._random_weights = False
+    backbone.weights_were_loaded()
 
 
 def _warn_of_frozen_statistics(backbone: Backbone, _: object) -> None:

@@ -10,6 +10,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.models.criterions import Criterion
+from dlcexp.models.keypoint_axes import KeypointAxes, Points
 from dlcexp.models.predictors import Predictor
 from dlcexp.models.targets import TargetGenerator
 
@@ -47,6 +48,14 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def forward(self, features: torch.Tensor) -> Maps:
         """Maps by name of a feature map (b, c, h, w)."""
+
+    def keypoint_axes(self, points: Points) -> KeypointAxes | None:
+        """Which parameters have entries of the points, so that weights are matched by name.
+
+        None, as a head of one's own may leave it, says that nobody knows: its weights are then
+        taken from a file only if the points are the same there.
+        """
+        return None
 
     def targets(
         self, stride: float, outputs: Maps, labels: Mapping[str, torch.Tensor]

@@ -13,6 +13,14 @@ from torch import nn
 
 from dlcexp.models.criterions import Criterion
 from dlcexp.models.heads.base import Head, initialize
+from dlcexp.models.keypoint_axes import (
+    CENTER,
+    Channel,
+    KeypointAxes,
+    Points,
+    norm_outputs,
+    outputs,
+)
 from dlcexp.models.predictors import Predictor
 from dlcexp.models.targets import TargetGenerator
 
@@ -44,6 +52,23 @@ class DEKRHead(Head):
     def forward(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
         """Maps of a feature map (b, c, h, w), at its resolution."""
         return {"heatmap": self.heatmap_head(features), "offset": self.offset_head(features)}
+
+    def keypoint_axes(self, points: Points) -> KeypointAxes:
+        """A heatmap a point and one for the centres; features and layers of offsets of its own."""
+        features = points.channels(self.offset_head.num_offset_per_kpt)
+        return KeypointAxes(
+            {
+                **outputs(
+                    "heatmap_head.head_heatmap.1", [*points.channels(), Channel((CENTER, 0))]
+                ),
+                **outputs("offset_head.transition_offset.0", features),
+                **norm_outputs("offset_head.transition_offset.1", features),
+            },
+            lists={
+                "offset_head.offset_feature_layers": points.channels(),
+                "offset_head.offset_final_layer": points.channels(),
+            },
+        )
 
 
 class HeatmapBranch(nn.Module):
@@ -95,6 +120,7 @@ class OffsetBranch(nn.Module):
         inputs, width, keypoints = channels
         each = num_offset_per_kpt
         self.keypoints = keypoints
+        self.num_offset_per_kpt = each
         self.transition_offset = _transition(inputs, width)
         self.offset_feature_layers = nn.ModuleList(
             nn.Sequential(*(AdaptBlock(each, dilation_rate) for _ in range(num_blocks)))

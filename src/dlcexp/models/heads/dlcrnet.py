@@ -14,6 +14,7 @@ from dlcexp.errors import ConfigError
 from dlcexp.models.criterions import Criterion
 from dlcexp.models.heads.base import Head, initialize
 from dlcexp.models.heads.heatmap import DeconvModule
+from dlcexp.models.keypoint_axes import SHARED, Axis, Channel, KeypointAxes, Points, outputs
 from dlcexp.models.predictors import Predictor
 from dlcexp.models.targets import TargetGenerator
 
@@ -78,6 +79,32 @@ class DLCRNetHead(Head):
             "locref": self.locref_head(self.convt2(features)),
             "paf": self.paf_head(stage),
         }
+
+    def keypoint_axes(self, points: Points) -> KeypointAxes:
+        """Heatmaps and fields come out of every stage, and go into the next with the features."""
+        heatmaps, locrefs, fields = points.channels(), points.channels(2), points.fields()
+        shared = [Channel((SHARED, i)) for i in range(self.convt4.out_channels)]
+        stage = Axis([*heatmaps, *fields, *shared], reads=True)
+        axes = {
+            **outputs("convt1", heatmaps, dim=1),
+            **outputs("convt2", locrefs, dim=1),
+            **outputs("convt3", fields, dim=1),
+            **self.heatmap_head.output_axes("heatmap_head", heatmaps),
+            **self.locref_head.output_axes("locref_head", locrefs),
+            **self.paf_head.output_axes("paf_head", fields),
+        }
+        for number in range(len(self.hm_ref_layers)):
+            axes |= outputs(f"hm_ref_layers.{number}", heatmaps)
+            axes |= outputs(f"paf_ref_layers.{number}", fields)
+            axes[f"hm_ref_layers.{number}.weight"][1] = stage
+            axes[f"paf_ref_layers.{number}.weight"][1] = stage
+        for name, inputs in (
+            ("heatmap_head", stage),
+            ("paf_head", stage),
+            ("locref_head", Axis(locrefs, reads=True)),
+        ):
+            axes.setdefault(f"{name}.deconv_layers.0.weight", {})[0] = inputs
+        return KeypointAxes(axes)
 
 
 def _upsampling(config: Mapping[str, Any], inputs: int) -> DeconvModule:

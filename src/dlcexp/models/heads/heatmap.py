@@ -4,7 +4,7 @@ Xiao et al., "Simple Baselines for Human Pose Estimation and Tracking", ECCV 201
 refinement from Insafutdinov et al., "DeeperCut", ECCV 2016.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 from dlcexp.errors import ConfigError
 from dlcexp.models.criterions import Criterion
 from dlcexp.models.heads.base import Head, initialize
+from dlcexp.models.keypoint_axes import Axis, Channel, KeypointAxes, Points, outputs
 from dlcexp.models.predictors import Predictor
 from dlcexp.models.targets import TargetGenerator
 
@@ -51,10 +52,17 @@ class HeatmapHead(Head):
 
     def forward(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
         """Maps of a feature map (b, c, h, w), `stride` times its resolution."""
-        outputs = {"heatmap": self.heatmap_head(features)}
+        maps = {"heatmap": self.heatmap_head(features)}
         if self.locref_head is not None:
-            outputs["locref"] = self.locref_head(features)
-        return outputs
+            maps["locref"] = self.locref_head(features)
+        return maps
+
+    def keypoint_axes(self, points: Points) -> KeypointAxes:
+        """A heatmap and two maps of location refinement a point."""
+        axes = self.heatmap_head.output_axes("heatmap_head", points.channels())
+        if self.locref_head is not None:
+            axes |= self.locref_head.output_axes("locref_head", points.channels(2))
+        return KeypointAxes(axes)
 
 
 class DeconvModule(nn.Module):
@@ -103,3 +111,9 @@ class DeconvModule(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Maps (b, c', about stride * h, about stride * w) of features (b, c, h, w)."""
         return self.final_conv(self.deconv_layers(features))
+
+    def output_axes(self, name: str, channels: Sequence[Channel]) -> dict[str, dict[int, Axis]]:
+        """The axes of the last layer, whose outputs are `channels`; `name` is this module's."""
+        if isinstance(self.final_conv, nn.Conv2d):
+            return outputs(f"{name}.final_conv", channels)
+        return outputs(f"{name}.deconv_layers.{len(self.deconv_layers) - 1}", channels, dim=1)

@@ -16,6 +16,7 @@ from torch import nn
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.models.criterions import Criterion
 from dlcexp.models.heads.base import Head, initialize
+from dlcexp.models.keypoint_axes import Axis, Channel, KeypointAxes, Points, outputs
 from dlcexp.models.predictors import Predictor
 from dlcexp.models.targets import TargetGenerator
 
@@ -86,6 +87,16 @@ class RTMCCHead(Head):
         maps = self.final_layer(features).flatten(2)
         keypoints = self.gau(self.mlp(maps))
         return {"x": self.cls_x(keypoints), "y": self.cls_y(keypoints)}
+
+    def keypoint_axes(self, points: Points) -> KeypointAxes:
+        """One map a point; what the points have learned of each other is the same for all.
+
+        A bias by the distance in their order holds for the same points in the same order only.
+        """
+        distances = [Channel((*points.names, i)) for i in range(2 * len(points.names) - 1)]
+        return KeypointAxes(
+            {**outputs("final_layer", points.channels()), "gau.w": {0: Axis(distances)}}
+        )
 
 
 class GatedAttentionUnit(nn.Module):

@@ -13,6 +13,7 @@ from torch import nn
 from dlcexp.errors import ConfigError
 from dlcexp.models.criterions import Criterion
 from dlcexp.models.heads.base import Head
+from dlcexp.models.keypoint_axes import KeypointAxes, Points
 from dlcexp.models.necks.transformer import STAGES, initialize
 from dlcexp.models.predictors import Predictor
 from dlcexp.models.targets import TargetGenerator
@@ -73,3 +74,7 @@ class TransformerHead(Head):
     def forward(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
         """Maps of keypoint tokens (b, k, 3 dim)."""
         return {"heatmap": self.mlp_head(tokens).unflatten(2, self.heatmap_size)}
+
+    def keypoint_axes(self, points: Points) -> KeypointAxes:
+        """None: every token passes through the same layers."""
+        return KeypointAxes()

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dlcexp.errors import ConfigError, UserError, nearest
+from dlcexp.models.keypoint_axes import SHARED, Axis, Channel, KeypointAxes, Points
 
 PositionKind = Literal["sine-full", "sine", "learnable"]
 
@@ -109,6 +110,15 @@ class Transformer(nn.Module):
         third = self.transformer3(second, again)
         k = self.num_keypoints
         return torch.cat([first[:, :k], second[:, :k], third[:, :k]], dim=2)
+
+    def keypoint_axes(self, points: Points) -> KeypointAxes:
+        """A token a point; a learned position also of each patch."""
+        axes = {"keypoint_token": {1: Axis(points.channels())}}
+        if self.pos_embedding_type == "learnable":
+            patches = self.pos_embedding.shape[1] - self.num_keypoints
+            places = [*points.channels(), *(Channel((SHARED, i)) for i in range(patches))]
+            axes["pos_embedding"] = {1: Axis(places)}
+        return KeypointAxes(axes)
 
     def _position(self) -> torch.Tensor:
         """What is added to all tokens (1, n, dim); a fixed embedding leaves the keypoints alone."""

@@ -1,0 +1,76 @@
+"""The node `weights`: short forms written out, and mistakes that show without the network."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from dlcexp.deeplabcut.superanimal import SUPERANIMALS
+from dlcexp.errors import ConfigError, nearest
+
+
+def weights_node(value: Any) -> Any:
+    """The node in its full form.
+
+    A text is the path; one module to freeze needs no list; `lr_scale` is flat, by module path.
+
+    Raises:
+        ConfigError: names that are no names, or factors that are no numbers.
+    """
+    node = {"path": value} if isinstance(value, str) else value
+    if not isinstance(node, Mapping):
+        return {} if node is None else node
+    given = dict(node)
+    if "freeze" in given:
+        given["freeze"] = _names("weights.freeze", given["freeze"] or [])
+    if "lr_scale" in given:
+        given["lr_scale"] = _factors("weights.lr_scale", given["lr_scale"] or {})
+    if given.get("bodyparts") is not None:
+        given["bodyparts"] = _bodyparts(given["bodyparts"])
+    return given
+
+
+def _names(key: str, value: Any) -> list[str]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(key, f"{value!r} is not allowed. Allowed: a name, or a list of names.")
+    return names
+
+
+def _bodyparts(value: Any) -> str | list[str]:
+    key = "weights.bodyparts"
+    if isinstance(value, str):
+        if value not in SUPERANIMALS:
+            raise ConfigError(
+                key,
+                f"{value!r} is not allowed. Allowed: a list of names, or one of "
+                f"{', '.join(SUPERANIMALS)}.{nearest(value, SUPERANIMALS)}",
+            )
+        return value
+    names = [str(name) for name in value] if isinstance(value, list) else _names(key, value)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(key, f"{twice!r} is named twice.")
+    return names
+
+
+def _factors(key: str, value: Any) -> dict[str, float]:
+    """Factors by the path of their module, from a flat mapping or nested ones."""
+    if not isinstance(value, Mapping):
+        raise ConfigError(
+            key, f"{value!r} is not allowed. Write a factor by module, as in {key}.backbone=0.1"
+        )
+    factors: dict[str, float] = {}
+    for name, item in value.items():
+        if isinstance(item, Mapping):
+            factors |= {f"{name}.{rest}": each for rest, each in _factors(key, item).items()}
+        elif isinstance(item, bool) or not isinstance(item, int | float):
+            raise ConfigError(f"{key}.{name}", f"{item!r} is not a number.")
+        elif not (math.isfinite(item) and item > 0):
+            raise ConfigError(
+                f"{key}.{name}",
+                f"{item!r} is not allowed. Allowed: a factor above 0; weights.freeze={name} keeps "
+                "the module as it is.",
+            )
+        else:
+            factors[str(name)] = float(item)
+    return factors

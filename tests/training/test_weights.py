@@ -1,0 +1,220 @@
+"""Starting from the weights of another run, of DeepLabCut and of SuperAnimal."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from training_support import FAST, rows, weights
+
+from dlcexp.config.build import build
+from dlcexp.config.composition import compose
+from dlcexp.deeplabcut.snapshots import load_snapshot
+from dlcexp.errors import ConfigError, SnapshotError
+from dlcexp.training import Run, train
+from dlcexp.training.weights import start_from
+from dlcexp.training.weights_source import find_file, likely_net_type, read_source
+
+Tree = Callable[..., DictConfig]
+
+
+@pytest.fixture(scope="module")
+def source(small_tree: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of three epochs to start from."""
+    cfg = OmegaConf.create(small_tree)
+    cfg.epochs, cfg.evaluation.examples = 3, 0
+    return train(cfg, tmp_path_factory.mktemp("runs") / "source")
+
+
+def with_weights(tree: Tree, path: Path, **changes: Any) -> DictConfig:
+    return tree({**FAST, "weights.path": str(path), "epochs": 1, **changes})
+
+
+def test_a_run_starts_from_the_best_snapshot_of_another(
+    source: Run, tree: Tree, tmp_path: Path
+) -> None:
+    run = train(with_weights(tree, source.folder), tmp_path / "run")
+    record = json.loads((run.folder / "weights.json").read_text())
+    assert record["file"] == str(source.best_snapshot)
+    assert not record["initial"]
+    assert not record["unused"]
+    assert "bodyparts of the file: nose, tail" in (run.folder / "log.txt").read_text()
+    losses = [float(row["train.total_loss"]) for row in rows(source)]
+    assert float(rows(run)[0]["train.total_loss"]) < 0.5 * (losses[0] + losses[-1])
+
+
+def test_bodyparts_of_a_run_are_matched_by_name(source: Run, tree: Tree) -> None:
+    """The project of the target names its bodyparts the other way round, and one is new."""
+    cfg = with_weights(tree, source.folder)
+    cfg.metadata.bodyparts = ["tail", "new"]
+    model = build(cfg.model, key="model")
+    before = model.state_dict()["heads.bodypart.heatmap_head.deconv_layers.0.bias"].clone()
+    started = start_from(cfg, model)
+    stored = load_snapshot(source.best_snapshot).model
+    key = "heads.bodypart.heatmap_head.deconv_layers.0"
+    assert torch.equal(model.state_dict()[f"{key}.weight"][:, 0], stored[f"{key}.weight"][:, 1])
+    assert model.state_dict()[f"{key}.bias"][1] == before[1]
+    assert dict(started.bodyparts) == {"tail": "tail", "new": None}
+    assert "not in the file: new" in started.text()
+    assert all(len(line) <= 100 for line in started.text().splitlines())
+
+
+def test_a_snapshot_alone_needs_the_names_of_its_bodyparts(
+    source: Run, tree: Tree, tmp_path: Path
+) -> None:
+    file = Path(shutil.copy(source.best_snapshot, tmp_path / "alone.pt"))
+    cfg = with_weights(tree, file)
+    started = start_from(cfg, build(cfg.model, key="model"))
+    assert "give weights.bodyparts" in " ".join(started.text().split())
+    cfg = with_weights(tree, file, **{"weights.bodyparts": ["nose", "tail"]})
+    assert not start_from(cfg, build(cfg.model, key="model")).record()["initial"]
+    cfg = with_weights(tree, file, **{"weights.bodyparts": ["nose", "ear", "tail"]})
+    with pytest.raises(ConfigError, match=r"weights.bodyparts: 3 names, which do not fit"):
+        start_from(cfg, build(cfg.model, key="model"))
+
+
+def test_bare_weights_and_checkpoints_load_too(source: Run, tree: Tree, tmp_path: Path) -> None:
+    state = load_snapshot(source.best_snapshot).model
+    torch.save({f"module.{name}": value for name, value in state.items()}, tmp_path / "bare.pt")
+    for path in (tmp_path / "bare.pt", source.folder / "snapshots" / "last.ckpt"):
+        found = read_source(with_weights(tree, path)).state
+        assert found.keys() == state.keys()
+
+
+def test_where_a_file_is_missing_the_path_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"weights.path: there is no snapshot .*gone"):
+        find_file(str(tmp_path / "gone"))
+    with pytest.raises(ConfigError, match=r"snapshot-\*.pt. Allowed"):
+        find_file(str(tmp_path))
+
+
+def test_a_file_of_another_network_is_an_error_that_names_it(
+    source: Run, shared: Path, openfield: Path, tmp_path: Path
+) -> None:
+    cfg = compose(f"project={openfield}", "net_type=resnet_50")
+    torch.save({"model": build(cfg.model, key="model").state_dict()}, tmp_path / "snapshot-001.pt")
+    other = compose(f"project={openfield}", "net_type=rtmpose_s", f"weights={tmp_path}")
+    with pytest.raises(SnapshotError, match="seems to be a resnet_50: compose it by net_type=res"):
+        start_from(other, build(other.model, key="model"))
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        "hrnet_w32", "resnet_50", "resnet_101", "top_down_hrnet_w48", "top_down_resnet_50",
+        "cspnext_m", "dekr_w18", "rtmpose_s", "rtmpose_x", "animaltokenpose_base", "ctd_coam_w32",
+        "ctd_prenet_hrnet_w32", "ctd_prenet_rtmpose_m",
+    ],
+)  # fmt: skip
+def test_the_names_of_its_weights_tell_the_net_type(net: str, shared: Path) -> None:
+    table = (shared / "parity" / "records" / "openfield" / f"{net}.keys.csv").read_text()
+    entries = [line.split(",")[:2] for line in table.splitlines()[1:]]
+    state = {name: torch.empty([int(n) for n in s.split("x") if n]) for name, s in entries}
+    assert likely_net_type(state) == net
+
+
+def test_a_detector_is_told_where_it_belongs(tree: Tree, tmp_path: Path) -> None:
+    torch.save({"model": {"model.roi_heads.box.weight": torch.ones(1)}}, tmp_path / "d.pt")
+    with pytest.raises(SnapshotError, match=r"is a detector; detector.snapshot="):
+        read_source(with_weights(tree, tmp_path / "d.pt"))
+
+
+def test_a_run_that_goes_on_does_not_start_from_weights_again(
+    source: Run, tree: Tree, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(source.folder, tmp_path / "copy"))
+    cfg = with_weights(tree, copy, epochs=2)
+    whole = train(cfg, tmp_path / "whole")
+    train(with_weights(tree, copy), tmp_path / "run")
+    shutil.rmtree(copy)
+    run = train(cfg, tmp_path / "run")
+    assert "starts a fresh run only" in (run.folder / "log.txt").read_text()
+    assert (run.folder / "weights.json").is_file()
+    expected = weights(whole)
+    assert all(torch.equal(expected[name], value) for name, value in weights(run).items())
+
+
+def test_factors_and_frozen_modules_of_a_run(source: Run, tree: Tree, tmp_path: Path) -> None:
+    changes = {
+        "weights.freeze": ["backbone.layer1"],
+        "weights.lr_scale": {"backbone": 0.1},
+        "trainer.save_optimizer_state": True,
+        "epochs": 2,
+    }
+    cfg = with_weights(tree, source.folder, **changes)
+    whole = train(cfg, tmp_path / "whole")
+    assert [row["lr.backbone"] for row in rows(whole)] == ["5e-05", "5e-05"]
+    stored = load_snapshot(source.best_snapshot).model
+    trained = load_snapshot(whole.snapshots[-1])
+    frozen = [name for name in stored if name.startswith("backbone.model.layer1.")]
+    assert frozen
+    assert all(torch.equal(stored[name], trained.model[name]) for name in frozen)
+    assert trained.optimizer is None  # another number of groups than DeepLabCut's has
+    train(with_weights(tree, source.folder, **{**changes, "epochs": 1}), tmp_path / "run")
+    again = train(cfg, tmp_path / "run")
+    expected = weights(whole)
+    assert all(torch.equal(expected[name], value) for name, value in weights(again).items())
+
+
+@pytest.fixture(scope="module")
+def topviewmouse(tmp_path_factory: pytest.TempPathFactory, openfield: Path) -> Path:
+    """A file like the published one: HRNet-W32 that ends in a transposed convolution of a pixel."""
+    cfg = compose(f"project={openfield}", "net_type=top_down_hrnet_w32")
+    head = cfg.model.heads.bodypart
+    head.heatmap_config = {"channels": [32, 27], "kernel_size": [1], "strides": [1]}
+    head.locref_config = None
+    head.target_generator.num_heatmaps = 27
+    torch.manual_seed(1)
+    model = build(cfg.model, key="model")
+    path = tmp_path_factory.mktemp("superanimal") / "superanimal_topviewmouse_hrnet_w32.pt"
+    torch.save({"model": model.state_dict(), "metadata": {"epoch": 0}}, path)
+    return path
+
+
+def test_superanimal_weights_go_by_the_tables_of_the_project(
+    topviewmouse: Path, openfield: Path
+) -> None:
+    cfg = compose(f"project={openfield}", "net_type=top_down_hrnet_w32", f"weights={topviewmouse}")
+    model = build(cfg.model, key="model")
+    started = start_from(cfg, model)
+    stored = torch.load(topviewmouse, weights_only=True)["model"]
+    table = yaml.safe_load((openfield / "config.yaml").read_text())["SuperAnimalConversionTables"]
+    assert dict(started.bodyparts) == table["superanimal_topviewmouse"]
+    names = ("nose", "left_ear", "right_ear", "tail_base")
+    images = torch.randn(1, 3, 64, 64)
+    model.eval()
+    with torch.no_grad():
+        features = model.backbone(images)
+        layer = "heads.bodypart.heatmap_head.deconv_layers.0"
+        maps = torch.nn.functional.conv_transpose2d(
+            features, stored[f"{layer}.weight"], stored[f"{layer}.bias"]
+        )
+        heatmap = model(images)["bodypart"]["heatmap"]
+    places = {"nose": 0, "left_ear": 1, "right_ear": 2, "tail_base": 13}
+    assert list(cfg.metadata.bodyparts) == ["snout", "leftear", "rightear", "tailbase"]
+    for i, name in enumerate(names):
+        torch.testing.assert_close(heatmap[:, i], maps[:, places[name]])
+    assert torch.equal(
+        model.state_dict()["backbone.model.conv1.weight"], stored["backbone.model.conv1.weight"]
+    )
+    head = "heads.bodypart.locref_head.final_conv"
+    assert set(started.record()["initial"]) == {f"{head}.weight", f"{head}.bias"}
+
+
+def test_superanimal_weights_go_by_name_without_a_table(
+    topviewmouse: Path, openfield: Path, tmp_path: Path
+) -> None:
+    project = yaml.safe_load((openfield / "config.yaml").read_text())
+    project |= {"bodyparts": ["tail_base", "whisker", "nose"], "SuperAnimalConversionTables": None}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(project))
+    renamed = Path(shutil.copy(topviewmouse, tmp_path / "mice.pt"))
+    given = ["net_type=top_down_hrnet_w32", "weights.bodyparts=superanimal_topviewmouse"]
+    cfg = compose(f"project={tmp_path}", f"weights={renamed}", *given)
+    started = start_from(cfg, build(cfg.model, key="model"))
+    expected = {"tail_base": "tail_base", "whisker": None, "nose": "nose"}
+    assert dict(started.bodyparts) == expected
