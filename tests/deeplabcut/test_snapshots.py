@@ -65,6 +65,14 @@ def test_half_precision_is_widened(tmp_path: Path) -> None:
     assert load_snapshot(tmp_path / "snapshot-001.pt").model["weight"].dtype == torch.float32
 
 
+def test_weights_are_contiguous_whatever_their_memory_format(tmp_path: Path) -> None:
+    network = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    save_snapshot(tmp_path / "snapshot-001.pt", Snapshot(1, network.state_dict()))
+    kernel = load_snapshot(tmp_path / "snapshot-001.pt").model["weight"]
+    assert kernel.is_contiguous()
+    assert torch.equal(kernel, network.weight)
+
+
 class Evil:
     def __reduce__(self):  # type: ignore[no-untyped-def]
         return print, ("code ran",)

@@ -73,3 +73,24 @@ def test_half_precision_leaves_the_keypoints_exact() -> None:
     converted = PoseHalfPrecision("bf16-true").convert_input(batch)
     assert converted["image"].dtype == torch.bfloat16
     assert converted["keypoints"].dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("quick", "precision", "warned"),
+    [
+        (False, "bf16-mixed", True),
+        (True, "bf16-mixed", False),
+        (False, "32-true", False),
+    ],
+)
+def test_a_slow_bfloat16_is_told(
+    tree: Tree,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    quick: bool,
+    precision: str,
+    warned: bool,
+) -> None:
+    monkeypatch.setattr("dlcexp.training.hardware._quick_bfloat16", lambda: quick)
+    choose_hardware(tree({"device": "cpu", "trainer.precision": precision}))
+    assert ("no instructions for bfloat16" in caplog.text) == warned

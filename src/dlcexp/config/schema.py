@@ -130,6 +130,11 @@ class Trainer:
         "floating-point format",
         choices=("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"),
     )
+    memory_format: str = key(
+        "order of the pose model's numbers in memory; the same results up to rounding",
+        choices=("contiguous", "channels_last"),
+        default="contiguous",
+    )
     devices: int = key("processes, one a device", minimum=1)
     strategy: str = key("how several processes share the work", choices=("auto", "ddp"))
     num_workers: int = key("data-loading processes", minimum=0)

@@ -246,8 +246,8 @@ def _found(folder: Path, prefix: str, *, best: bool) -> list[tuple[int, Path]]:
 
 
 def _exchangeable(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor on the CPU, half precision widened to single."""
-    tensor = tensor.detach().cpu()
+    """The tensor on the CPU, contiguous, half precision widened to single."""
+    tensor = tensor.detach().cpu().contiguous()
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 

@@ -1,5 +1,6 @@
 """Where and in which number format a run computes."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from lightning.pytorch.plugins import DoublePrecision, HalfPrecision, Precision
 from omegaconf import DictConfig
 
 from dlcexp.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -125,3 +128,14 @@ def _check_precision(precision: str, accelerator: str) -> None:
         )
     if precision == "64-true" and accelerator == "mps":
         raise ConfigError("trainer.precision", "MPS has no '64-true'; take 32-true.")
+    if precision.startswith("bf16") and accelerator == "cpu" and not _quick_bfloat16():
+        logger.warning(
+            "This CPU has no instructions for bfloat16 (avx512_bf16, amx or the like): "
+            "trainer.precision=%s is several times slower here than 32-true.",
+            precision,
+        )
+
+
+def _quick_bfloat16() -> bool:
+    """Whether oneDNN, which convolves on a CPU, has kernels for bfloat16 here."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

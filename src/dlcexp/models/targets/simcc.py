@@ -66,25 +66,26 @@ class SimCCGenerator(TargetGenerator):
         """Targets and weights (b, n, k): 1 where the keypoint is visible and reaches the image."""
         keypoints = self.keypoints(labels, outputs)
         bins = (keypoints[..., :2] * self.simcc_split_ratio).round()
-        sizes = bins.new_tensor(self.input_size) * self.simcc_split_ratio
-        sigma = bins.new_tensor(self.sigma).expand(2)
-        drawn = (keypoints[..., 2] > 0) & self._reaches(bins, sizes, sigma).all(dim=-1)
+        # Plain numbers: reading one from a tensor would wait for the GPU.
+        sizes = [side * self.simcc_split_ratio for side in self.input_size]
+        sigmas = [self.sigma] * 2 if isinstance(self.sigma, float | int) else self.sigma
+        axes = list(zip("xy", bins.unbind(dim=-1), sizes, sigmas, strict=True))
+        drawn = keypoints[..., 2] > 0
+        for _, middles, size, sigma in axes:
+            drawn = drawn & self._reaches(middles, size, sigma)
         return {
             axis: {
-                "target": self._label(bins[..., i], int(sizes[i]), float(sigma[i]))
-                * drawn.unsqueeze(-1),
+                "target": self._label(middles, int(size), sigma) * drawn.unsqueeze(-1),
                 "weights": drawn.float(),
             }
-            for i, axis in enumerate("xy")
+            for axis, middles, size, sigma in axes
         }
 
-    def _reaches(
-        self, bins: torch.Tensor, sizes: torch.Tensor, sigma: torch.Tensor
-    ) -> torch.Tensor:
-        """Whether enough of a label is in the image, for each axis."""
+    def _reaches(self, middles: torch.Tensor, size: float, sigma: float) -> torch.Tensor:
+        """Whether enough of a label is in the image along one axis."""
         if self.smoothing_type == "standard":
-            return (bins >= 0) & (bins < sizes)
-        return (bins + REACH * sigma + 1 >= 0) & (bins - REACH * sigma < sizes)
+            return (middles >= 0) & (middles < size)
+        return (middles + REACH * sigma + 1 >= 0) & (middles - REACH * sigma < size)
 
     def _label(self, middles: torch.Tensor, length: int, sigma: float) -> torch.Tensor:
         """Distributions (..., length) around bins (...)."""

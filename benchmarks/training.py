@@ -1,0 +1,289 @@
+"""Training speed beside the real DeepLabCut's, paired in one run.
+
+    python benchmarks/training.py project=PATH net_types=[resnet_50,hrnet_w32,dekr_w18] threads=2
+
+All arguments are NAME=VALUE; their defaults stand in `DEFAULTS` below. Each tool trains by its own
+public command (`dlcexp.train`, `deeplabcut.train_network`) on the same shuffle of a copy of the
+project, by the `pytorch_config.yaml` that dlcexp exports, in a process of its own. These processes
+take turns, a few steps each, so that noise of the machine meets all of them; a step counts from
+asking for its batch to its end. Printed are medians over the turns with their quartiles, how many
+times DeepLabCut's images/s that is (the median over the turns of the ratio within a turn), and the
+peak of memory.
+
+The environment of the real DeepLabCut is made by `make interop`.
+"""
+
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+DEFAULTS: dict[str, Any] = {
+    "project": "demo",  # folder of a DeepLabCut project
+    "net_types": ["resnet_50", "hrnet_w32", "dekr_w18"],
+    "precisions": ["32-true", "bf16-mixed"],  # of dlcexp; DeepLabCut has float32 only
+    "crop": 448,  # px
+    "batch_size": 8,
+    "threads": 1,
+    "steps": 2,  # a turn
+    "turns": 5,
+    "clock": "wall",  # or cpu: seconds of the processor, steadier where others compute too
+    "overrides": [],  # further ones for dlcexp, such as trainer.memory_format=contiguous
+}
+DEEPLABCUT = "DeepLabCut"
+PYTHON_OF_DEEPLABCUT = Path(__file__).resolve().parents[1] / ".venv-dlc" / "bin" / "python"
+WEIGHTS = "snapshot-000.pt"
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+WARM_UP = 1  # turns that do not count
+ENDLESS = 10**6  # epochs
+
+
+def main() -> None:
+    given = dict(word.split("=", 1) for word in sys.argv[1:])
+    unknown = ", ".join(set(given) - set(DEFAULTS))
+    if unknown or not PYTHON_OF_DEEPLABCUT.exists():
+        sys.exit(f"no such argument: {unknown}" if unknown else "run make interop first")
+    settings = {**DEFAULTS, **{name: yaml.safe_load(value) for name, value in given.items()}}
+    print(", ".join(f"{name} {settings[name]}" for name in ("crop", "batch_size", "threads")))
+    for net_type in settings["net_types"]:
+        with tempfile.TemporaryDirectory() as folder:
+            compare(net_type, settings, Path(folder))
+
+
+def compare(net_type: str, settings: dict[str, Any], folder: Path) -> None:
+    """Train with each tool in turn and print how fast they were."""
+    project = copy_project(settings["project"], folder / "project")
+    call(PYTHON_OF_DEEPLABCUT, "create_shuffle", project)
+    (config,) = project.glob("dlc-models-pytorch/iteration-0/*/train/pytorch_config.yaml")
+    overrides = experiment(net_type, settings, project)
+    call(sys.executable, "write_config_and_weights", [*overrides, f"export.file={config}"])
+    workers = {DEEPLABCUT: Worker(PYTHON_OF_DEEPLABCUT, "train_deeplabcut", project, settings)}
+    for precision in settings["precisions"]:
+        words = [*overrides, f"trainer.precision={precision}", f"hydra.run.dir={folder}"]
+        workers[f"dlcexp {precision}"] = Worker(sys.executable, "train_dlcexp", words, settings)
+    for _ in range(WARM_UP + settings["turns"]):
+        for worker in workers.values():
+            worker.take_turn()
+    for worker in workers.values():
+        worker.end()
+    report(net_type, workers, settings["batch_size"] * settings["steps"])
+
+
+def experiment(net_type: str, settings: dict[str, Any], project: Path) -> list[str]:
+    """The experiment as overrides of dlcexp; its export is what DeepLabCut trains by."""
+    crop = settings["crop"]
+    overrides = [
+        f"project={project}",
+        f"net_type={net_type}",
+        f"batch_size={settings['batch_size']}",
+        f"data.train.crop_sampling.width={crop}",
+        f"data.train.crop_sampling.height={crop}",
+        "split=dlc_shuffle",
+        "split.shuffle=1",
+        f"epochs={ENDLESS}",
+        f"save_epochs={ENDLESS}",
+        f"trainer.eval_interval={ENDLESS}",
+        "device=cpu",
+    ]
+    if "hrnet" in net_type:
+        # From random weights it diverges otherwise, and numbers that are none cost other times.
+        overrides.append("model.backbone.freeze_bn_stats=false")
+    return [*overrides, *settings["overrides"]]
+
+
+def copy_project(source: str, target: Path) -> Path:
+    """A writable copy whose config.yaml names its videos, by which DeepLabCut finds the frames."""
+    if source == "demo":
+        from dlcexp.data.demo import write_demo_project
+
+        write_demo_project(target)
+        return target
+    folder = Path(source).expanduser()
+    folder = folder if folder.is_dir() else folder.parent
+    frames = shutil.ignore_patterns("videos", "dlc-models*", "training-datasets", "runs")
+    shutil.copytree(folder, target, copy_function=shutil.copyfile, ignore=frames)
+    for path in (target, *target.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    config = yaml.safe_load((target / "config.yaml").read_text(encoding="utf-8"))
+    names = [path.name for path in (target / "labeled-data").iterdir()]
+    config |= {
+        "project_path": str(target),
+        "video_sets": {f"{target}/videos/{name}.mp4": {"crop": "0, 9, 0, 9"} for name in names},
+        "iteration": 0,
+    }
+    (target / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    return target
+
+
+def report(net_type: str, workers: dict[str, "Worker"], images: int) -> None:
+    """Images per second of each tool, its ratio to DeepLabCut, and its peak of memory."""
+    reference = workers[DEEPLABCUT].seconds[WARM_UP:]
+    for name, worker in workers.items():
+        seconds = worker.seconds[WARM_UP:]
+        speeds = [images / each for each in seconds]
+        low, _, high = statistics.quantiles(speeds, n=4) if len(speeds) > 1 else speeds * 3
+        ratio = statistics.median(b / a for a, b in zip(seconds, reference, strict=True))
+        print(
+            f"{net_type:<12}{name:<20}{statistics.median(speeds):7.3f} images/s "
+            f"[{low:.3f}, {high:.3f}]{ratio:7.2f} x{worker.memory:7.1f} GB",
+            flush=True,
+        )
+
+
+class Worker:
+    """A process that trains and stops after every turn until it is told to go on."""
+
+    def __init__(self, python: Path | str, task: str, argument: Any, settings: dict[str, Any]):
+        self.seconds: list[float] = []  # of each turn
+        self.memory = 0.0  # GB, most so far
+        threads = str(settings["threads"])
+        self.log = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            [*command(python, task, argument), str(settings["steps"]), settings["clock"]],
+            env=environment() | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+        )
+
+    def take_turn(self) -> None:
+        """Let the process train for a turn, and read how long that took."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            self.process.stdin.write("go\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        for line in self.process.stdout:
+            if line.startswith("turn "):
+                seconds, memory = map(float, line.split()[1:])
+                self.seconds.append(seconds)
+                self.memory = memory
+                return
+        self.log.seek(0)
+        sys.exit(f"{self.process.args} ended before its turns\n{self.log.read()}")
+
+    def end(self) -> None:
+        """No more turns."""
+        self.process.kill()
+        self.process.communicate()
+
+
+def command(python: Path | str, task: str, argument: Any) -> list[str]:
+    return [str(python), "-W", "ignore", __file__, f"--{task}", json.dumps(argument, default=str)]
+
+
+def call(python: Path | str, task: str, argument: Any) -> None:
+    """Carry out a task in a process of its own."""
+    done = subprocess.run(
+        command(python, task, argument), env=environment(), capture_output=True, text=True
+    )
+    if done.returncode:
+        sys.exit(f"{task}: {done.stdout}{done.stderr}")
+
+
+def environment() -> dict[str, str]:
+    offline = {"HF_HUB_OFFLINE": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
+    return {**os.environ, **offline, "DLClight": "True"}
+
+
+def create_shuffle(project: str) -> None:
+    """Let DeepLabCut make shuffle 1 of the project."""
+    import deeplabcut
+
+    config = str(Path(project) / "config.yaml")
+    deeplabcut.create_training_dataset(config, Shuffles=[1], net_type="resnet_50")
+
+
+def write_config_and_weights(overrides: list[str]) -> None:
+    """What DeepLabCut trains by, and random weights for it, as it would download others."""
+    import dlcexp
+    from dlcexp.deeplabcut.snapshots import Snapshot, save_snapshot
+
+    cfg = dlcexp.compose(*overrides)
+    config = Path(cfg.export.file)
+    config.write_text(dlcexp.export(cfg), encoding="utf-8")
+    weights = dlcexp.build(cfg.model).state_dict()
+    save_snapshot(config.with_name(WEIGHTS), Snapshot(epoch=0, model=weights))
+
+
+def train_dlcexp(overrides: list[str], steps: str, clock: str) -> None:
+    import dlcexp
+
+    folder = next(word for word in overrides if word.startswith("hydra.run.dir="))
+    cfg = dlcexp.compose(*(word for word in overrides if word != folder))
+    take_turns(int(steps), CLOCKS[clock])
+    dlcexp.train(cfg, folder.partition("=")[2] + f"/{cfg.trainer.precision}")
+
+
+def train_deeplabcut(project: str, steps: str, clock: str) -> None:
+    import deeplabcut
+
+    config = str(Path(project) / "config.yaml")
+    (weights,) = Path(project).glob(f"dlc-models-pytorch/*/*/train/{WEIGHTS}")
+    take_turns(int(steps), CLOCKS[clock])
+    deeplabcut.train_network(config, shuffle=1, device="cpu", snapshot_path=str(weights))
+
+
+def take_turns(steps: int, clock: Callable[[], float]) -> None:
+    """From now on, loaders of training batches wait before each turn for a line on standard input.
+
+    The pauses, and what happens between two epochs, do not count.
+    """
+    from torch.utils.data import DataLoader
+
+    iterate = DataLoader.__iter__
+    turn = Turn(steps, clock)
+
+    def in_turns(loader: Any) -> Iterator[Any]:
+        turn.begin_step()
+        for batch in iterate(loader):
+            yield batch
+            turn.end_step()
+            turn.begin_step()
+
+    DataLoader.__iter__ = in_turns  # type: ignore[assignment, method-assign]
+
+
+class Turn:
+    """Counts the steps of a turn and their seconds."""
+
+    def __init__(self, steps: int, clock: Callable[[], float]) -> None:
+        self.steps = steps
+        self.clock = clock
+        self.seconds: list[float] = []
+        self.started = 0.0
+
+    def begin_step(self) -> None:
+        """Wait for the turn, if it is not ours, and start the clock."""
+        if not self.seconds:
+            sys.stdin.readline()
+        self.started = self.clock()
+
+    def end_step(self) -> None:
+        """Stop the clock; after the last step say how long the turn took."""
+        self.seconds.append(self.clock() - self.started)
+        if len(self.seconds) == self.steps:
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+            print("turn", sum(self.seconds), memory, file=sys.__stdout__, flush=True)
+            self.seconds = []
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] and sys.argv[1].startswith("--"):
+        task, argument, *rest = sys.argv[1:]
+        globals()[task[2:]](json.loads(argument), *rest)
+    else:
+        main()
