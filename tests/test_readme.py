@@ -99,7 +99,7 @@ def shorten(words: list[str]) -> list[str]:
     line = " ".join(words)
     top_down = any(word in line for word in ("method=td", "top_down", "rtmpose"))
     short = {**(SHORT_TOP_DOWN if top_down else SHORT)}
-    if not any(word in line for word in ("net_type=", "backbone")):
+    if not any(word in line for word in ("net_type=", "model/backbone", "=backbones")):
         short |= SMALL_BACKBONE
     return [f"{key}={value}" for key, value in short.items()] + words
 

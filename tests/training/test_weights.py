@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -106,13 +107,15 @@ def test_a_file_of_another_network_is_an_error_that_names_it(
 @pytest.mark.parametrize(
     "net",
     [
+        "dlcrnet_stride16_ms5", "dlcrnet_stride32_ms5",
         "hrnet_w32", "resnet_50", "resnet_101", "top_down_hrnet_w48", "top_down_resnet_50",
         "cspnext_m", "dekr_w18", "rtmpose_s", "rtmpose_x", "animaltokenpose_base", "ctd_coam_w32",
         "ctd_prenet_hrnet_w32", "ctd_prenet_rtmpose_m",
     ],
 )  # fmt: skip
 def test_the_names_of_its_weights_tell_the_net_type(net: str, shared: Path) -> None:
-    table = (shared / "parity" / "records" / "openfield" / f"{net}.keys.csv").read_text()
+    project = "flies13" if net.startswith("dlcrnet") else "openfield"
+    table = (shared / "parity" / "records" / project / f"{net}.keys.csv").read_text()
     entries = [line.split(",")[:2] for line in table.splitlines()[1:]]
     state = {name: torch.empty([int(n) for n in s.split("x") if n]) for name, s in entries}
     assert likely_net_type(state) == net
@@ -159,6 +162,53 @@ def test_factors_and_frozen_modules_of_a_run(source: Run, tree: Tree, tmp_path: 
     again = train(cfg, tmp_path / "run")
     expected = weights(whole)
     assert all(torch.equal(expected[name], value) for name, value in weights(again).items())
+
+
+def flies(flies13: Path, folder: Path, bodyparts: list[str], frames: int) -> Path:
+    """The project flies13 with these bodyparts only, in this order, and its first frames."""
+    config = yaml.safe_load((flies13 / "config.yaml").read_text())
+    config |= {"multianimalbodyparts": bodyparts, "skeleton": []}
+    video = folder / "labeled-data" / "flies13a"
+    video.mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    labels = pd.read_hdf(flies13 / "labeled-data" / "flies13a" / "CollectedData_sleap.h5")
+    labels = labels.iloc[:frames].reindex(columns=bodyparts, level="bodyparts")
+    labels.to_csv(video / "CollectedData_sleap.csv")
+    for *_, image in labels.index:
+        shutil.copy(flies13 / "labeled-data" / "flies13a" / image, video / image)
+    return folder
+
+
+@pytest.mark.slow
+def test_flies_of_fewer_bodyparts_in_another_order_start_well_trained(
+    flies13: Path, tmp_path: Path
+) -> None:
+    """The loss before the first step, on real frames: a run's weights, and random ones."""
+    everything = yaml.safe_load((flies13 / "config.yaml").read_text())["multianimalbodyparts"]
+    some = ["wingR", "eyeL", "thorax", "head", "abdomen"]
+    assert [name for name in everything if name in some] != some
+    before = flies(flies13, tmp_path / "before", everything, 12)
+    after = flies(flies13, tmp_path / "after", some, 12)
+    given = [
+        "method=td", "model=heatmap", "model/backbone=timm", "model.backbone.model_name=resnet10t",
+        "model.backbone.feature_level=2", "train.stages=[pose]", "data.top_down_crop.width=96",
+        "data.top_down_crop.height=96", "device=cpu", "seed=1", "batch_size=8", "save_epochs=50",
+        "trainer.eval_interval=50", "evaluation.examples=0", "trainer.num_workers=0",
+        "split.train_fraction=0.8", "scheduler=none", "trainer.progress_bar=false",
+        "data.train.affine=null", "data.train.random_bbox_transform=null",
+    ]  # fmt: skip
+    learned = ["optimizer.lr=2e-3", "epochs=25"]
+    source = train(compose(f"project={before.as_posix()}", *given, *learned), tmp_path / "source")
+    still = [*given, "optimizer.lr=1e-12", "epochs=1"]
+    random = train(compose(f"project={after.as_posix()}", *still), tmp_path / "random")
+    weights = f"weights={source.folder.as_posix()}"
+    tuned = train(compose(f"project={after.as_posix()}", *still, weights), tmp_path / "tuned")
+    losses = [float(rows(run)[0]["train.bodypart_heatmap"]) for run in (random, tuned)]
+    assert losses[1] < 0.4 * losses[0]
+    errors = [run.metrics["train_gt_boxes.rmse"] for run in (random, tuned)]
+    assert errors[1] < 0.5 * errors[0]
+    record = json.loads((tuned.folder / "weights.json").read_text())
+    assert record["bodyparts"] == {name: name for name in some}
 
 
 @pytest.fixture(scope="module")

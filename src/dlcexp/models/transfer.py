@@ -103,10 +103,11 @@ def _state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _mark_backbone(model: nn.Module, entries: Sequence[Entry]) -> None:
-    backbone = getattr(model, "backbone", None)
-    loaded = any(entry.source and entry.name.startswith("backbone.") for entry in entries)
-    if loaded and isinstance(backbone, Backbone):
-        backbone.weights_were_loaded()
+    """Tell the backbones, of which one may be inside of another, that they have learned."""
+    names = [entry.name for entry in entries if entry.source is not None]
+    for path, module in model.named_modules():
+        if isinstance(module, Backbone) and any(name.startswith(f"{path}.") for name in names):
+            module.weights_were_loaded()
 
 
 def _plan(

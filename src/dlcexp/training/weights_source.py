@@ -252,7 +252,8 @@ def likely_net_type(state: Mapping[str, Tensor]) -> str | None:
     if has("heads.bodypart.gau"):
         return f"rtmpose_{size}"
     if has("backbone.conv_block1"):
-        return "dlcrnet_stride32_ms5"
+        stride = 32 if has("heatmap_head.deconv_layers.2") else 16
+        return f"dlcrnet_stride{stride}_ms5"
     return f"top_down_{backbone}" if has("heatmap_head.final_conv") else backbone
 
 

@@ -75,11 +75,13 @@ def _weights_were_loaded(backbone: Backbone, _: object) -> None:
 
 def _warn_of_frozen_statistics(backbone: Backbone, _: object) -> None:
     """Say once that frozen statistics do not fit random weights."""
-    if not (backbone.training and backbone.freeze_bn_stats and backbone._random_weights):
+    layers = backbone._batch_norms()
+    frozen = bool(layers) and not any(layer.training for layer in layers)
+    if not (backbone.training and frozen and backbone._random_weights):
         return
     backbone._random_weights = False  # once is enough
     logger.warning(
         "Training starts from random weights with frozen batch-norm statistics, which diverges as"
         " a rule. Set model.backbone.freeze_bn_stats=false, or give pretrained weights by"
-        " model.backbone.weights=FILE or model.backbone.weights=hub."
+        " weights=PATH, model.backbone.weights=FILE or model.backbone.weights=hub."
     )
