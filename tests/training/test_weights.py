@@ -19,7 +19,12 @@ from dlcexp.deeplabcut.snapshots import load_snapshot
 from dlcexp.errors import ConfigError, SnapshotError
 from dlcexp.training import Run, train
 from dlcexp.training.weights import start_from
-from dlcexp.training.weights_source import find_file, likely_net_type, read_source
+from dlcexp.training.weights_source import (
+    find_file,
+    likely_net_type,
+    read_source,
+    target_layout,
+)
 
 Tree = Callable[..., DictConfig]
 
@@ -119,6 +124,21 @@ def test_the_names_of_its_weights_tell_the_net_type(net: str, shared: Path) -> N
     entries = [line.split(",")[:2] for line in table.splitlines()[1:]]
     state = {name: torch.empty([int(n) for n in s.split("x") if n]) for name, s in entries}
     assert likely_net_type(state) == net
+
+
+def test_a_file_beside_the_snapshot_names_its_points(
+    source: Run, shared: Path, flies13: Path, tmp_path: Path
+) -> None:
+    """A train folder of DeepLabCut, and the edges of the fields in its pytorch_config.yaml."""
+    config = shared / "parity" / "configs" / "flies13" / "hrnet_w32.yaml"
+    shutil.copy(config, tmp_path / "pytorch_config.yaml")
+    shutil.copy(source.best_snapshot, tmp_path / "snapshot-best-010.pt")
+    cfg = compose(f"project={flies13.as_posix()}", "net_type=hrnet_w32", f"weights={tmp_path}")
+    layout = read_source(cfg).layout
+    assert layout == target_layout(cfg, None)
+    names = yaml.safe_load(config.read_text())["metadata"]["bodyparts"]
+    assert layout["bodypart"].edges[:2] == ((names[0], names[1]), (names[0], names[2]))
+    assert layout["identity"].names == ("fly1", "fly2")
 
 
 def test_a_detector_is_told_where_it_belongs(tree: Tree, tmp_path: Path) -> None:
