@@ -197,7 +197,7 @@ def test_one_keypoint_and_no_margin(labels: Labels, points: Any) -> None:
     sample = crops(labels, bbox_margin=0)[0]
     assert sample["image"].shape == (3, 64, 80)
     assert sample["keypoints"][0, :, 2].tolist() == [2, 0, 0]
-    assert sample["area"].tolist() == [0]
+    assert sample["area"].item() > 0
 
 
 def test_an_animal_whose_labels_are_all_outside(labels: Labels) -> None:

@@ -1,10 +1,16 @@
 import math
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 import torch
+from omegaconf import DictConfig
 
+from dlcexp.config import build
+from dlcexp.data.loading import PoseData
 from dlcexp.training.module import LossMeter
+from dlcexp.training.pose_module import PoseModule
+from dlcexp.training.stages import pose_stage
 
 
 def test_losses_are_means_over_images_not_over_batches() -> None:
@@ -31,3 +37,21 @@ def test_losses_are_means_over_all_processes() -> None:
 
 def test_nothing_seen_is_no_number() -> None:
     assert math.isnan(LossMeter().current())
+
+
+def test_frozen_parameters_keep_their_numbers_and_their_values(
+    tree: Callable[..., DictConfig],
+) -> None:
+    cfg = tree()
+    module = PoseModule(build(cfg.model, key="model"), PoseData(cfg), cfg, pose_stage(cfg))
+    frozen, *others = module.model.parameters()
+    frozen.requires_grad_(False)
+    before = frozen.clone()
+    optimizer = module.configure_optimizers()
+    for parameter in others:
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    state = optimizer.state_dict()
+    assert state["param_groups"][0]["params"] == list(range(1 + len(others)))
+    assert sorted(state["state"]) == list(range(1, 1 + len(others)))
+    assert torch.equal(frozen, before)

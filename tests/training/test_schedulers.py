@@ -16,7 +16,6 @@ from dlcexp.training.schedulers import (
     build_optimizer,
     build_scheduler,
     check_optimizer,
-    trainable,
 )
 
 OPTIMIZERS = [
@@ -196,7 +195,7 @@ def test_every_optimizer_lowers_a_loss(name: str) -> None:
     network = nn.Sequential(nn.Linear(4, 8, bias=False), nn.ReLU(), nn.Linear(8, 1, bias=False))
     lr = {"Adadelta": 1.0, "ASGD": 0.05, "SGD": 0.05, "LBFGS": 0.1}.get(name, 0.01)
     listed = {"_target_": f"torch.optim.{name}", "_partial_": True, "lr": lr}
-    optimizer = build_optimizer(listed, trainable(network))
+    optimizer = build_optimizer(listed, network.parameters())
     if name == "SparseAdam":
         with pytest.raises(ConfigError, match="sparse gradients"):
             check_optimizer(optimizer)
@@ -219,12 +218,6 @@ def test_an_optimizer_refuses_in_our_words() -> None:
     node = {"_target_": "torch.optim.SGD", "_partial_": True, "lr": -1.0}
     with pytest.raises(ConfigError, match=r"optimizer: .*SGD refuses: Invalid learning rate"):
         build_optimizer(node, [nn.Parameter(torch.ones(1))])
-
-
-def test_frozen_parameters_are_left_out() -> None:
-    network = nn.Linear(2, 2)
-    network.bias.requires_grad_(False)
-    assert trainable(network) == [network.weight]
 
 
 @pytest.mark.parametrize("option", [name for name in options("scheduler") if name != "none"])

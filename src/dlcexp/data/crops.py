@@ -19,6 +19,9 @@ from dlcexp.deeplabcut.labels import Labels
 # By this factor more than a turned crop shows, for images that are made smaller by a tenth.
 _SPARE = 1.1
 
+# px; a box with this margin still holds its keypoints when its corner and sides are truncated.
+_WHOLE_PIXELS = 2
+
 
 @dataclass(frozen=True)
 class Window:
@@ -233,7 +236,10 @@ class CropDataset(SampleDataset):
             return np.asarray(self.boxes[index][individual][:4], dtype=float)
         box = ground_truth_boxes(self.labels, index, shape, self.bbox_margin)[individual]
         # Where all labels of an animal are outside the image, nothing says where to look.
-        return box if np.isfinite(box).all() else np.array([0.0, 0.0, shape[1], shape[0]])
+        box = box if np.isfinite(box).all() else np.array([0.0, 0.0, shape[1], shape[0]])
+        # DeepLabCut keeps the boxes of labels in whole pixels, those of its detector not. Without a
+        # margin keypoints would be lost.
+        return np.trunc(box) if self.bbox_margin >= _WHOLE_PIXELS else box
 
     def _keypoints(self, index: int, individual: int) -> NDArray[Any]:
         """(1, bodyparts, 2) px of the image; NaN where not labelled."""

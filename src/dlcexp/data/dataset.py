@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from dlcexp.data.boxes import extent, ground_truth_boxes
+from dlcexp.data.boxes import ground_truth_boxes
 from dlcexp.data.cache import ImageCache
 from dlcexp.data.pipeline import Augmented, Pipeline
 from dlcexp.deeplabcut.labels import Labels
@@ -161,20 +161,17 @@ def label_arrays(
 
     Returns:
         float32 arrays `keypoints` (n, k, 3) as x, y, visibility (2 visible, else all 0), one more
-        with the centre; `keypoints_unique` (u, 3); `area` (n,) px² of the box around the visible
-        points; `boxes` (n, 4).
+        with the centre; `keypoints_unique` (u, 3); `boxes` (n, 4) and their `area` (n,) px², as in
+        DeepLabCut with the margin that they have.
     """
-    low, high = extent(keypoints)
-    area = np.prod(high - low, axis=-1)
     if with_center_keypoints:
         keypoints = np.concatenate([keypoints, _centres(keypoints)], axis=1)
-    if boxes is None:
-        boxes = np.full((len(keypoints), 4), np.nan)
+    boxes = np.zeros((len(keypoints), 4)) if boxes is None else np.nan_to_num(boxes)
     return {
         "keypoints": _with_visibility(keypoints),
         "keypoints_unique": _with_visibility(unique),
-        "area": np.nan_to_num(area).astype(np.float32),
-        "boxes": np.nan_to_num(boxes).astype(np.float32),
+        "area": np.prod(boxes[:, 2:], axis=-1).astype(np.float32),
+        "boxes": boxes.astype(np.float32),
     }
 
 

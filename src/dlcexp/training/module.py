@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from dlcexp.data.loading import PoseData
 from dlcexp.errors import ConfigError
 from dlcexp.training.fine_tuning import learning_rates, scale_rates
-from dlcexp.training.schedulers import build_optimizer, build_scheduler, check_optimizer, trainable
+from dlcexp.training.schedulers import build_optimizer, build_scheduler, check_optimizer
 from dlcexp.training.stages import Stage
 
 
@@ -58,11 +58,15 @@ class StageModule(LightningModule, ABC):
         """The training batches of one of several processes."""
 
     def parameters_to_train(self) -> Sequence[Any]:
-        """The parameters that are not frozen, or groups of them."""
-        return trainable(self.model)
+        """All parameters, or groups of them.
+
+        Frozen ones get no gradient and stay as they are. They are listed because the state of an
+        optimizer knows parameters by their numbers, which are to be those of DeepLabCut.
+        """
+        return list(self.model.parameters())
 
     def configure_optimizers(self) -> Optimizer:
-        """The optimizer over all parameters that are not frozen; the schedule beside it."""
+        """The optimizer, and the schedule beside it."""
         settings, prefix = self.stage.settings, self.stage.key_prefix
         key = f"{prefix}optimizer"
         optimizer = build_optimizer(settings.optimizer, self.parameters_to_train(), key)

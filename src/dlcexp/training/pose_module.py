@@ -36,7 +36,7 @@ class PoseModule(StageModule):
         return self.model.losses(outputs, self.model.targets(outputs, batch))
 
     def parameters_to_train(self) -> Sequence[Any]:
-        """The parameters that are not frozen, in groups where `weights.lr_scale` has factors."""
+        """All parameters; where `weights.lr_scale` has factors, groups of those not frozen."""
         factors = self.cfg.get("weights", {}).get("lr_scale")
         return parameter_groups(self.model, factors) if factors else super().parameters_to_train()
 

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer, SparseAdam
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
@@ -123,11 +123,6 @@ def check_optimizer(optimizer: Optimizer, key: str = "optimizer") -> None:
             key,
             "SparseAdam takes sparse gradients, and no layer of a pose model gives them; take adam",
         )
-
-
-def trainable(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters that are not frozen, in the order of the module tree."""
-    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def build_scheduler(
