@@ -15,6 +15,7 @@ from dlcexp.models import PoseModel
 
 KINDS = {
     "backbone": "backbones",
+    "kpt_encoder": "backbones",
     "neck": "necks",
     "heads": "heads",
     "predictor": "predictors",
@@ -64,6 +65,10 @@ class Parity:
     def images(self, recorded: dict[str, np.ndarray]) -> torch.Tensor:
         """The images of a record."""
         return torch.from_numpy(self.fill.image(*recorded["batch_height_width"]))
+
+    def conditions(self, recorded: dict[str, np.ndarray]) -> torch.Tensor | None:
+        """The conditions of a record; None for a model that takes none."""
+        return torch.from_numpy(recorded["cond"]) if "cond" in recorded else None
 
 
 def as_targets(node: Any, kind: str = "") -> Any:

@@ -26,6 +26,9 @@ NETS = [
     "rtmpose_m",
     "rtmpose_x",
     "animaltokenpose_base",
+    *(f"ctd_coam_{size}" for size in ("w32", "w48")),
+    *(f"ctd_prenet_hrnet_{size}" for size in ("w32", "w48")),
+    *(f"ctd_prenet_rtmpose_{size}" for size in "smx"),
 ]
 # DeepLabCut has these for multi-animal projects only.
 MULTI_ANIMAL_NETS = ["dlcrnet_stride16_ms5", "dlcrnet_stride32_ms5"]
@@ -49,7 +52,7 @@ def test_every_number_is_that_on_record(parity, project, net):
     model, recorded = parity.model(project, net), parity.record(project, net)
     labels = {name: torch.from_numpy(recorded[name]) for name in ("keypoints", "area")}
     with torch.no_grad():
-        outputs = model(parity.images(recorded))
+        outputs = model(parity.images(recorded), parity.conditions(recorded))
         poses = model.predict(outputs)
         if net.startswith("dekr"):
             keep_only_centre_peaks(outputs["bodypart"])

@@ -65,9 +65,28 @@ class PoseModel(nn.Module):
         """Image pixels per pixel of the maps of that head."""
         return float(self.backbone.stride / self.heads[head].stride)
 
-    def forward(self, images: torch.Tensor) -> dict[str, Maps]:
-        """Raw maps of each head, by name, for normalised images (b, 3, h, w)."""
-        features = self.backbone(images)
+    @property
+    def conditional(self) -> bool:
+        """Whether the model corrects poses that it is given, as conditional top-down models do."""
+        return self.backbone.conditional
+
+    def forward(
+        self, images: torch.Tensor, conditions: torch.Tensor | None = None
+    ) -> dict[str, Maps]:
+        """Raw maps of each head, by name.
+
+        Args:
+            images: (b, 3, h, w), normalised.
+            conditions: for a conditional model, the pose to be corrected in each image:
+                (b, 1, k, 3), x px, y px, score; 0 means that the keypoint is missing.
+
+        Raises:
+            ValueError: a conditional model without conditions, or another model with them.
+        """
+        if self.conditional != (conditions is not None):
+            need = "needs" if self.conditional else "takes no"
+            raise ValueError(f"this model {need} conditions (b, 1, k, 3).")
+        features = self.backbone(images, conditions) if self.conditional else self.backbone(images)
         if self.neck is not None:
             features = self.neck(features)
         return {name: head(features) for name, head in self.heads.items()}

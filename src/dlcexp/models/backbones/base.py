@@ -23,8 +23,10 @@ class Backbone(nn.Module, ABC):
     Attributes:
         stride: image pixels per pixel of the feature map.
         out_channels: channels of the feature map.
+        conditional: whether it also reads conditions, the poses to be corrected.
     """
 
+    conditional = False
     stride: int
     out_channels: int
 

@@ -58,6 +58,7 @@ class HRNet(Backbone):
         if not interpolate_branches:
             self._freeze_unread_branches()
         channels = [int(info["num_chs"]) for info in model.feature_info.get_dicts()]
+        self.branch_channels = channels
         self.out_channels = sum(channels) if interpolate_branches else channels[0]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

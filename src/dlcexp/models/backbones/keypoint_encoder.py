@@ -1,0 +1,77 @@
+"""Conditions as maps: what a conditional backbone is shown of the pose that it corrects.
+
+Zhou et al., "Rethinking pose estimation in crowds: overcoming the detection information bottleneck
+and ambiguity", ICCV 2023.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dlcexp.errors import ConfigError
+
+# Value of a map at its keypoint: conditions are drawn as 8-bit images.
+PEAK = 255.0
+# DeepLabCut draws a keypoint one pixel up and left of the one that it lies in.
+SHIFT = -1
+
+
+class StackedKeypointEncoder(nn.Module):
+    """One map for each keypoint, with a Gaussian blob where it is and nothing where it is missing.
+
+    Args:
+        num_joints: number of keypoints.
+        kernel_size: odd width and height of the blob, px.
+
+    Attributes:
+        num_channels: channels of the encoding.
+
+    Raises:
+        ConfigError: a kernel whose sides are not two odd numbers.
+    """
+
+    def __init__(self, num_joints: int, kernel_size: Sequence[int] = (15, 15)) -> None:
+        super().__init__()
+        if len(kernel_size) != 2 or any(side % 2 == 0 or side < 1 for side in kernel_size):
+            raise ConfigError(
+                "model.backbone.kpt_encoder.kernel_size",
+                f"{list(kernel_size)!r} is not a width and a height, each an odd number of pixels.",
+            )
+        self.num_channels = num_joints
+        for name, side in zip(("blur_x", "blur_y"), kernel_size, strict=True):
+            blur = torch.from_numpy(cv2.getGaussianKernel(side, 0)[:, 0]).float()
+            self.register_buffer(name, blur, persistent=False)
+
+    def forward(self, conditions: torch.Tensor, height: int, width: int) -> torch.Tensor:
+        """Maps (b, num_joints, height, width), from 0 to 255.
+
+        Args:
+            conditions: (b, 1, num_joints, 3), x px, y px, score; a keypoint whose score is 0 or
+                that lies outside the image is missing.
+            height: of the image, px.
+            width: of the image, px.
+        """
+        x, y, score = conditions[:, 0].unbind(-1)
+        inside = (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
+        given = (inside & (score > 0))[..., None, None]
+        across = _profiles(x, width, self.blur_x)[..., None, :]
+        down = _profiles(y, height, self.blur_y)[..., :, None]
+        return torch.where(given, PEAK * down * across, 0.0)
+
+
+def _profiles(positions: torch.Tensor, size: int, blur: torch.Tensor) -> torch.Tensor:
+    """Sections through the blobs (..., size), 1 at their highest.
+
+    What the blur carries over the border comes back mirrored, as OpenCV does it. A keypoint within
+    the first pixel is drawn at the far border, as in DeepLabCut's Python, where index -1 is the
+    last.
+    """
+    index = (positions.nan_to_num(0.0).clamp(0, size).long() + SHIFT) % size
+    points = F.one_hot(index.flatten(), size).to(blur.dtype)[:, None]
+    margin = len(blur) // 2
+    mirrored = F.pad(points, (margin, margin), mode="reflect")
+    profiles = F.conv1d(mirrored, blur[None, None])[:, 0]
+    return (profiles / profiles.amax(-1, keepdim=True)).unflatten(0, positions.shape)

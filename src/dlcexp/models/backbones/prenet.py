@@ -1,0 +1,71 @@
+"""CondPreNet: conditions mixed into the image in front of any backbone.
+
+Zhou et al., "Rethinking pose estimation in crowds: overcoming the detection information bottleneck
+and ambiguity", ICCV 2023.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from dlcexp.models.backbones.base import Backbone
+from dlcexp.models.backbones.keypoint_encoder import StackedKeypointEncoder
+
+IMAGE_CHANNELS = 3
+HIDDEN_CHANNELS = 64
+NEAR, WIDE = 3, 7  # kernels, px
+INITIAL_STD = 0.001
+
+
+class CondPreNet(Backbone):
+    """A backbone that sees the sum of two images, made of the frame and of the conditions.
+
+    Args:
+        backbone: the network behind, which need not know of conditions.
+        kpt_encoder: draws the conditions.
+        img_size: height and width of the images, px; any size will do, and the tree checks it.
+    """
+
+    conditional = True
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        kpt_encoder: StackedKeypointEncoder,
+        img_size: Sequence[int] = (256, 256),
+    ) -> None:
+        layers = {
+            "backbone": backbone,
+            "rgb_preNet": nn.Sequential(
+                *_convolution(IMAGE_CHANNELS, HIDDEN_CHANNELS, NEAR),
+                *_convolution(HIDDEN_CHANNELS, IMAGE_CHANNELS, WIDE),
+            ),
+            "cond_preNet": nn.Sequential(
+                *_convolution(kpt_encoder.num_channels, IMAGE_CHANNELS, WIDE)
+            ),
+            "cond_enc": kpt_encoder,
+        }
+        super().__init__(
+            layers, random_weights=False, freeze_bn_stats=False, freeze_bn_weights=False
+        )
+        self.stride = backbone.stride
+        self.out_channels = backbone.out_channels
+
+    def forward(self, images: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+        """Feature map (b, out_channels, h / stride, w / stride).
+
+        Args:
+            images: (b, 3, h, w), normalised.
+            conditions: (b, 1, k, 3), x px, y px, score; 0 means that the keypoint is missing.
+        """
+        maps = self.cond_enc(conditions, *images.shape[-2:])
+        return self.backbone(self.rgb_preNet(images) + self.cond_preNet(maps))
+
+
+def _convolution(channels: int, out_channels: int, kernel_size: int) -> tuple[nn.Module, ...]:
+    """A convolution that keeps the size, and batch norm."""
+    layer = nn.Conv2d(channels, out_channels, kernel_size, padding="same")
+    nn.init.normal_(layer.weight, std=INITIAL_STD)
+    nn.init.zeros_(layer.bias)
+    return layer, nn.BatchNorm2d(out_channels)
