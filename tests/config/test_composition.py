@@ -18,7 +18,12 @@ MODELS = {
     "heatmap, top-down": ["method=td"],
     "rtmpose": ["method=td", "model=rtmpose"],
     "tokenpose": ["method=td", "model=tokenpose"],
+    "heatmap, conditional": ["method=ctd"],
+    "rtmpose, conditional": ["method=ctd", "model=rtmpose", "model/backbone=prenet_cspnext_m"],
 }
+
+BACKBONES = options("model/backbone")
+CONDITIONAL_BACKBONES = [name for name in BACKBONES if name.startswith(("coam_", "prenet_"))]
 
 # What an option needs beside it to make sense.
 NEEDS = {
@@ -26,6 +31,8 @@ NEEDS = {
     ("model", "rtmpose"): ["method=td"],
     ("model", "tokenpose"): ["method=td"],
     ("data", "top_down"): ["method=td"],
+    ("data", "conditional_top_down"): ["method=ctd"],
+    ("data", "conditional_top_down_human"): ["method=ctd"],
     ("model/heads", "identity"): ["project={arena}"],
     ("model/heads", "unique_bodypart"): ["project={arena}"],
     ("split", "by_video"): ["split.test=[x]"],
@@ -169,7 +176,7 @@ def test_another_model_for_a_finished_run_has_the_heads_of_its_project(arena):
     assert list(cfg.model.heads) == ["bodypart", "unique_bodypart", "identity"]
 
 
-@pytest.mark.parametrize("backbone", options("model/backbone"))
+@pytest.mark.parametrize("backbone", sorted({*BACKBONES} - {*CONDITIONAL_BACKBONES}))
 def test_heatmaps_take_every_backbone_bottom_up_and_top_down(backbone, single):
     words = ["model=heatmap", f"model/backbone={backbone}", f"project={single}"]
     frames = compose(*words).model
@@ -185,6 +192,14 @@ def test_heatmaps_take_every_backbone_bottom_up_and_top_down(backbone, single):
         "final_conv": {"out_channels": 3, "kernel_size": 1}
     }
     assert crops.heads.bodypart.locref_config.final_conv.out_channels == 6
+
+
+@pytest.mark.parametrize("backbone", CONDITIONAL_BACKBONES)
+def test_conditional_heatmaps_take_every_backbone_that_reads_conditions(backbone):
+    cfg = compose("method=ctd", f"model/backbone={backbone}", "data.top_down_crop.height=128")
+    assert cfg.model.heads.bodypart.heatmap_config.channels == [cfg.model.backbone.recipe.channels]
+    assert cfg.model.backbone.img_size == [128, 256]
+    assert cfg.detector is None
 
 
 @pytest.mark.parametrize("backbone", ["resnet_50", "cspnext_x", "timm"])
@@ -247,7 +262,8 @@ def test_a_top_down_net_type_brings_the_method_and_the_detector(net_type, single
     project = "demo" if net_type.startswith("dlcrnet_") else single  # several animals only
     cfg = compose(f"net_type={net_type}", f"project={project}")
     top_down = net_type.startswith(("top_down_", "rtmpose_", "animaltokenpose_"))
-    assert cfg.method == ("td" if top_down else "bu")
+    conditional = net_type.startswith("ctd_")
+    assert cfg.method == ("td" if top_down else "ctd" if conditional else "bu")
     assert (cfg.detector is not None) is (cfg.data_detector is not None) is top_down
     assert cfg.train.stages == (["detector", "pose"] if top_down else ["pose"])
 

@@ -24,6 +24,10 @@ TOP_DOWN = [
     *(f"top_down_{backbone}" for backbone in BACKBONES),
     *("rtmpose_s", "rtmpose_m", "rtmpose_x", "animaltokenpose_base"),
 ]
+CONDITIONAL = [
+    *("ctd_coam_w32", "ctd_coam_w48", "ctd_prenet_hrnet_w32", "ctd_prenet_hrnet_w48"),
+    *("ctd_prenet_rtmpose_s", "ctd_prenet_rtmpose_m", "ctd_prenet_rtmpose_x"),
+]
 DETECTORS = [
     "ssdlite",
     pytest.param("fasterrcnn_mobilenet_v3_large_fpn", marks=pytest.mark.slow),
@@ -65,12 +69,27 @@ def test_a_top_down_export_equals_deeplabcuts_own_file_in_the_same_way(
     text = export_config(compose(f"project={root}", f"net_type={net}", f"detector={detector}"))
     expected = record_of(shared, project, f"{net}__{detector}")
     if net == "rtmpose_x":
-        # DeepLabCut crops to 256 px for a head that takes 384 px, and fails at the first batch.
-        width, height = expected["model"]["heads"]["bodypart"]["input_size"]
-        for menu in (expected["data"]["train"], expected["data"]["inference"]):
-            assert menu["top_down_crop"] == {"width": 256, "height": 256}
-            menu["top_down_crop"] = {"width": width, "height": height}
+        crop_for_the_head(expected)
     assert ordered(read(text)) == ordered(expected)
+
+
+@pytest.mark.parametrize("net", CONDITIONAL)
+@pytest.mark.parametrize("project", ["openfield", "flies13"])
+def test_a_conditional_export_equals_deeplabcuts_own_file_in_the_same_way(shared, project, net):
+    root = shared / "data" / project
+    text = export_config(compose(f"project={root}", f"net_type={net}", "conditions=1"))
+    expected = record_of(shared, project, net)
+    if net == "ctd_prenet_rtmpose_x":
+        crop_for_the_head(expected)
+    assert ordered(read(text)) == ordered(expected)
+
+
+def crop_for_the_head(config: dict) -> None:
+    """DeepLabCut crops to 256 px for a head that takes 384 px, and fails at the first batch."""
+    width, height = config["model"]["heads"]["bodypart"]["input_size"]
+    for menu in (config["data"]["train"], config["data"]["inference"]):
+        assert (menu["top_down_crop"]["width"], menu["top_down_crop"]["height"]) == (256, 256)
+        menu["top_down_crop"] |= {"width": width, "height": height}
 
 
 def test_a_bare_name_top_down_is_that_of_the_backbone_whatever_chose_it(shared):

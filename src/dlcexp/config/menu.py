@@ -31,6 +31,7 @@ Section = Literal["train", "inference"]
 SECTIONS: tuple[Section, ...] = ("train", "inference")
 
 CROP_METHODS = ("uniform", "keypoints", "density", "hybrid")
+MISTAKES = ("jitter_prob", "swap_prob", "inv_prob", "miss_prob")
 PAD_POSITIONS = ("center", "top_left", "top_right", "bottom_left", "bottom_right", "random")
 BORDER_MODES = ("constant", "reflect_101")
 
@@ -101,6 +102,8 @@ _SIZE = Rule(
 )
 _ODD_WINDOW = pair(integer("a whole number of pixels from 3 up", 3))
 
+_SYMMETRIES = Rule("pairs [left, right] of bodyparts by name or number", _is_symmetries)
+
 _COLLATES = {
     "ResizeFromDataSize": Fields(
         {"min_scale": (POSITIVE,), "max_scale": (POSITIVE,)},
@@ -118,7 +121,9 @@ _COLLATES = {
 _SHARE = number("a fraction of the box from 0 up", 0)
 
 AUGMENTATIONS: dict[str, Rules] = {
-    "top_down_crop": (Fields({"width": (PIXELS,), "height": (PIXELS,)}),),
+    "top_down_crop": (
+        Fields({"width": (PIXELS,), "height": (PIXELS,)}, {"crop_with_context": (SWITCH,)}),
+    ),
     "random_bbox_transform": (
         Fields(
             optional={
@@ -134,9 +139,7 @@ AUGMENTATIONS: dict[str, Rules] = {
         Fields(optional={"width": (PIXELS,), "height": (PIXELS,), "keep_ratio": (SWITCH,)}),
     ),
     "longest_max_size": (PIXELS,),
-    "hflip": _switchable(
-        symmetries=(Rule("pairs [left, right] of bodyparts by name or number", _is_symmetries),)
-    ),
+    "hflip": _switchable(symmetries=(_SYMMETRIES,)),
     "affine": (
         Fields(
             optional={
@@ -182,14 +185,26 @@ AUGMENTATIONS: dict[str, Rules] = {
     "collate": (Rule("a mapping with `type`", lambda value: isinstance(value, Mapping)),),
 }
 
-# Keys that only one method has anything to apply to.
-METHOD_OF = {"top_down_crop": "td", "random_bbox_transform": "td", "gen_sampling": "ctd"}
+# Keys that only some methods have anything to apply to.
+METHODS_OF = {
+    "top_down_crop": ("td", "ctd"),
+    "random_bbox_transform": ("td", "ctd"),
+}
 
 # Keys that decide on the size or the part of the image that a model sees, as crops do.
 _INSTEAD_OF_CROPS = ("crop_sampling", "resize", "longest_max_size")
 
 SETTINGS: dict[str, Rules] = {
     "colormode": (choice(("RGB", "BGR")),),
+    "gen_sampling": (
+        Fields(
+            optional={
+                "keypoint_sigmas": (POSITIVE, list_of(POSITIVE)),
+                "keypoints_symmetry": (_SYMMETRIES,),
+                **dict.fromkeys(MISTAKES, (PROBABILITY,)),
+            }
+        ),
+    ),
     "bbox_margin": (integer("a whole number of pixels from 0 up", 0),),
     "cache": (Rule("bytes, or a text such as 2GiB", lambda value: parse_bytes(value) >= 0),),
     "loader": (Rule("null, as there is no other loader yet", lambda value: False),),
@@ -230,6 +245,8 @@ def validate_data(
     settings = _DETECTOR_SETTINGS if key == "data_detector" else tuple(SETTINGS)
     for name in settings:
         check_value(data.get(name), f"{key}.{name}", SETTINGS[name])
+    if "gen_sampling" in settings and data.get("gen_sampling") is not None:
+        _check_gen_sampling(data["gen_sampling"], bodyparts, method)
     elsewhere = (*settings, *SECTIONS)
     shared = {name: value for name, value in data.items() if name not in elsewhere}
     _validate_menu(shared, key, method, also=elsewhere)
@@ -244,8 +261,8 @@ def validate_data(
         checked = {n: v for n, v in menu.items() if not (n in own and is_off(v))}
         _validate_menu(checked, full, method)
         _check_together(effective_menu(data, section), full, bodyparts)
-        if method == "td" and key == "data":
-            _check_crops(effective_menu(data, section), data, section)
+        if method != "bu" and key == "data":
+            _check_crops(effective_menu(data, section), data, section, method)
     _check_inference(data.get("inference") or {}, f"{key}.inference")
 
 
@@ -255,7 +272,7 @@ def _validate_menu(
     """Check each entry of a menu that stands at `key`, where the keys `also` may stand too."""
     for name, value in menu.items():
         full = f"{key}.{name}"
-        if name in METHOD_OF and not is_off(value):
+        if name in METHODS_OF and not is_off(value):
             _check_method(full, name, value, method)
         if name in AUGMENTATIONS:
             if value is not False:
@@ -267,17 +284,16 @@ def _validate_menu(
         elif is_transform(value):
             if not isinstance(value["_target_"], str) or "." not in value["_target_"]:
                 raise ConfigError(f"{full}._target_", f"{value['_target_']!r} names no class.")
-        elif name not in METHOD_OF:
-            raise _unknown(full, str(name), value, (*AUGMENTATIONS, *METHOD_OF, *also))
+        elif name not in METHODS_OF:
+            raise _unknown(full, str(name), value, (*AUGMENTATIONS, *METHODS_OF, *also))
 
 
 def _check_method(full: str, name: str, value: Any, method: str) -> None:
     """Refuse a key of another method, and a key of crops where there are whole frames."""
-    needed = METHOD_OF[name]
-    if method != needed:
-        raise ConfigError(
-            full, f"{value!r} needs method={needed}; with method={method} it must be null."
-        )
+    needed = METHODS_OF[name]
+    if method not in needed:
+        words = " or ".join(f"method={name}" for name in needed)
+        raise ConfigError(full, f"{value!r} needs {words}; with method={method} it must be null.")
     if full.startswith("data_detector."):
         raise ConfigError(
             full,
@@ -286,12 +302,33 @@ def _check_method(full: str, name: str, value: Any, method: str) -> None:
         )
 
 
-def _check_crops(menu: Mapping[str, Any], data: Mapping[str, Any], section: Section) -> None:
+def _check_gen_sampling(
+    value: Mapping[str, Any], bodyparts: Sequence[str] | None, method: str
+) -> None:
+    """Check the mistakes of conditions against the bodyparts that make them."""
+    key = "data.gen_sampling"
+    if method != "ctd":
+        raise ConfigError(key, f"{value!r} needs method=ctd; with method={method} it must be null.")
+    if bodyparts is None:
+        return
+    sigmas = value.get("keypoint_sigmas")
+    if is_sequence(sigmas) and len(sigmas) != len(bodyparts):
+        raise ConfigError(
+            f"{key}.keypoint_sigmas",
+            f"{len(sigmas)} numbers for {len(bodyparts)} bodyparts; give one number for all, or "
+            "one each.",
+        )
+    _check_symmetries(value.get("keypoints_symmetry") or (), f"{key}.keypoints_symmetry", bodyparts)
+
+
+def _check_crops(
+    menu: Mapping[str, Any], data: Mapping[str, Any], section: Section, method: str
+) -> None:
     """Top-down: crops have a size, and nothing else decides on it."""
     if "top_down_crop" not in menu:
         raise ConfigError(
             "data.top_down_crop",
-            "missing; method=td needs the size of the crops, "
+            f"missing; method={method} needs the size of the crops, "
             "'data.top_down_crop={width: 256, height: 256}'.",
         )
     for name in _INSTEAD_OF_CROPS:
@@ -300,8 +337,8 @@ def _check_crops(menu: Mapping[str, Any], data: Mapping[str, Any], section: Sect
             full = f"data.{section}.{name}" if inside else f"data.{name}"
             raise ConfigError(
                 full,
-                f"{menu[name]!r} excludes method=td, which cuts out each animal and brings it to "
-                f"the size data.top_down_crop={menu['top_down_crop']!r}; set it to null.",
+                f"{menu[name]!r} excludes method={method}, which brings each animal to "
+                f"data.top_down_crop={menu['top_down_crop']!r}; set it to null.",
             )
 
 
@@ -430,7 +467,9 @@ def _check_together(
             f"{key.partition('.')[0]}.normalize_images=false.",
         )
     if bodyparts is not None and isinstance(menu.get("hflip"), Mapping):
-        _check_symmetries(menu["hflip"].get("symmetries") or (), f"{key}.hflip", bodyparts)
+        _check_symmetries(
+            menu["hflip"].get("symmetries") or (), f"{key}.hflip.symmetries", bodyparts
+        )
 
 
 def _check_symmetries(
@@ -442,10 +481,8 @@ def _check_symmetries(
         if part not in bodyparts and not (isinstance(part, int) and 0 <= part < len(bodyparts)):
             allowed = f"{', '.join(bodyparts)}, or a number below {len(bodyparts)}"
             close = nearest(str(part), bodyparts)
-            raise ConfigError(
-                f"{key}.symmetries", f"{part!r} is no bodypart. Allowed: {allowed}.{close}"
-            )
+            raise ConfigError(key, f"{part!r} is no bodypart. Allowed: {allowed}.{close}")
         name = part if isinstance(part, str) else bodyparts[part]
         if name in seen:
-            raise ConfigError(f"{key}.symmetries", f"{name!r} stands in two pairs.")
+            raise ConfigError(key, f"{name!r} stands in two pairs.")
         seen.add(name)

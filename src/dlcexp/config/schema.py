@@ -66,7 +66,7 @@ class Data:
     cache: Any = key("memory for decoded images: bytes, or a text like 2GiB; 0 switches it off")
     train: dict[str, Any] = key("augmentations, and keys of `data` that differ in training")
     inference: dict[str, Any] = key("keys of `data` that differ in inference", default={})
-    top_down_crop: Any = key("width and height of the crops, px; only top-down", default=None)
+    top_down_crop: Any = key("width and height of the crops, px; not bottom-up", default=None)
 
 
 @dataclass
@@ -181,7 +181,13 @@ class Tree:
 
     project: str = key("folder or config.yaml of a DeepLabCut project, a COCO file, or demo")
     metadata: dict[str, Any] = key("what the project says of itself")
-    method: str = key("bu: bottom-up, td: top-down", choices=("bu", "td"))
+    method: str = key(
+        "bu: bottom-up, td: top-down, ctd: conditional top-down", choices=("bu", "td", "ctd")
+    )
+    conditions: Any = key(
+        "whose poses method=ctd corrects: a run folder, a shuffle's number or a predictions file",
+        default=None,
+    )
     train: Train = key("which stages are trained")
     batch_size: int = key("images a training batch", minimum=1)
     epochs: int = key("epochs of training", minimum=1)

@@ -13,7 +13,8 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from dlcexp.config.build import allowing, check_targets
+from dlcexp.config.build import allowing, check_targets, find_class
+from dlcexp.config.conditions import check_conditions
 from dlcexp.config.graphs import check_graph
 from dlcexp.config.menu import SECTIONS, check_batchable, effective_menu, validate_data
 from dlcexp.config.schema import Tree
@@ -35,8 +36,8 @@ def check_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
         ConfigError: the first key that is unknown, missing, of the wrong type, or out of limits.
     """
     for name in DETECTOR_KEYS:
-        if tree.get(name) and tree.get("method") == "bu":
-            raise needs_top_down(name, tree[name])
+        if tree.get(name) and tree.get("method") in ("bu", "ctd"):
+            raise needs_top_down(name, tree[name], tree["method"])
     schema = OmegaConf.structured(Tree)
     tree = {**tree, "weights": weights_node(tree.get("weights"))}
     try:
@@ -52,6 +53,7 @@ def check_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(plain, dict):
         raise TypeError("a tree is a mapping")
     tree = {str(name): value for name, value in plain.items()}
+    check_conditions(tree["conditions"], tree["method"])
     for node in (tree, tree["detector"] or {}):
         node["scheduler"] = node.get("scheduler") or None  # scheduler=none is an empty option
     _check_limits(Tree, tree, "")
@@ -64,10 +66,10 @@ def check_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def needs_top_down(key: str, value: Any) -> ConfigError:
+def needs_top_down(key: str, value: Any, method: str = "bu") -> ConfigError:
     """The error for a key of the detector in a tree without one."""
     return ConfigError(
-        key, f"{value!r} is about a detector, and method=bu has none. Add method=td."
+        key, f"{value!r} is about a detector, and method={method} has none. Add method=td."
     )
 
 
@@ -84,12 +86,13 @@ def check_tree(tree: Mapping[str, Any]) -> None:
         ConfigError: names the key, its value, what is allowed and the nearest match.
     """
     _check_combinations(tree)
-    if tree["method"] == "td":
+    if tree["method"] != "bu":
         _check_top_down(tree)
     check_batchable(tree["data"], _backbone_recipe(tree).get("padding") or 1)
     with allowing(tree["allow_targets"]):
         for group in ("model", "optimizer", "scheduler", "logger", "split"):
             check_targets(tree[group], group)
+        _check_conditional(tree)
         for group in ("model", "optimizer", "scheduler"):
             check_targets((tree["detector"] or {}).get(group), f"detector.{group}")
         for data in ("data", "data_detector"):
@@ -210,7 +213,7 @@ def _check_stages(stages: list[str], method: str) -> None:
         if stage not in allowed:
             hint = nearest(stage, allowed)
             if stage in STAGES:
-                raise needs_top_down("train.stages", stages)
+                raise needs_top_down("train.stages", stages, method)
             raise ConfigError(
                 "train.stages", f"{stage!r} is not one of {', '.join(allowed)}.{hint}"
             )
@@ -224,23 +227,23 @@ def _check_stages(stages: list[str], method: str) -> None:
 
 def _check_top_down(tree: Mapping[str, Any]) -> None:
     """What a pose model and a project must be like for one crop an animal."""
-    metadata, head = tree["metadata"], _head_name(tree)
+    metadata, head, method = tree["metadata"], _head_name(tree), tree["method"]
     if head in ("DEKRHead", "DLCRNetHead"):
         name = "dekr" if head == "DEKRHead" else "a model of part-affinity fields"
         raise ConfigError(
             "model",
-            f"{name} finds all animals in a frame, and method=td shows it crops of one. "
+            f"{name} finds all animals in a frame, and method={method} shows it crops of one. "
             "Use model=heatmap, model=rtmpose or model=tokenpose, or method=bu.",
         )
     if metadata["unique_bodyparts"]:
         raise ConfigError(
             "method",
-            "'td' has no place for the project's unique bodyparts "
+            f"{method!r} has no place for the project's unique bodyparts "
             f"({', '.join(metadata['unique_bodyparts'])}). Use method=bu.",
         )
     if metadata["with_identity"]:
         raise ConfigError(
-            "method", "'td' does not learn identity, as this project asks. Use method=bu."
+            "method", f"{method!r} does not learn identity, as this project asks. Use method=bu."
         )
     for section in SECTIONS:
         crop = effective_menu(tree["data"], section)["top_down_crop"]
@@ -248,6 +251,37 @@ def _check_top_down(tree: Mapping[str, Any]) -> None:
             _check_simcc_sizes(tree, crop["width"], crop["height"])
         if head == "TransformerHead":
             _check_token_sizes(tree, crop["width"], crop["height"])
+
+
+def _check_conditional(tree: Mapping[str, Any]) -> None:
+    """A model takes conditions where the method gives it some, drawn as large as its crops."""
+    backbone, method = tree["model"].get("backbone", {}), tree["method"]
+    name = str(backbone.get("_target_", "")).rpartition(".")[2]
+    conditional = getattr(find_class(backbone["_target_"], "model.backbone"), "conditional", False)
+    if method != "ctd":
+        if conditional:
+            raise ConfigError(
+                "model.backbone",
+                f"{name} corrects poses that it is given, and method={method} gives none. "
+                "Add method=ctd.",
+            )
+        return
+    if not conditional:
+        raise ConfigError(
+            "model.backbone",
+            f"{name} cannot read the poses that method=ctd gives it. Use model/backbone=coam_w32, "
+            "model/backbone=prenet_hrnet_w32 or another of coam_* and prenet_*.",
+        )
+    for section in SECTIONS:
+        crop = effective_menu(tree["data"], section)["top_down_crop"]
+        expected = [crop["height"], crop["width"]]
+        _check_size("model.backbone.img_size", backbone.get("img_size", expected), expected)
+    joints, bodyparts = backbone["kpt_encoder"]["num_joints"], tree["metadata"]["num_bodyparts"]
+    if joints != bodyparts:
+        raise ConfigError(
+            "model.backbone.kpt_encoder.num_joints",
+            f"{joints!r}, but the project has {bodyparts} bodyparts.",
+        )
 
 
 def _check_simcc_sizes(tree: Mapping[str, Any], width: int, height: int) -> None:

@@ -100,7 +100,7 @@ _INFERENCE = {
     "multithreading": Key("inference.multithreading"),
     "compile": Key("inference.compile"),
     "autocast": Key("inference.autocast"),
-    "conditions": None,
+    "conditions": Part("conditions", "conditions"),
     "snapshot": None,
     "eval": {
         name: Key(f"evaluation.{name}")

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from dlcexp.config.menu import is_off
 from dlcexp.deeplabcut.flat_schema import flatten
 from dlcexp.deeplabcut.layout import LAYOUT, fill, select
+from dlcexp.errors import ConfigError
 
 # DeepLabCut's menu of augmentations, in its order, with the values that mean "off".
 _MENU: dict[str, Any] = {
@@ -42,12 +43,36 @@ _MENU: dict[str, Any] = {
 _OURS = {"_partial_", "_convert_", "recipe", "weights"}
 
 # Backbones that DeepLabCut's model builder knows.
-_BACKBONES = ("HRNet", "ResNet", "CSPNeXt", "DLCRNet")
+_BACKBONES = ("HRNet", "ResNet", "CSPNeXt", "DLCRNet", "HRNetCoAM", "CondPreNet")
 
 # What DeepLabCut leaves out of a configuration of DLCRNet.
 _DLCRNET_DEFAULTS = {"apply_sigmoid": True, "clip_scores": False, "gradient_masking": False}
 # What it notes there, and does not read.
 _DLCRNET_NOTE = {"stride": 8}
+
+# DeepLabCut's conditional models: backbone and head, and what they are made of.
+_CONDITIONAL = {
+    **{
+        ("HRNetCoAM", "HeatmapHead", f"hrnet_{size}"): f"ctd_coam_{size}" for size in ("w32", "w48")
+    },
+    **{
+        ("CondPreNet", "HeatmapHead", f"hrnet_{size}"): f"ctd_prenet_hrnet_{size}"
+        for size in ("w32", "w48")
+    },
+    **{
+        ("CondPreNet", "RTMCCHead", f"cspnext_{size}"): f"ctd_prenet_rtmpose_{size}"
+        for size in "smx"
+    },
+}
+# What DeepLabCut leaves out of their configurations.
+_CONDITIONAL_DEFAULTS = {
+    "gradient_masking": False,
+    "apply_softmax": True,
+    "normalize_outputs": False,
+}
+# Those that it also has for the tall crops of people (height, width, px).
+_OF_PEOPLE = ("ctd_coam_w48", "ctd_prenet_rtmpose_x")
+_TALL = [384, 288]
 
 
 class _Dumper(yaml.SafeDumper):
@@ -77,11 +102,17 @@ def export_config(
 
 def cannot_build(tree: Mapping[str, Any] | DictConfig) -> str | None:
     """Why DeepLabCut loads the export of this tree and cannot build its model; None if it can."""
-    name = str(tree["model"]["backbone"]["_target_"]).rpartition(".")[2]
-    if name in _BACKBONES:
-        return None
-    known = ", ".join(_BACKBONES)
-    return f"DeepLabCut cannot build this model: it has no backbone {name} (it has {known})."
+    backbone = tree["model"]["backbone"]
+    for node in (backbone, backbone.get("backbone") or backbone):
+        name = str(node["_target_"]).rpartition(".")[2]
+        if name not in _BACKBONES:
+            known = ", ".join(_BACKBONES)
+            return (
+                f"DeepLabCut cannot build this model: it has no backbone {name} (it has {known})."
+            )
+    if str(tree.get("conditions") or "").endswith(".csv"):
+        return "DeepLabCut reads conditions from .h5 and .json files only, not from .csv."
+    return None
 
 
 def cannot_say(tree: Mapping[str, Any] | DictConfig) -> str | None:
@@ -105,8 +136,13 @@ def net_type(model: Mapping[str, Any]) -> str:
     head = model["heads"]["bodypart"]["_target_"].rpartition(".")[2]
     if head == "DLCRNetHead" and _is_dlcrnet(model):
         return f"dlcrnet_stride{model['backbone']['output_stride']}_ms5"
-    backbone = re.sub(r"^(resnet)(\d+)(_gn)?$", r"\1_\2", str(model["backbone"]["model_name"]))
+    node = model["backbone"]
+    inner = node.get("backbone") or node
+    name = str(inner.get("model_name") or inner["base_model_name"])
+    backbone = re.sub(r"^(resnet)(\d+)(_gn)?$", r"\1_\2", name)
     family, _, size = backbone.partition("_")
+    if conditional := _CONDITIONAL.get((node["_target_"].rpartition(".")[2], head, backbone)):
+        return conditional + ("_human" if _is_of_people(conditional, node) else "")
     if (head, family) == ("DEKRHead", "hrnet"):
         return f"dekr_{size}"
     if (head, family) == ("RTMCCHead", "cspnext"):
@@ -114,11 +150,16 @@ def net_type(model: Mapping[str, Any]) -> str:
     return "animaltokenpose_base" if head == "TransformerHead" else backbone
 
 
+def _is_of_people(name: str, backbone: Mapping[str, Any]) -> bool:
+    return name in _OF_PEOPLE and backbone.get("img_size") == _TALL
+
+
 def _dlc3(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
     """The sections of DeepLabCut 3.0.2, with every parameter of optimizers and schedulers."""
     parts: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
         "model": lambda tree, path: _sorted_model(tree[path]),
         "net_type": lambda tree, path: net_type(tree[path]),
+        "conditions": lambda tree, path: _conditions(tree.get(path)),
         "metadata": lambda tree, _: _metadata(tree, path),
         "inference_menu": lambda tree, path: _menu(tree[path], "inference"),
         "train_menu": lambda tree, path: _menu(tree[path], "train"),
@@ -165,6 +206,42 @@ def _metadata(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
     }
 
 
+def _conditions(conditions: Any) -> dict[str, Any] | None:
+    """Where DeepLabCut finds the poses that a conditional top-down model corrects."""
+    if conditions is None:
+        return None
+    if isinstance(conditions, int):
+        return {
+            "source": "shuffle",
+            "shuffle": conditions,
+            "config": None,
+            "trainset_index": 0,
+            "modelprefix": "",
+            "snapshot": None,
+            "snapshot_index": None,
+        }
+    path = Path(conditions).expanduser().resolve()
+    if not path.is_dir():
+        return {"source": "file", "filepath": str(path)}
+    return {
+        "source": "model",
+        "config_path": str(path / "pytorch_config.yaml"),
+        "snapshot_path": str(_snapshot_of(path, conditions)),
+        "scorer": None,
+    }
+
+
+def _snapshot_of(run: Path, conditions: str) -> Path:
+    from dlcexp.deeplabcut.snapshots import best_snapshot
+
+    found = best_snapshot(run / "snapshots")
+    if found is None:
+        raise ConfigError(
+            "conditions", f"{conditions!r} has no snapshot; its training must finish."
+        )
+    return found
+
+
 def _menu(data: Mapping[str, Any], section: str) -> dict[str, Any]:
     """One menu with every name that DeepLabCut knows; its own transforms last, by their type."""
     chosen = {name: data[name] for name in _MENU if name in data} | data[section]
@@ -189,21 +266,29 @@ def _merged_affine(menu: Mapping[str, Any]) -> Any:
 def _model(node: Mapping[str, Any]) -> dict[str, Any]:
     """The model node, without the settings of heatmaps that are off.
 
-    With DLCRNet the defaults of its predictor and of its targets go too, as DeepLabCut's own do.
+    With DLCRNet and with conditions the defaults of the predictor and of the targets go too, as
+    DeepLabCut's own do.
     """
     model: dict[str, Any] = _typed(node)
     head = model["heads"]["bodypart"]
     if _is_dlcrnet(node) and "paf_config" in head:
-        for options in (head["predictor"], head["target_generator"]["generators"][0]):
-            for name, default in _DLCRNET_DEFAULTS.items():
-                if options.get(name) == default:
-                    del options[name]
+        _omit(_DLCRNET_DEFAULTS, head["predictor"], head["target_generator"]["generators"][0])
+    if "kpt_encoder" in node["backbone"]:
+        _omit(_CONDITIONAL_DEFAULTS, head["predictor"], head["target_generator"])
     for name in ("heatmap_config", "locref_config"):
         if name in head and head[name].get("final_conv", head) is None:
             del head[name]["final_conv"]
     if not head["target_generator"].get("gradient_masking"):
         head["target_generator"].pop("background_weight", None)
     return model
+
+
+def _omit(defaults: Mapping[str, Any], *nodes: dict[str, Any]) -> None:
+    """Take out of the nodes what is as it would be without being said."""
+    for node in nodes:
+        for name, default in defaults.items():
+            if node.get(name) == default:
+                del node[name]
 
 
 def _is_dlcrnet(model: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from dlcexp.errors import ConfigError
 from dlcexp.models.backbones.base import Backbone
 from dlcexp.models.backbones.keypoint_encoder import StackedKeypointEncoder
 
@@ -25,6 +26,9 @@ class CondPreNet(Backbone):
         backbone: the network behind, which need not know of conditions.
         kpt_encoder: draws the conditions.
         img_size: height and width of the images, px; any size will do, and the tree checks it.
+
+    Raises:
+        ConfigError: the backbone behind reads conditions itself.
     """
 
     conditional = True
@@ -35,6 +39,10 @@ class CondPreNet(Backbone):
         kpt_encoder: StackedKeypointEncoder,
         img_size: Sequence[int] = (256, 256),
     ) -> None:
+        if backbone.conditional:
+            raise ConfigError(
+                "model.backbone.backbone", "it reads conditions itself; choose one that does not."
+            )
         layers = {
             "backbone": backbone,
             "rgb_preNet": nn.Sequential(

@@ -27,7 +27,7 @@ class SimCCPredictor(Predictor):
         simcc_split_ratio: float = 2.0,
         sigma: list[float] | float = 6.0,
         decode_beta: float = 150.0,
-        apply_softmax: bool = False,
+        apply_softmax: bool = True,
         normalize_outputs: bool = False,
     ) -> None:
         super().__init__()

@@ -1,0 +1,61 @@
+"""Whose poses a conditional top-down model corrects: what the key `conditions` may be."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dlcexp.errors import ConfigError, nearest
+
+FILE_TYPES = (".h5", ".csv", ".json")
+ALLOWED = (
+    "a run folder of a bottom-up model, the number of a DeepLabCut shuffle, a file of predictions "
+    f"({', '.join(FILE_TYPES)}), or null for mistakes made of the labels"
+)
+
+
+def check_conditions(conditions: Any, method: str) -> None:
+    """Check the key `conditions` of a tree.
+
+    A shuffle is looked up where it is needed: an export may name one that is yet to be made.
+
+    Raises:
+        ConfigError: a value without method=ctd, of the wrong kind, or a path that is not there.
+    """
+    if conditions is None:
+        return
+    if method != "ctd":
+        raise ConfigError(
+            "conditions",
+            f"{conditions!r} is for a model that corrects poses, and method={method} finds them "
+            "itself. Add method=ctd.",
+        )
+    if isinstance(conditions, int) and not isinstance(conditions, bool) and conditions >= 0:
+        return
+    if not isinstance(conditions, str) or not conditions:
+        raise ConfigError("conditions", f"{conditions!r} is not allowed. Allowed: {ALLOWED}.")
+    path = Path(conditions).expanduser()
+    if not path.exists():
+        folder = path.parent
+        names = [child.name for child in folder.iterdir()] if folder.is_dir() else []
+        raise ConfigError("conditions", f"there is no {conditions!r}.{nearest(path.name, names)}")
+    if path.is_dir():
+        _check_run(path, conditions)
+    elif path.suffix not in FILE_TYPES:
+        raise ConfigError("conditions", f"{conditions!r} is not allowed. Allowed: {ALLOWED}.")
+
+
+def _check_run(folder: Path, conditions: str) -> None:
+    """A folder is that of a run whose model finds poses itself, and all of them."""
+    config = folder / "config.yaml"
+    run = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else None
+    if not isinstance(run, dict) or "method" not in run:
+        raise ConfigError(
+            "conditions", f"{conditions!r} is no run folder of dlcexp. Allowed: {ALLOWED}."
+        )
+    if run["method"] != "bu":
+        raise ConfigError(
+            "conditions",
+            f"{conditions!r} is a run of method={run['method']}; the poses to correct come from a "
+            "bottom-up model, method=bu.",
+        )
