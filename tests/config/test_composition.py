@@ -444,7 +444,7 @@ def test_a_mistake_is_one_message_with_the_key_and_the_nearest_match(override, m
         ("method=td +data_detector.cache=2GiB", r"^data_detector\.cache: "),
         ("method=td +data_detector.train.rotate=3", r"^data_detector\.train\.rotate: "),
         ("method=td +data_detector.train.mine={_target_: torch.load}", r"mine.*not allowed"),
-        ("method=tp", r"^method: 'tp' is not one of bu, td"),
+        ("method=tp", r"^method: 'tp' is not one of bu, ctd, td"),
         ("method=td model=dekr", r"^model: dekr finds all animals .*model=heatmap"),
         ("method=td model=paf", r"^model: a model of part-affinity .*model=heatmap"),
         ("model=rtmpose", r"^model: rtmpose needs crops .*Add method=td"),
