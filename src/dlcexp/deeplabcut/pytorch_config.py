@@ -131,14 +131,16 @@ def net_type(model: Mapping[str, Any]) -> str:
     """DeepLabCut's name of the whole model, derived from its backbone and head.
 
     A heatmap model bears the name of its backbone, bottom-up and top-down; so does a head on a
-    backbone that DeepLabCut does not pair it with, as it refuses names that it does not know.
+    backbone that DeepLabCut does not pair it with, as it refuses names that it does not know. A
+    backbone of the user's own, without a name, bears that of its class.
     """
     head = model["heads"]["bodypart"]["_target_"].rpartition(".")[2]
     if head == "DLCRNetHead" and _is_dlcrnet(model):
         return f"dlcrnet_stride{model['backbone']['output_stride']}_ms5"
     node = model["backbone"]
     inner = node.get("backbone") or node
-    name = str(inner.get("model_name") or inner["base_model_name"])
+    own_class = node["_target_"].rpartition(".")[2]
+    name = str(inner.get("model_name") or inner.get("base_model_name") or own_class)
     backbone = re.sub(r"^(resnet)(\d+)(_gn)?$", r"\1_\2", name)
     family, _, size = backbone.partition("_")
     if conditional := _CONDITIONAL.get((node["_target_"].rpartition(".")[2], head, backbone)):
