@@ -82,7 +82,7 @@ def evaluate_poses(
     if not single_animal:
         scores |= _rmse("rmse_detections", detection_distances(pairs), unique, pcutoff)
     if with_identity:
-        scores["identity_accuracy"] = _identity_accuracy(match, pairs.labelled.any(axis=2))
+        scores["identity_accuracy"] = _identity_accuracy(match, pairs.labelled)
     scores |= matched.per_bodypart(bodyparts)
     scores |= unique.per_bodypart(unique_bodyparts)
     return scores
@@ -101,10 +101,10 @@ def _identity_accuracy(match: np.ndarray, labelled: np.ndarray) -> float:
 
     Args:
         match: prediction of each labelled individual (frames, individuals), -1 for none.
-        labelled: which of them are there (frames, individuals).
+        labelled: which of their labels exist (frames, individuals, bodyparts).
     """
     right = match == np.arange(match.shape[1])
-    return 100 * mean_or_nan(right[labelled & (match >= 0)] * 1.0)
+    return 100 * mean_or_nan(right[labelled.any(axis=2) & (match >= 0)] * 1.0)
 
 
 def _median_or_nan(values: np.ndarray) -> float:
