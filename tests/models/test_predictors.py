@@ -13,7 +13,7 @@ from dlcexp.models.predictors import (
     assign_identities,
     identity_scores,
 )
-from dlcexp.models.predictors.assembly import Detection, Link, assemble
+from dlcexp.models.predictors.assembly import Links, assemble
 from dlcexp.models.predictors.dekr import suppress_poses
 
 PLAIN = {"apply_sigmoid": False, "use_heatmap": False, "clip_scores": True}
@@ -170,16 +170,21 @@ def test_one_animal_needs_no_fields():
     assert poses[0, 2] <= 1
 
 
-def test_of_equally_strong_links_the_one_that_touched_the_individual_first_counts():
-    def link(affinity, start, end):
-        return Link(affinity, Detection(*start), Detection(*end))
+def links_of(*links, ranks=2):
+    """Links (affinity, (bodypart, rank), (bodypart, rank)) as the assembly takes them."""
+    affinities, *ends = zip(*links, strict=True)
+    start, end = ([part * ranks + rank for part, rank in each] for each in ends)
+    return Links(list(affinities), start, end)
 
-    seed, second = link(0.9, (0, 0), (1, 0)), link(0.8, (1, 0), (2, 0))
-    early, late = link(0.5, (1, 0), (3, 0)), link(0.5, (2, 0), (3, 1))
-    crowd = link(0.1, (3, 0), (3, 1))  # makes it more detections than an individual has
+
+def test_of_equally_strong_links_the_one_that_touched_the_individual_first_counts():
+    seed, second = (0.9, (0, 0), (1, 0)), (0.8, (1, 0), (2, 0))
+    early, late = (0.5, (1, 0), (3, 0)), (0.5, (2, 0), (3, 1))
+    crowd = (0.1, (3, 0), (3, 1))  # makes it more detections than an individual has
     for order in ([late, early], [early, late]):
-        individual = assemble([*order, crowd, seed, second], bodyparts=4)[0]
-        assert individual.detections[3] == Detection(3, 0)
+        links = links_of(*order, crowd, seed, second)
+        individual = assemble(links, bodyparts=4, ranks=2)[0]
+        assert individual.detections[3] == 3 * 2 + 0
 
 
 def simcc_logits(x_bin, y_bin, height=4.0):

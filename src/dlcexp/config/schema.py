@@ -108,6 +108,9 @@ class Detector:
 @dataclass
 class Train:
     stages: list[str] = key("what is trained, in this order: detector, pose")
+    select_edges: bool = key(
+        "choose the limbs of part-affinity fields on the training frames afterwards", default=True
+    )
 
 
 @dataclass

@@ -150,7 +150,7 @@ def _predictions(
             for place, sample in enumerate(batch):
                 yield (
                     sample,
-                    {head: _in_original(poses[place], sample) for head, poses in heads.items()},
+                    {head: in_original(poses[place], sample) for head, poses in heads.items()},
                 )
 
 
@@ -176,7 +176,7 @@ def _batches(samples: Iterator[Sample], batch_size: int) -> Iterator[list[Sample
         yield batch
 
 
-def _in_original(poses: np.ndarray, sample: Sample) -> np.ndarray:
+def in_original(poses: np.ndarray, sample: Sample) -> np.ndarray:
     """Poses (n, k, 3) in px of the network's input, as px of the image it was made from."""
     # A predictor that clips its scores has made 0 of the score -1.
     absent = (poses[..., :2] == ABSENT).all(axis=-1) & (poses[..., 2] <= 0)

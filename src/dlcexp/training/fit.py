@@ -33,6 +33,7 @@ from dlcexp.training.detector_module import DetectorModule
 from dlcexp.training.epochs import EpochEnd
 from dlcexp.training.fine_tuning import freeze
 from dlcexp.training.hardware import Hardware, choose_hardware
+from dlcexp.training.limbs import settle_edges
 from dlcexp.training.loggers import close
 from dlcexp.training.module import StageModule
 from dlcexp.training.pose_module import PoseModule
@@ -101,6 +102,7 @@ def train(cfg: DictConfig, folder: str | Path | None = None, overrides: Sequence
             with _one_process_group():
                 for start in starts:
                     fit(cfg, start, run_folder, hardware, loggers)
+            settle_edges(cfg, run_folder, data, hardware.device)
             report(Run.open(run_folder.path), run_folder, hardware.device, data, loggers)
     return Run.open(run_folder.path)
 

@@ -61,8 +61,10 @@ _FREE_KEYS = [
     "epochs",
     "export",
     "logger",
+    "model.heads.bodypart.predictor.edges_to_keep",
     "project",
     "resume",
+    "train.select_edges",
     "train.stages",
     "trainer.display_iters",
     "trainer.num_workers",
@@ -113,21 +115,25 @@ class RunFolder:
         self, cfg: DictConfig, overrides: Sequence[str], *, fresh: Iterable[str], device: str
     ) -> None:
         """Write what the run is made of; fresh stages begin without traces of an earlier run."""
-        from dlcexp.deeplabcut.pytorch_config import export_config
-
         for stage in fresh:
             self._clear(stage)
         for folder in (self.snapshots, self.figures):
             folder.mkdir(parents=True, exist_ok=True)
         for path in self.snapshots.glob(".*"):
             path.unlink()  # what a killed process had begun to write
-        tree = plain(cfg)
-        write_text(self.config, OmegaConf.to_yaml(OmegaConf.create(tree)))
+        self.write_tree(cfg)
         write_text(
             self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides)))
         )
-        write_text(self.path / "pytorch_config.yaml", export_config(tree))
         write_json(self.path / "environment.json", describe_environment(device))
+
+    def write_tree(self, cfg: DictConfig) -> None:
+        """Write the tree, for dlcexp and for DeepLabCut."""
+        from dlcexp.deeplabcut.pytorch_config import export_config
+
+        tree = plain(cfg)
+        write_text(self.config, OmegaConf.to_yaml(OmegaConf.create(tree)))
+        write_text(self.path / "pytorch_config.yaml", export_config(tree))
 
     def _clear(self, stage: str) -> None:
         """Remove the results of an earlier run of this stage, and nothing else."""

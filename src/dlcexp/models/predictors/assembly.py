@@ -2,8 +2,12 @@
 
 Lauer et al., "Multi-animal pose estimation, identification and tracking with DeepLabCut", Nature
 Methods 2022, section "Data-driven individual assembly".
+
+The `rank`-th best of the n peaks of a bodypart is the detection `bodypart * n + rank`.
 """
 
+import heapq
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -16,81 +20,66 @@ LEAST_LINKS = 2
 SAME_OVERLAP = 0.8
 
 
-@dataclass(frozen=True, order=True)
-class Detection:
-    """The `rank`-th best peak of a bodypart."""
-
-    bodypart: int
-    rank: int
-
-
 @dataclass(frozen=True)
-class Link:
-    """Two detections of different bodyparts and how strongly the field connects them."""
+class Links:
+    """Pairs of detections of different bodyparts and how strongly the fields connect them."""
 
-    affinity: float
-    start: Detection
-    end: Detection
+    affinity: list[float]
+    start: list[int]
+    end: list[int]
 
 
 @dataclass
 class Assembly:
-    """Detections that belong to one individual, at most one per bodypart, and their links."""
+    """Detections of one individual by bodypart, and the affinities of the links between them."""
 
-    detections: dict[int, Detection] = field(default_factory=dict)
-    links: list[Link] = field(default_factory=list)
-
-    def __contains__(self, detection: Detection) -> bool:
-        return self.detections.get(detection.bodypart) == detection
-
-    def add(self, link: Link) -> None:
-        """Take in a link and those detections at its ends whose bodyparts are still missing.
-
-        A link between bodyparts that are both there already counts if it joins these detections.
-        """
-        ends = (link.start, link.end)
-        missing = [end for end in ends if end.bodypart not in self.detections]
-        if missing or all(end in self for end in ends):
-            self.links.append(link)
-        for end in missing:
-            self.detections[end.bodypart] = end
+    detections: dict[int, int] = field(default_factory=dict)
+    affinities: list[float] = field(default_factory=list)
 
     @property
     def strength(self) -> float:
         """Sum of the affinities."""
-        return sum(link.affinity for link in self.links)
+        return sum(self.affinities)
 
     @property
     def affinity(self) -> float:
         """Mean of the affinities."""
-        return self.strength / len(self.links)
+        return self.strength / len(self.affinities)
 
 
 def strongest_links(
-    graph: Sequence[tuple[int, int]],
-    affinities: np.ndarray,
-    usable: np.ndarray,
-    min_affinity: float,
-) -> list[Link]:
-    """For each limb the pairs of detections whose affinities sum to the most.
+    graph: np.ndarray, affinities: np.ndarray, usable: np.ndarray, min_affinity: float
+) -> list[Links]:
+    """For each limb the pairs of detections whose affinities sum to the most, image by image.
 
     Args:
-        graph: the limbs, each two bodyparts.
-        affinities: (e, n, n), of each detection of the first and of the second bodypart.
-        usable: (k, n) whether there is such a detection, best first.
+        graph: (e, 2) the limbs, each two bodyparts.
+        affinities: (b, e, n, n), of each detection of the first and of the second bodypart.
+        usable: (b, k, n) whether there is such a detection, best first.
         min_affinity: least affinity of a link.
+
+    Returns:
+        The links of each image, in the order of the limbs.
     """
-    links: list[Link] = []
-    counts = usable.sum(axis=1)
-    for (start, end), matrix in zip(graph, affinities, strict=True):
-        matrix = matrix[: counts[start], : counts[end]]
-        for i, j in zip(*linear_sum_assignment(matrix, maximize=True), strict=True):
-            if matrix[i, j] >= min_affinity:
-                links.append(Link(float(matrix[i, j]), Detection(start, i), Detection(end, j)))
-    return links
+    rows, columns = usable[:, graph[:, 0]], usable[:, graph[:, 1]]
+    there = rows[..., :, None] & columns[..., None, :]
+    chosen, settled = _mutual_best(np.where(there, affinities, -np.inf), there)
+    counts = rows.sum(axis=2), columns.sum(axis=2)
+    for image, limb in np.argwhere(~settled):
+        matrix = affinities[image, limb, : counts[0][image, limb], : counts[1][image, limb]]
+        chosen[image, limb][linear_sum_assignment(matrix, maximize=True)] = True
+    chosen &= affinities >= min_affinity
+    image, limb, first, second = np.nonzero(chosen)
+    n = usable.shape[2]
+    parts = (affinities[chosen], graph[limb, 0] * n + first, graph[limb, 1] * n + second)
+    borders = np.searchsorted(image, np.arange(1, len(usable)))
+    return [
+        Links(*(part.tolist() for part in each))
+        for each in zip(*(np.split(part, borders) for part in parts), strict=True)
+    ]
 
 
-def assemble(links: Sequence[Link], bodyparts: int) -> list[Assembly]:
+def assemble(links: Links, bodyparts: int, ranks: int) -> list[Assembly]:
     """Individuals, the strongest first.
 
     Connected detections that are not more than an individual has are one. Among the others, each
@@ -100,19 +89,18 @@ def assemble(links: Sequence[Link], bodyparts: int) -> list[Assembly]:
     Args:
         links: in the order of the limbs.
         bodyparts: detections of a complete individual.
+        ranks: n, detections of a bodypart.
     """
     assemblies = []
-    crowded: list[Link] = []
-    for detections, component in _components(links):
+    crowded: list[int] = []
+    for detections, members in _components(links):
         if len(detections) > bodyparts:
-            crowded += component
-            continue
-        assembly = Assembly()
-        for link in sorted(component, key=links.index):
-            assembly.add(link)
-        assemblies.append(assembly)
-    assemblies += _grow_all(sorted(crowded, key=lambda link: -link.affinity), bodyparts)
-    kept = [assembly for assembly in assemblies if len(assembly.links) >= LEAST_LINKS]
+            crowded += members
+        else:
+            assemblies.append(_joined(links, detections, members, ranks))
+    crowded.sort(key=lambda link: -links.affinity[link])
+    assemblies += _grow_all(links, crowded, bodyparts, ranks)
+    kept = [assembly for assembly in assemblies if len(assembly.affinities) >= LEAST_LINKS]
     return sorted(kept, key=lambda assembly: -assembly.strength)
 
 
@@ -121,81 +109,148 @@ def distinct(assemblies: Sequence[Assembly], points: np.ndarray) -> list[Assembl
 
     Args:
         assemblies: strongest first.
-        points: (k, n, 2) of each detection, px.
+        points: (k n, 2) of each detection, px.
     """
-    kept: list[tuple[Assembly, np.ndarray]] = []
-    for assembly in assemblies:
-        found = assembly.detections.values()
-        keypoints = np.array([points[detection.bodypart, detection.rank] for detection in found])
-        if all(_overlap(keypoints, other) < SAME_OVERLAP for _, other in kept):
-            kept.append((assembly, keypoints))
-    return [assembly for assembly, _ in kept]
+    if not assemblies:
+        return []
+    size = max(len(assembly.detections) for assembly in assemblies)
+    keypoints = np.full((len(assemblies), size, 2), np.nan, points.dtype)
+    for i, assembly in enumerate(assemblies):
+        keypoints[i, : len(assembly.detections)] = points[list(assembly.detections.values())]
+    low, high = np.nanmin(keypoints, axis=1), np.nanmax(keypoints, axis=1)
+    each = keypoints[:, None]
+    inside = ((each >= low[:, None]) & (each <= high[:, None])).all(axis=-1).sum(axis=-1)
+    share = inside / np.array([len(assembly.detections) for assembly in assemblies])[:, None]
+    same = np.minimum(share, share.T) >= SAME_OVERLAP
+    kept: list[int] = []
+    for i in range(len(assemblies)):
+        if not same[i, kept].any():
+            kept.append(i)
+    return [assemblies[i] for i in kept]
 
 
-def _overlap(first: np.ndarray, second: np.ndarray) -> float:
-    """The smaller share of the keypoints (m, 2) of one that lie in the box around the other."""
-    shares = [
-        ((points >= box.min(axis=0)) & (points <= box.max(axis=0))).all(axis=1).mean()
-        for points, box in ((first, second), (second, first))
-    ]
-    return float(min(shares))
+def _mutual_best(affinities: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Assignments (b, e, n, n) that need no solver, and for which limbs (b, e) they hold.
+
+    Where each detection of the bodypart that has fewer has one best partner, and no two the same,
+    these pairs sum to the most, and nothing else does.
+    """
+    chosen = np.zeros(there.shape, dtype=bool)
+    settled = np.zeros(there.shape[:2], dtype=bool)
+    fewer = there.any(axis=3).sum(axis=2), there.any(axis=2).sum(axis=2)
+    for axis, small, large in ((3, *fewer), (2, *reversed(fewer))):
+        best = (affinities == affinities.max(axis=axis, keepdims=True)) & there
+        single = (best.sum(axis=2) <= 1).all(axis=2) & (best.sum(axis=3) <= 1).all(axis=2)
+        holds = single & (small <= large) & ~settled
+        chosen[holds] = best[holds]
+        settled |= holds
+    return chosen, settled
 
 
-def _components(links: Sequence[Link]) -> list[tuple[set[Detection], list[Link]]]:
-    """Connected detections and the links between them."""
-    components: list[tuple[set[Detection], list[Link]]] = []
-    for link in links:
-        ends = {link.start, link.end}
-        touched = [component for component in components if component[0] & ends]
-        components = [component for component in components if not component[0] & ends]
-        detections = ends.union(*(component[0] for component in touched))
-        members = [member for component in touched for member in component[1]]
-        components.append((detections, [*members, link]))
-    return components
+def _components(links: Links) -> list[tuple[list[int], list[int]]]:
+    """Connected detections and the links between them, in the order of their last links."""
+    component_of: dict[int, tuple[list[int], list[int]]] = {}
+    for link, ends in enumerate(zip(links.start, links.end, strict=True)):
+        touched = {id(found): found for end in ends if (found := component_of.get(end))}
+        older, *newer = sorted(touched.values(), key=lambda each: each[1][-1]) or [([], [])]
+        for detections, members in newer:
+            older[0].extend(detections)
+            older[1].extend(members)
+            component_of.update(dict.fromkeys(detections, older))
+        for end in ends:
+            if component_of.get(end) is not older:
+                older[0].append(end)
+                component_of[end] = older
+        older[1].append(link)
+    unique = {id(component): component for component in component_of.values()}
+    return sorted(unique.values(), key=lambda component: component[1][-1])
 
 
-def _grow_all(links: Sequence[Link], bodyparts: int) -> list[Assembly]:
+def _joined(
+    links: Links, detections: Sequence[int], members: Sequence[int], ranks: int
+) -> Assembly:
+    """The individual of a component, which takes the first detection of each bodypart.
+
+    A link counts if it brings one, or joins two that are there.
+    """
+    assembly = Assembly()
+    if len({detection // ranks for detection in detections}) == len(detections):
+        assembly.detections = {detection // ranks: detection for detection in detections}
+        assembly.affinities = [links.affinity[link] for link in sorted(members)]
+        return assembly
+    for link in sorted(members):
+        ends = (links.start[link], links.end[link])
+        missing = [end for end in ends if end // ranks not in assembly.detections]
+        if missing or all(assembly.detections[end // ranks] == end for end in ends):
+            assembly.affinities.append(links.affinity[link])
+        for end in missing:
+            assembly.detections[end // ranks] = end
+    return assembly
+
+
+def _grow_all(links: Links, order: Sequence[int], bodyparts: int, ranks: int) -> list[Assembly]:
     """Individuals grown one after the other from links, strongest first."""
-    taken: set[Detection] = set()
+    touching: dict[int, list[int]] = defaultdict(list)
+    for place, link in enumerate(order):
+        touching[links.start[link]].append(place)
+        touching[links.end[link]].append(place)
+    taken: set[int] = set()
     assemblies = []
-    for link in links:
-        if link.start in taken or link.end in taken:
+    for place, link in enumerate(order):
+        if links.start[link] in taken or links.end[link] in taken:
             continue
-        assembly = _grown(link, links, taken, bodyparts)
+        assembly = _grown(place, links, order, touching, taken, bodyparts, ranks)
         taken.update(assembly.detections.values())
         assemblies.append(assembly)
     return assemblies
 
 
-def _grown(seed: Link, links: Sequence[Link], taken: set[Detection], bodyparts: int) -> Assembly:
+def _grown(
+    seed: int,
+    links: Links,
+    order: Sequence[int],
+    touching: dict[int, list[int]],
+    taken: set[int],
+    bodyparts: int,
+    ranks: int,
+) -> Assembly:
     """The individual that grows from a link by the links that touch it.
 
     Of equally strong links the one that has touched it for longest counts.
+
+    Args:
+        seed: where the link stands in `order`.
+        order: all links, strongest first.
+        touching: for each detection the places of its links.
+        taken: detections of other individuals.
     """
     assembly = Assembly()
-    assembly.add(seed)
-    waiting = [link for link in links if link is not seed]
-    touching: list[Link] = []
-    while len(assembly.detections) < bodyparts:
-        touching += [link for link in waiting if _touches(link, assembly)]
-        waiting = [link for link in waiting if not _touches(link, assembly)]
-        fitting = [link for link in touching if _fits(link, assembly, taken)]
-        if not fitting:
-            break
-        strongest = max(fitting, key=lambda link: link.affinity)
-        assembly.add(strongest)
-        touching.remove(strongest)
+    queue: list[tuple[float, int, int]] = []
+    queued = {seed}
+
+    def add(place: int) -> None:
+        """Take in a link and those of its ends that are new."""
+        link = order[place]
+        ends = (links.start[link], links.end[link])
+        new = [end for end in ends if end // ranks not in assembly.detections]
+        assembly.detections.update((end // ranks, end) for end in new)
+        assembly.affinities.append(links.affinity[link])
+        for other in sorted({each for end in new for each in touching[end]} - queued):
+            heapq.heappush(queue, (-links.affinity[order[other]], len(queued), other))
+            queued.add(other)
+
+    def fits(place: int) -> bool:
+        """Whether each end of a touching link is in the individual, or free to join it."""
+        link = order[place]
+        for end in (links.start[link], links.end[link]):
+            own = assembly.detections.get(end // ranks)
+            if own != end and (own is not None or end in taken):
+                return False
+        return True
+
+    add(seed)
+    while queue and len(assembly.detections) < bodyparts:
+        place = heapq.heappop(queue)[2]
+        if fits(place):
+            add(place)
     return assembly
-
-
-def _touches(link: Link, assembly: Assembly) -> bool:
-    return link.start in assembly or link.end in assembly
-
-
-def _fits(link: Link, assembly: Assembly, taken: set[Detection]) -> bool:
-    """Whether the link touches the assembly, and its other end is in it or free to join."""
-    inside = [link.start in assembly, link.end in assembly]
-    if all(inside) or not any(inside):
-        return all(inside)
-    other = link.end if inside[0] else link.start
-    return other not in taken and other.bodypart not in assembly.detections

@@ -4,8 +4,11 @@ Lauer et al., "Multi-animal pose estimation, identification and tracking with De
 Methods 2022, section "Data-driven individual assembly"; the fields after Cao et al., CVPR 2017.
 """
 
+import math
 from collections.abc import Mapping
+from functools import reduce
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -18,6 +21,8 @@ LINK_THRESHOLD = 0.1
 # Points on the line between two peaks at which the field is read.
 LINE_POINTS = 10
 ABSENT = -1.0
+# A keypoint that was not found: x, y, score.
+MISSING = (math.nan, math.nan, 0.0)
 
 
 class PartAffinityFieldPredictor(Predictor):
@@ -37,6 +42,10 @@ class PartAffinityFieldPredictor(Predictor):
         clip_scores: clip the scores to [0, 1].
     """
 
+    kernel: torch.Tensor
+    graph: torch.Tensor
+    edges: torch.Tensor
+
     def __init__(
         self,
         num_animals: int,
@@ -55,15 +64,18 @@ class PartAffinityFieldPredictor(Predictor):
         self.num_animals = num_animals
         self.num_multibodyparts = num_multibodyparts
         self.num_uniquebodyparts = num_uniquebodyparts
-        self.graph = [(graph[edge][0], graph[edge][1]) for edge in edges_to_keep]
-        self.edges_to_keep = edges_to_keep
         self.locref_stdev = locref_stdev
         self.nms_radius = nms_radius
         self.min_affinity = min_affinity
         self.apply_sigmoid = apply_sigmoid
         self.clip_scores = clip_scores
-        kernel = _gaussian_kernel(sigma, nms_radius)
-        self.register_buffer("kernel", kernel, persistent=False)
+        buffers = {
+            "kernel": _gaussian_kernel(sigma, nms_radius),
+            "graph": torch.tensor(graph),
+            "edges": torch.tensor(edges_to_keep),
+        }
+        for name, buffer in buffers.items():
+            self.register_buffer(name, buffer, persistent=False)
 
     def forward(
         self, stride: float, outputs: Mapping[str, torch.Tensor]
@@ -72,23 +84,17 @@ class PartAffinityFieldPredictor(Predictor):
 
         Also "affinity" (b, n), the mean affinity of the links within each individual.
         """
-        scores, cells = self._peaks(outputs["heatmap"])
-        detections = self._detections(scores, cells, outputs, stride)
+        detections, cells = self.detections(stride, outputs)
         if self.num_animals == 1:
-            found = (scores > PEAK_THRESHOLD).unsqueeze(-1)
-            poses = torch.where(found, detections, _missing(detections))
+            found = detections[..., 2:] > PEAK_THRESHOLD
+            poses = torch.where(found, detections, detections.new_tensor(MISSING))
             poses = torch.where(found.any(dim=1, keepdim=True), poses, ABSENT)
             affinity = poses.new_zeros(len(poses), 1)  # nothing is linked
             return {"poses": self._clipped(poses.transpose(1, 2)), "affinity": affinity}
-        affinities = self._affinities(cells, outputs["paf"])
-        usable = scores >= LINK_THRESHOLD
-        results = [
-            self._assembled(*image)
-            for image in zip(detections.cpu(), usable.cpu(), affinities.cpu(), strict=True)
-        ]
-        poses, affinity = (
-            torch.stack(parts).to(scores.device) for parts in zip(*results, strict=True)
-        )
+        affinities = self.affinities(cells, outputs["paf"])
+        graph = self.graph[self.edges].cpu().numpy()
+        results = self.assembled(detections.cpu().numpy(), affinities.cpu().numpy(), graph)
+        poses, affinity = (torch.from_numpy(each).to(detections) for each in results)
         return {"poses": self._clipped(poses), "affinity": affinity}
 
     def _clipped(self, poses: torch.Tensor) -> torch.Tensor:
@@ -100,21 +106,23 @@ class PartAffinityFieldPredictor(Predictor):
         """Values (b, k, n) and flat cells (b, k, n) of the highest peaks, highest first."""
         if self.apply_sigmoid:
             heatmap = heatmap.sigmoid()
-        k = heatmap.shape[1]
-        smooth = F.conv2d(heatmap, self.kernel.expand(k, 1, -1, -1), padding="same", groups=k)
-        window = self.nms_radius
-        largest = F.max_pool2d(smooth, window, stride=1, padding=window // 2)
+        smooth = self._smoothed(heatmap)
+        largest = _largest_around(smooth, self.nms_radius)
         peaks = (smooth * (smooth == largest)).flatten(2)
         return peaks.topk(min(self.num_animals, peaks.shape[2]), dim=2)
 
-    def _detections(
-        self,
-        scores: torch.Tensor,
-        cells: torch.Tensor,
-        outputs: Mapping[str, torch.Tensor],
-        stride: float,
-    ) -> torch.Tensor:
-        """The peaks (b, k, n, 3) as x px, y px in the image, score."""
+    def _smoothed(self, heatmap: torch.Tensor) -> torch.Tensor:
+        """The heatmaps after a Gaussian, along rows, then along columns."""
+        k = heatmap.shape[1]
+        for kernel in (self.kernel.view(1, 1, 1, -1), self.kernel.view(1, 1, -1, 1)):
+            heatmap = F.conv2d(heatmap, kernel.expand(k, -1, -1, -1), padding="same", groups=k)
+        return heatmap
+
+    def detections(
+        self, stride: float, outputs: Mapping[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The highest peaks (b, k, n, 3), x px, y px in the image and score, and their cells."""
+        scores, cells = self._peaks(outputs["heatmap"])
         b, k, n = cells.shape
         w = outputs["heatmap"].shape[-1]
         # Whole pixels, as in the targets: at stride 1 a map pixel is its upper left corner.
@@ -122,57 +130,71 @@ class PartAffinityFieldPredictor(Predictor):
         locref = outputs["locref"].flatten(2).view(b, k, 2, -1)
         refinement = locref.gather(3, cells.unsqueeze(2).expand(b, k, 2, n)).transpose(2, 3)
         positions = positions + refinement * self.locref_stdev
-        return torch.cat([positions, scores.unsqueeze(-1)], dim=-1)
+        return torch.cat([positions, scores.unsqueeze(-1)], dim=-1), cells
 
-    def _affinities(self, cells: torch.Tensor, fields: torch.Tensor) -> torch.Tensor:
+    def affinities(self, cells: torch.Tensor, fields: torch.Tensor) -> torch.Tensor:
         """Affinity (b, e, n, n) of every pair of peaks (b, k, n) that a limb may connect.
 
         The length of the integral of the field along the line, x and y apart, over the length of
         the line; rounded to three digits.
         """
-        b, _, h, w = fields.shape
-        edges = torch.tensor(self.edges_to_keep, device=fields.device)
-        fields = fields.view(b, -1, 2, h * w)[:, edges]
+        h, w = fields.shape[-2:]
         # Whole pixels (b, e, n, n, points, 2); float32 decides which of two on a border, as in DLC.
         points = torch.stack([cells % w, cells // w], dim=-1).float()
-        first, second = torch.tensor(self.graph, device=fields.device).T
+        first, second = self.graph[self.edges].T
         start, end = points[:, first, :, None], points[:, second, None, :]
         steps = torch.linspace(0, 1, LINE_POINTS, device=fields.device).view(-1, 1)
         way = (end - start).unsqueeze(-2)
         line = (start.unsqueeze(-2) + steps * way).long()
         length = (end - start).norm(dim=-1).to(fields)
-        at_line = (line[..., 1] * w + line[..., 0]).flatten(2)
-        values = fields.gather(3, at_line.unsqueeze(2).expand(-1, -1, 2, -1))
-        values = values.unflatten(3, line.shape[2:5]).movedim(2, -1)
+        # Read from the maps as they lie in memory: there are far more pixels than points.
+        x_map = (2 * h * w * self.edges).view(-1, 1, 1, 1)
+        at_x = x_map + line[..., 1] * w + line[..., 0]
+        at_line = torch.stack([at_x, at_x + h * w], dim=-1)
+        values = fields.flatten(1).gather(1, at_line.flatten(1)).view(at_line.shape)
         middle = (values[..., 1:, :] + values[..., :-1, :]) / 2
         integral = (middle * line.diff(dim=-2)).sum(dim=-2)
         affinity = integral.norm(dim=-1) / length
         return (torch.where(length > 0, affinity, 0.0) * 1000).round() / 1000
 
-    def _assembled(
-        self, detections: torch.Tensor, usable: torch.Tensor, affinities: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Poses (n, k, 3) and affinities (n,) of one image."""
-        k = len(detections)
-        poses = detections.new_full((self.num_animals, k, 3), ABSENT)
-        affinity = detections.new_full((self.num_animals,), ABSENT)
-        links = strongest_links(self.graph, affinities.numpy(), usable.numpy(), self.min_affinity)
-        assemblies = distinct(assemble(links, k), detections[..., :2].numpy())
-        for i, assembly in enumerate(assemblies[: self.num_animals]):
-            poses[i] = _missing(poses[i])
-            for detection in assembly.detections.values():
-                poses[i, detection.bodypart] = detections[detection.bodypart, detection.rank]
-            affinity[i] = assembly.affinity
+    def assembled(
+        self, detections: np.ndarray, affinities: np.ndarray, graph: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Poses (b, n, k, 3) and affinities (b, n) of images.
+
+        Args:
+            detections: (b, k, n, 3) peaks: x px, y px, score.
+            affinities: (b, e, n, n), of each pair of peaks that a limb may connect.
+            graph: (e, 2) these limbs.
+        """
+        b, k, n, _ = detections.shape
+        usable = detections[..., 2] >= LINK_THRESHOLD
+        poses = np.full((b, self.num_animals, k, 3), ABSENT, detections.dtype)
+        affinity = np.full((b, self.num_animals), ABSENT, detections.dtype)
+        links = strongest_links(graph, affinities, usable, self.min_affinity)
+        for image, found in enumerate(links):
+            flat = detections[image].reshape(k * n, 3)
+            assemblies = distinct(assemble(found, k, n), flat[:, :2])
+            for i, assembly in enumerate(assemblies[: self.num_animals]):
+                poses[image, i] = MISSING
+                poses[image, i, list(assembly.detections)] = flat[
+                    list(assembly.detections.values())
+                ]
+                affinity[image, i] = assembly.affinity
         return poses, affinity
 
 
 def _gaussian_kernel(sigma: float, radius: int) -> torch.Tensor:
-    """Gaussian (1, 1, 2 radius + 1, 2 radius + 1) that sums to 1."""
+    """Gaussian (2 radius + 1,) that sums to 1."""
     line = torch.exp(-(torch.arange(-radius, radius + 1.0) ** 2) / (2 * sigma**2))
-    square = torch.outer(line, line)
-    return (square / square.sum())[None, None]
+    return line / line.sum()
 
 
-def _missing(poses: torch.Tensor) -> torch.Tensor:
-    """The same shape (..., 3), with NaN for the coordinates and a score of 0."""
-    return poses.new_tensor([torch.nan, torch.nan, 0.0]).expand_as(poses)
+def _largest_around(maps: torch.Tensor, window: int) -> torch.Tensor:
+    """The largest value in the window around each pixel; torch's pooling is ten times slower."""
+    for axis in (2, 3):
+        margin = [0, 0, window // 2, window // 2] if axis == 2 else [window // 2, window // 2]
+        padded = F.pad(maps, margin, value=-math.inf)
+        views = [padded.narrow(axis, i, maps.shape[axis]) for i in range(window)]
+        maps = reduce(torch.maximum, views)
+    return maps
