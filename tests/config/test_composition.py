@@ -214,6 +214,22 @@ def test_simcc_and_tokens_take_the_stride_of_any_backbone(backbone):
     assert tokens.neck.feature_size == [256 // stride] * 2
 
 
+# What deeplabcut.pose_estimation_pytorch.available_models() lists in DeepLabCut 3.0.2.
+DEEPLABCUT_MODELS = """
+animaltokenpose_base cspnext_m cspnext_s cspnext_x ctd_coam_w32 ctd_coam_w48 ctd_coam_w48_human
+ctd_prenet_hrnet_w32 ctd_prenet_hrnet_w48 ctd_prenet_rtmpose_m ctd_prenet_rtmpose_s
+ctd_prenet_rtmpose_x ctd_prenet_rtmpose_x_human dekr_w18 dekr_w32 dekr_w48 dlcrnet_stride16_ms5
+dlcrnet_stride32_ms5 hrnet_w18 hrnet_w32 hrnet_w48 resnet_101 resnet_50 rtmpose_m rtmpose_s
+rtmpose_x top_down_cspnext_m top_down_cspnext_s top_down_cspnext_x top_down_hrnet_w18
+top_down_hrnet_w32 top_down_hrnet_w48 top_down_resnet_101 top_down_resnet_50
+"""
+
+
+def test_every_model_that_deeplabcut_lists_is_a_net_type():
+    assert len(DEEPLABCUT_MODELS.split()) == 34
+    assert options("net_type") == DEEPLABCUT_MODELS.split()
+
+
 def test_a_file_that_options_share_is_not_an_option():
     assert "ssdlite" in options("detector")
     assert "_base" not in options("detector")
@@ -485,6 +501,40 @@ def test_a_mistake_about_top_down_is_one_message_that_says_what_to_add(words, me
 
 
 @pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("conditions=3", r"^conditions: 3 is for .*method=bu finds them itself. Add method=ctd"),
+        ("method=ctd conditions=true", r"^conditions: True is not allowed. Allowed: a run folder"),
+        ("method=ctd conditions=-1", r"^conditions: -1 is not allowed"),
+        ("method=ctd conditions={folder}/poses.h", r"^conditions: there is no .*mean 'poses.h5'"),
+        ("method=ctd conditions={folder}/notes.txt", r"^conditions: .*notes.txt' is not allowed"),
+        ("method=ctd conditions={folder}", r"^conditions: .* is no run folder of dlcexp"),
+        ("method=ctd conditions={folder}/td", r"^conditions: .* is a run of method=td"),
+        ("method=ctd model/backbone=hrnet_w32", r"^model\.backbone: HRNet cannot read .*coam_w32"),
+        ("method=td model/backbone=coam_w32", r"^model\.backbone: HRNetCoAM .*Add method=ctd"),
+        ("method=ctd model=dekr", r"^model: dekr finds all animals .*method=ctd"),
+        ("method=ctd detector=ssdlite", r"^detector: .*method=td"),
+        (
+            "method=ctd model.backbone.img_size=[128,128]",
+            r"^model\.backbone\.img_size: \[128, 128\] does not fit.*\[256, 256\]",
+        ),
+        (
+            "method=ctd model.backbone.kpt_encoder.num_joints=3",
+            r"^model\.backbone\.kpt_encoder\.num_joints: 3, but the project has \d+ bodyparts",
+        ),
+        ("net_type=ctd_coam_w46", r"^net_type: 'ctd_coam_w46' .*Did you mean 'ctd_coam_w4"),
+    ],
+)
+def test_a_mistake_about_conditions_is_one_message_that_says_what_to_do(tmp_path, words, message):
+    (tmp_path / "poses.h5").touch()
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "td").mkdir()
+    (tmp_path / "td" / "config.yaml").write_text("method: td\n")
+    with pytest.raises(ConfigError, match=message):
+        compose(*words.format(folder=tmp_path.as_posix()).split(" "))
+
+
+@pytest.mark.parametrize(
     ("lines", "message"),
     [
         ("uniquebodyparts: [corner]\nidentity: false\n", r"^method: 'td' .*corner.*method=bu"),
@@ -500,6 +550,8 @@ def test_top_down_refuses_what_deeplabcut_refuses_too(tmp_path, lines, message):
     assert compose(f"project={tmp_path}", "model=paf")
     with pytest.raises(ConfigError, match=message):
         compose(f"project={tmp_path}", "method=td")
+    with pytest.raises(ConfigError, match=message.replace("td", "ctd")):
+        compose(f"project={tmp_path}", "method=ctd")
 
 
 def test_dlcrnet_is_refused_for_a_single_animal_project_as_by_deeplabcut(single):

@@ -204,6 +204,31 @@ def test_refuses_in_top_down(data: dict, message: str) -> None:
         validate_data(data, method="td")
 
 
+GEN_SAMPLING = {
+    "a probability above 1": ({"swap_prob": 1.5}, r"gen_sampling\.swap_prob: 1\.5 is not allowed"),
+    "a typo": ({"jiter_prob": 0.1}, r"gen_sampling\.jiter_prob: unknown.*'jitter_prob'"),
+    "no spread": ({"keypoint_sigmas": 0}, r"gen_sampling\.keypoint_sigmas: 0 is not allowed"),
+    "too few spreads": ({"keypoint_sigmas": [0.1]}, r"keypoint_sigmas: 1 numbers for 3 bodyparts"),
+    "no such bodypart": (
+        {"keypoints_symmetry": [["nose", "tial"]]},
+        r"gen_sampling\.keypoints_symmetry: 'tial' is no bodypart.*'tail'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("sampling", "message"), GEN_SAMPLING.values(), ids=GEN_SAMPLING.keys())
+def test_refuses_in_conditional_top_down(sampling: dict, message: str) -> None:
+    data = {"top_down_crop": CROPS | {"crop_with_context": False}, "gen_sampling": sampling}
+    with pytest.raises(ConfigError, match=message):
+        validate_data(data, ["nose", "tail", "ear"], method="ctd")
+
+
+def test_accepts_the_mistakes_of_conditions() -> None:
+    sampling = {"keypoint_sigmas": [0.1, 0.2, 0.3], "keypoints_symmetry": [[0, "ear"]]}
+    data = {"top_down_crop": CROPS, "gen_sampling": sampling | {"miss_prob": 0}}
+    validate_data(data, ["nose", "tail", "ear"], method="ctd")
+
+
 REFUSED_DETECTOR = {
     "a typo": ({"train": {"hfip": 1}}, r"data_detector\.train\.hfip: unknown .*'hflip'"),
     "a wrong type": (

@@ -2,6 +2,8 @@
 
 import logging
 
+import cv2
+import numpy as np
 import pytest
 import timm
 import torch
@@ -10,10 +12,13 @@ from torch import nn
 
 from dlcexp.errors import ConfigError, UserError
 from dlcexp.models.backbones import (
+    CondPreNet,
     CSPNeXt,
     DLCRNet,
     HRNet,
+    HRNetCoAM,
     ResNet,
+    StackedKeypointEncoder,
     TimmBackbone,
     timm_feature_info,
 )
@@ -226,3 +231,46 @@ def test_loading_weights_draws_no_more_than_random_ones_do(tmp_path):
         ResNet("resnet18", weights=weights)
         after.append(torch.rand(1))
     assert after[0] == after[1]
+
+
+def test_a_condition_is_drawn_as_opencv_blurs_its_point():
+    conditions = torch.tensor([[[[20.7, 9.2, 0.4], [3.0, 40.0, 1.0], [9.0, 9.0, 0.0], [99, 9, 1]]]])
+    maps = StackedKeypointEncoder(4, kernel_size=(15, 7))(conditions, 48, 64).numpy()
+    assert maps.shape == (1, 4, 48, 64)
+    for drawn, (x, y) in zip(maps[0, :2], [(19, 8), (2, 39)], strict=True):
+        point = np.zeros((48, 64))
+        point[y, x] = 1
+        blurred = cv2.GaussianBlur(point, (15, 7), 0)
+        np.testing.assert_allclose(drawn, 255 * blurred / blurred.max(), atol=1e-3)
+    assert not maps[0, 2:].any()  # of score 0, and outside
+
+
+def test_an_even_blob_is_refused():
+    with pytest.raises(ConfigError, match=r"kernel_size: \[14, 15\]"):
+        StackedKeypointEncoder(4, kernel_size=(14, 15))
+
+
+def test_attention_can_follow_several_stages_of_crops_that_are_not_square():
+    backbone = HRNetCoAM(
+        "hrnet_w18", StackedKeypointEncoder(2), (64, 96), coam_modules=[1, 3], att_heads=2
+    )
+    assert {"coam_stages.0", "coam_stages.2"} <= {name for name, _ in backbone.named_modules()}
+    conditions = torch.tensor([[[[20.0, 9.0, 1.0], [3.0, 40.0, 1.0]]]])
+    backbone.eval()
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        features = backbone(images, conditions)
+        moved = backbone(images, conditions + 9)
+    assert features.shape == (1, 18, 16, 24)
+    assert not torch.equal(features, moved)
+
+
+def test_attention_after_the_last_stage_is_refused():
+    with pytest.raises(ConfigError, match=r"coam_modules: 4 is not one of 1, 2, 3"):
+        HRNetCoAM("hrnet_w18", StackedKeypointEncoder(2), (64, 64), coam_modules=[4])
+
+
+def test_conditions_are_read_once():
+    inner = CondPreNet(TimmBackbone("resnet10t", 2), StackedKeypointEncoder(2))
+    with pytest.raises(ConfigError, match=r"model\.backbone\.backbone: it reads conditions"):
+        CondPreNet(inner, StackedKeypointEncoder(2))

@@ -311,7 +311,7 @@ def _check_gen_sampling(
         raise ConfigError(key, f"{value!r} needs method=ctd; with method={method} it must be null.")
     if bodyparts is None:
         return
-    sigmas = value.get("keypoint_sigmas")
+    sigmas: Any = value.get("keypoint_sigmas")
     if is_sequence(sigmas) and len(sigmas) != len(bodyparts):
         raise ConfigError(
             f"{key}.keypoint_sigmas",

@@ -60,7 +60,9 @@ class CondPreNet(Backbone):
         self.stride = backbone.stride
         self.out_channels = backbone.out_channels
 
-    def forward(self, images: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+    def forward(  # type: ignore[override]
+        self, images: torch.Tensor, conditions: torch.Tensor
+    ) -> torch.Tensor:
         """Feature map (b, out_channels, h / stride, w / stride).
 
         Args:
@@ -75,5 +77,6 @@ def _convolution(channels: int, out_channels: int, kernel_size: int) -> tuple[nn
     """A convolution that keeps the size, and batch norm."""
     layer = nn.Conv2d(channels, out_channels, kernel_size, padding="same")
     nn.init.normal_(layer.weight, std=INITIAL_STD)
-    nn.init.zeros_(layer.bias)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     return layer, nn.BatchNorm2d(out_channels)
