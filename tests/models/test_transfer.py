@@ -218,3 +218,46 @@ def test_a_head_of_ones_own_is_loaded_only_for_the_same_bodyparts():
     assert {e.reason for e in report.entries if e.source is None} == {UNKNOWN_AXES}
     report = transfer(target, source.state_dict(), layout(NAMES, []), layout(NAMES, []))
     assert len(report.loaded) == len(report.entries)
+
+
+@pytest.mark.parametrize(
+    ("net", "after"),
+    [
+        ("ctd_prenet_rtmpose_s", ["tail", "nose", "neck"]),
+        ("ctd_coam_w32", ["neck", "new", "nose", "tail"]),
+    ],
+)
+def test_conditions_are_read_by_the_name_of_their_bodypart(net: str, after: list[str]):
+    """The conditions of a new bodypart change nothing at first."""
+    before = ["nose", "neck", "tail"]
+    source, target = conditional(net, len(before), 0), conditional(net, len(after), 1)
+    stored = source.state_dict()
+    report = transfer(target, stored, layout(before, []), layout(after, []))
+    assert not report.unused
+    generator = torch.Generator().manual_seed(2)
+    images = torch.randn(1, 3, 256, 256, generator=generator)
+    conditions = 40 + 150 * torch.rand(1, 1, 3, 3, generator=generator)
+    shown = torch.full((1, 1, len(after), 3), 77.0)
+    for i, name in enumerate(after):
+        if name in before:
+            shown[:, :, i] = conditions[:, :, before.index(name)]
+    with torch.no_grad():
+        there = source.backbone(images, conditions)
+        here = target.backbone(images, shown)
+        astray = target.backbone(images, shown.flip(2))
+    assert near(here, there)
+    assert not near(astray, there)
+
+
+def conditional(net: str, count: int, seed: int) -> nn.Module:
+    """A conditional network for so many bodyparts whose conditions matter."""
+    node = OmegaConf.to_container(compose(f"net_type={net}").model)
+    node["backbone"]["kpt_encoder"]["num_joints"] = count
+    torch.manual_seed(seed)
+    model = build(resized(node, count), key="model").eval()
+    for name, tensor in model.state_dict().items():
+        if "cond_preNet" in name and name.endswith("weight"):
+            tensor.add_(torch.randn(tensor.shape))
+        elif "coam_stages" in name and name.endswith("weight"):
+            tensor.add_(0.05 * torch.randn(tensor.shape))
+    return model

@@ -15,6 +15,7 @@ from torch import nn
 from dlcexp.errors import ConfigError
 from dlcexp.models.backbones.hrnet import HRNet
 from dlcexp.models.backbones.keypoint_encoder import StackedKeypointEncoder
+from dlcexp.models.keypoint_axes import Axis, KeypointAxes, Points, outputs
 
 STEM = ("conv1", "bn1", "act1", "conv2", "bn2", "act2", "layer1")
 # The stages that attention may follow; the last has nothing behind it.
@@ -160,6 +161,13 @@ class PositionAttention(nn.Module):
         self.pa = ScaledAttention(maps, channels, heads)
         self.cnn_cond = nn.Conv2d(maps, maps, 3, padding=1)
 
+    def keypoint_axes(self, points: Points) -> KeypointAxes:
+        """A query has a number of each keypoint, made of the maps of all."""
+        channels = points.channels()
+        axes = outputs("cnn_cond", channels)
+        axes["cnn_cond.weight"][1] = Axis(channels, reads=True)
+        return KeypointAxes({**axes, "pa.fc_q.weight": {1: Axis(channels, reads=True)}})
+
     def forward(self, features: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
         """Features (b, c, h, w) and conditions (b, k, h, w) to features (b, h * w, c)."""
         queries = self.cnn_cond(maps).flatten(2).transpose(1, 2)
@@ -175,6 +183,10 @@ class ChannelAttention(nn.Module):
         self.cnn = nn.Conv2d(channels, channels, 3, padding=1)
         self.cnn_cond = nn.Conv2d(maps, channels, 3, padding=1)
         self.pa = PlainAttention(positions)
+
+    def keypoint_axes(self, points: Points) -> KeypointAxes:
+        """It reads a map of each keypoint."""
+        return KeypointAxes({"cnn_cond.weight": {1: Axis(points.channels(), reads=True)}})
 
     def forward(self, features: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
         """Features (b, c, h, w) and conditions (b, k, h, w) to features (b, c, h * w)."""

@@ -12,6 +12,7 @@ from torch import nn
 from dlcexp.errors import ConfigError
 from dlcexp.models.backbones.base import Backbone
 from dlcexp.models.backbones.keypoint_encoder import StackedKeypointEncoder
+from dlcexp.models.keypoint_axes import Axis, KeypointAxes, Points
 
 IMAGE_CHANNELS = 3
 HIDDEN_CHANNELS = 64
@@ -59,6 +60,10 @@ class CondPreNet(Backbone):
         )
         self.stride = backbone.stride
         self.out_channels = backbone.out_channels
+
+    def keypoint_axes(self, points: Points) -> KeypointAxes:
+        """The image of the conditions is made of a map of each keypoint."""
+        return KeypointAxes({"cond_preNet.0.weight": {1: Axis(points.channels(), reads=True)}})
 
     def forward(  # type: ignore[override]
         self, images: torch.Tensor, conditions: torch.Tensor
