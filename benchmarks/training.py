@@ -268,8 +268,8 @@ class Turn:
 
     def begin_step(self) -> None:
         """Wait for the turn, if it is not ours, and start the clock."""
-        if not self.seconds:
-            sys.stdin.readline()
+        if not self.seconds and not sys.stdin.readline():
+            sys.exit("nobody waits for another turn")
         self.started = self.clock()
 
     def end_step(self) -> None:
