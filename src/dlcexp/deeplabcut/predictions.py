@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dlcexp.config.conditions import FILE_TYPES
 from dlcexp.deeplabcut.labels import read_table
 from dlcexp.errors import ProjectError
-
-SUFFIXES = (".h5", ".csv", ".json")
 
 # The individual under which DeepLabCut files the bodyparts that exist once in a frame.
 _UNIQUE = "single"
@@ -78,8 +77,8 @@ def read_predictions(path: Path) -> Predictions:
     Raises:
         ProjectError: it is missing, of another kind, broken, or holds no poses.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise ProjectError(f"{path}: is no file of predictions ({', '.join(SUFFIXES)}).")
+    if path.suffix.lower() not in FILE_TYPES:
+        raise ProjectError(f"{path}: is no file of predictions ({', '.join(FILE_TYPES)}).")
     if not path.is_file():
         raise ProjectError(f"{path}: there is no such file.")
     return _read_json(path) if path.suffix.lower() == ".json" else _read_poses(path)

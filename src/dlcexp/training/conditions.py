@@ -14,9 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from dlcexp.config.build import allowing
 from dlcexp.config.composition import compose, quoted
+from dlcexp.config.conditions import ALLOWED, FILE_TYPES
 from dlcexp.data.conditional_crops import Conditions, usable_conditions
 from dlcexp.data.loading import FrameData, PoseData, unlabelled_frames
-from dlcexp.deeplabcut.predictions import SUFFIXES, Predictions, read_predictions
+from dlcexp.deeplabcut.predictions import Predictions, read_predictions
 from dlcexp.deeplabcut.project import open_project
 from dlcexp.deeplabcut.shuffles import find_trained_shuffle
 from dlcexp.deeplabcut.snapshots import best_snapshot
@@ -27,10 +28,6 @@ from dlcexp.training.run import Run, load_model
 
 logger = logging.getLogger(__name__)
 
-_ALLOWED = (
-    "Allowed: a run folder of a bottom-up experiment, the number of a shuffle of the project, or "
-    f"a file of predictions ({', '.join(SUFFIXES)})."
-)
 _SHOWN = 3
 
 
@@ -158,8 +155,8 @@ def condition_source(cfg: DictConfig) -> ConditionSource | None:
     path = Path(str(key)).expanduser()
     if path.is_dir():
         return _of_run(path, bodyparts)
-    if path.suffix.lower() not in SUFFIXES or not path.is_file():
-        raise ConfigError("conditions", f"there is no {path}. {_ALLOWED}")
+    if path.suffix.lower() not in FILE_TYPES or not path.is_file():
+        raise ConfigError("conditions", f"there is no {path}. Allowed: {ALLOWED}.")
     return FileConditions(read_predictions(path), bodyparts)
 
 
@@ -174,7 +171,7 @@ def _of_run(folder: Path, bodyparts: Sequence[str]) -> ModelConditions:
     try:
         run = Run.open(folder)
     except UserError as error:
-        raise ConfigError("conditions", f"{error}. {_ALLOWED}") from error
+        raise ConfigError("conditions", f"{error}. Allowed: {ALLOWED}.") from error
     if run.cfg.method != "bu":
         raise ConfigError(
             "conditions",
