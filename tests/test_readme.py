@@ -54,6 +54,11 @@ SHORT_TOP_DOWN = {
     "detector.model.weights": "null",
     "detector.model.freeze_bn_stats": "false",
 }
+SHORT_CONDITIONAL = {
+    **{key: value for key, value in SHORT_TOP_DOWN.items() if "detector" not in key},
+    "model/backbone": "prenet_timm",
+    "model.backbone.backbone.model_name": "resnet10t",
+}
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +102,8 @@ def write_mouse(project: Path) -> None:
 def shorten(words: list[str]) -> list[str]:
     """The words of an experiment with what makes it short before them, so that they win."""
     line = " ".join(words)
+    if "method=ctd" in line:
+        return [f"{key}={value}" for key, value in SHORT_CONDITIONAL.items()] + words
     top_down = any(word in line for word in ("method=td", "top_down", "rtmpose"))
     short = {**(SHORT_TOP_DOWN if top_down else SHORT)}
     if not any(word in line for word in ("net_type=", "model/backbone", "=backbones")):
@@ -107,9 +114,9 @@ def shorten(words: list[str]) -> list[str]:
 def words_of(command: str, home: Path) -> list[str]:
     """The words after `dlcexp`, with the project and the run that this test has."""
     words = shlex.split(command.partition(" > ")[0], comments=True)[1:]
-    finished = re.compile(r"run=runs/mouse/\d\S+")
+    finished = re.compile(r"(run|conditions)=runs/mouse/\d\S+")
     words = [word.replace("~/mouse", str(home / "mouse")) for word in words]
-    return [finished.sub("run=runs/mouse/done", word) for word in words]
+    return [finished.sub(r"\1=runs/mouse/done", word) for word in words]
 
 
 @pytest.mark.slow
