@@ -71,6 +71,8 @@ def home(tmp_path_factory) -> Path:
     try:
         words = shorten(["project=mouse", "hydra.run.dir=runs/mouse/done"])
         assert main(words) == 0
+        flat = ["export.schema=flat", "export.file=pytorch_config.yaml"]
+        assert main(["export", "project=mouse", *flat]) == 0
     finally:
         os.chdir(cwd)
     return folder
@@ -126,7 +128,7 @@ def test_a_command_of_the_readme_runs(command, home, monkeypatch, capsys):
     if "detector.snapshot" in command:
         assert main(shorten(words_of(README[README.index(command) - 1], home))) == 0
     words = words_of(command, home)
-    assert main(words if words[0] in ("evaluate", "export") else shorten(words)) == 0
+    assert main(words if words[0] in ("evaluate", "export", "import") else shorten(words)) == 0
     assert capsys.readouterr().out
 
 

@@ -9,6 +9,7 @@ COMMANDS = {
     "train": "compose, validate, train, evaluate (the default: no command word needed)",
     "evaluate": "score a finished run again: other snapshot, split or thresholds",
     "export": "print the resolved pytorch_config.yaml that DeepLabCut loads",
+    "import": "show what a pytorch_config.yaml is, as the shortest command line",
     "demo": "draw the synthetic DeepLabCut project",
 }
 
@@ -22,6 +23,7 @@ dlcexp: which model and which recipe is best for your animals?
   dlcexp -m project=~/mouse model/backbone=hrnet_w18,hrnet_w32   a sweep: one run for each
   dlcexp project=~/mouse --cfg job --resolve             show the experiment, run nothing
   dlcexp export project=~/mouse > pytorch_config.yaml    for DeepLabCut
+  dlcexp pytorch_config=FILE batch_size=4                any of its files, any version, as a start
   dlcexp                                                 the same on a synthetic demo project
 
 Commands (dlcexp COMMAND --help tells more):

@@ -396,7 +396,7 @@ def test_loggers_compose():
             "trainer.precision=bf16",
             r"^trainer\.precision: 'bf16' is not one of .*'bf16-mixed'|'bf16-true'",
         ),
-        ("export.schema=dlc2", r"^export\.schema: 'dlc2' is not one of dlc3, flat"),
+        ("export.schema=dlc2", r"^export\.schema: 'dlc2' is not one of dlc3, sectioned, flat"),
         ("split=by_video", r"^split\.test: must be given"),
         ("optimizer.lr=${nothing.here}", r"optimizer\.lr: .*nothing\.here"),
         (

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from dlcexp.config import resolvers
+from dlcexp.config.imports import with_imports
 from dlcexp.config.validation import DETECTOR_KEYS, check_keys, check_tree, needs_top_down
 from dlcexp.errors import ConfigError, ProjectError, UserError, nearest
 
@@ -21,7 +22,7 @@ CONFIG_NAME = "config"
 HEADS = "model/heads"
 
 # Groups whose options choose those of other groups.
-_OVERLAYS = ("method", "net_type", "experiment")
+OVERLAYS = ("method", "net_type", "experiment")
 
 
 def compose(*overrides: str, config_dir: Path | None = None) -> DictConfig:
@@ -95,15 +96,15 @@ def modified(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     tree = copy.deepcopy(cfg)
     OmegaConf.set_readonly(tree, False)
     known_groups = groups()
-    choices = [word for word in overrides if _group_of(word) in known_groups]
+    choices = [word for word in overrides if group_of(word) in known_groups]
     values = [word for word in overrides if word not in choices]
-    for group in map(_group_of, choices):
-        if group in _OVERLAYS:
+    for group in map(group_of, choices):
+        if group in OVERLAYS:
             raise ConfigError(group, "cannot change in a finished run; start a new one with it.")
     if choices:
         common = [f"method={tree.method}", f"project={quoted(tree.project)}"]
         composed = without_hydra(compose_raw([*common, *choices]))
-        for place in {_place_of(word) for word in choices}:
+        for place in {place_of(word) for word in choices}:
             OmegaConf.update(tree, place, OmegaConf.select(composed, place), merge=False)
     OmegaConf.set_struct(tree, True)
     for override in OverridesParser.create().parse_overrides(values):
@@ -115,12 +116,12 @@ def modified(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     return validated(tree)
 
 
-def _group_of(word: str) -> str:
+def group_of(word: str) -> str:
     """The group of an override such as `optimizer@detector.optimizer=sgd`."""
     return word.partition("=")[0].partition("@")[0]
 
 
-def _place_of(word: str) -> str:
+def place_of(word: str) -> str:
     """The node that a group choice fills: the package after `@`, or that of the outermost group."""
     group, _, package = word.partition("=")[0].partition("@")
     return package or group.partition("/")[0]
@@ -137,6 +138,7 @@ def compose_raw(overrides: Sequence[str], config_dir: Path | None = None) -> Dic
     from hydra.core.utils import setup_globals
     from hydra.errors import HydraException
 
+    overrides = with_imports(overrides)
     resolvers.register()
     setup_globals()
     settings = [f"hydra.searchpath=[{config_dir.resolve().as_uri()}]"] if config_dir else []
@@ -156,7 +158,7 @@ def expand(overrides: Iterable[str]) -> list[str]:
     Hydra picks options before it knows the project. What a net type means in that project, and
     which heads its model has beside the bodyparts, is therefore put into words here.
     """
-    overrides = [word for word in map(_null_means_none, overrides) if word]
+    overrides = [word for word in map(_null_means_none, with_imports(overrides)) if word]
     overrides = [*map(_weights_in_full, overrides)]
     for word in overrides:
         _check_form(word)
@@ -196,7 +198,7 @@ def _heads_of_project(overrides: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: a sweep over projects that ask for different heads.
     """
-    if any(_group_of(word) == HEADS for word in overrides):
+    if any(group_of(word) == HEADS for word in overrides):
         return []
     wanted = {project: _heads_of(project) for project in _projects(overrides)}
     if len(set(map(tuple, wanted.values()))) > 1:
@@ -265,7 +267,7 @@ def check_choices(words: Iterable[str]) -> None:
         return  # there may be options of the user's own
     known_groups = groups()
     for word in words:
-        if _group_of(word) not in known_groups:
+        if group_of(word) not in known_groups:
             continue
         try:
             override = OverridesParser.create().parse_override(word)
@@ -277,15 +279,15 @@ def check_choices(words: Iterable[str]) -> None:
         values = override.sweep_iterator() if override.is_sweep_override() else [override.value()]
         for value in values:
             name = value if isinstance(value, list) else str(value)
-            if problem := _wrong_option(_group_of(word), name):
+            if problem := _wrong_option(group_of(word), name):
                 raise problem
 
 
 def _check_form(word: str) -> None:
     """Refuse a choice of what is no option, and a group choice in the form of a key."""
     name, _, value = word.partition("=")
-    if _group_of(word) in groups() and value.startswith("_"):
-        raise _wrong_option(_group_of(word), value) or ConfigError(name, f"{value!r}")
+    if group_of(word) in groups() and value.startswith("_"):
+        raise _wrong_option(group_of(word), value) or ConfigError(name, f"{value!r}")
     if name in ("detector.optimizer", "detector.scheduler") and re.fullmatch(r"\w+", value):
         group = name.rpartition(".")[2]
         raise ConfigError(name, f"{value!r} is an option of a group: {group}@{name}={value}")
@@ -383,7 +385,8 @@ def _diagnose(overrides: Sequence[str], error: BaseException) -> UserError:
             return ConfigError(override.key_or_group, "several values are a sweep; add -m.")
         if override.key_or_group in known_groups:
             problem = _wrong_option(override.key_or_group, override.value())
-            problem = problem or _wrong_place(word, override.value(), overrides)
+            if override.key_or_group not in OVERLAYS:
+                problem = problem or _wrong_place(word, override.value(), overrides)
         elif override.is_add() or override.is_force_add() or override.is_delete():
             continue
         else:
@@ -406,15 +409,15 @@ def _wrong_option(group: str, value: Any) -> ConfigError | None:
 
 def _wrong_place(word: str, value: Any, overrides: Sequence[str]) -> ConfigError | None:
     """An error if a group choice fills a node that the tree of the other choices does not have."""
-    key, place = word.partition("=")[0], _place_of(word)
-    others = [w for w in overrides if w != word and not _place_of(w).startswith(DETECTOR_KEYS)]
+    key, place = word.partition("=")[0], place_of(word)
+    others = [w for w in overrides if w != word and not place_of(w).startswith(DETECTOR_KEYS)]
     tree = _choices_alone(others)
     if tree is None or OmegaConf.select(tree, place) is not None:
         return None
     top = place.partition(".")[0]
     if top in DETECTOR_KEYS and top not in tree:
         return needs_top_down(key, value)
-    group = _group_of(word)
+    group = group_of(word)
     allowed = [group, f"{group}@detector.{group}"] if "@" in key else [group]
     return ConfigError(key, f"the tree has no {place!r}. Allowed: {', '.join(allowed)}.")
 
@@ -433,7 +436,7 @@ def _choices_alone(overrides: Sequence[str], *, with_hydra: bool = False) -> Dic
     from hydra.errors import HydraException
 
     known_groups = groups()
-    choices = [word for word in expand(overrides) if _group_of(word) in known_groups]
+    choices = [word for word in expand(overrides) if group_of(word) in known_groups]
     try:
         return hydra_compose(CONFIG_NAME, choices, return_hydra_config=with_hydra)
     except HydraException:

@@ -370,7 +370,7 @@ def check_batchable(data: Mapping[str, Any], divisor: int, *, key: str = "data")
     """
     for section in SECTIONS:
         menu = effective_menu(data, section)
-        if not _sides_divisible(menu, divisor):
+        if not sides_divisible(menu, divisor):
             padding = f"{{pad_width_divisor: {divisor}, pad_height_divisor: {divisor}}}"
             remedy = f"{key}.{section}.auto_padding={padding}"
             if "top_down_crop" in menu and "collate" not in menu:
@@ -386,7 +386,7 @@ def check_batchable(data: Mapping[str, Any], divisor: int, *, key: str = "data")
             )
 
 
-def _sides_divisible(menu: Mapping[str, Any], divisor: int) -> bool:
+def sides_divisible(menu: Mapping[str, Any], divisor: int) -> bool:
     """Whether the last step of `menu` that decides on sizes makes them multiples of `divisor`."""
     collate, padding = menu.get("collate"), menu.get("auto_padding") or {}
     if collate and "scales" in collate:

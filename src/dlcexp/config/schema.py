@@ -175,7 +175,10 @@ class Evaluation:
 @dataclass
 class Export:
     file: str | None = key("where to write; null prints")
-    schema: str = key("form of pytorch_config.yaml", choices=("dlc3", "flat"))
+    schema: str = key("form of pytorch_config.yaml", choices=("dlc3", "sectioned", "flat"))
+    like: str | None = key("a file of that form, written alike", default=None)
+    pose_config_path: str | None = key("where the file lies in the project", default=None)
+    extra: dict[str, Any] = key("what else DeepLabCut's file says, without effect here", default={})
 
 
 @dataclass

@@ -4,10 +4,12 @@ It has one level where DeepLabCut 3.0 has sections, and fewer things can be said
 holds what is said in both, for both directions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from dlcexp.deeplabcut.layout import select
+
+_Words = Callable[[Any], Any]
 
 # The flat key and its place in the sections of DeepLabCut 3.0, in the order of the flat form.
 PLACES = {
@@ -45,18 +47,29 @@ _MODEL = ("backbone", "backbone_output_channels", "neck", "heads", "pose_model")
 # What inference takes from the one menu of the flat form; the rest is for training.
 _INFERENCE = ("auto_padding", "resize", "normalize_images", "longest_max_size", "top_down_crop")
 
-# Arguments of a backbone that came later, at the value that the flat form implies.
-_IMPLIED = {
-    "freeze_bn_stats": False,
-    "freeze_bn_weights": False,
-    "increased_channel_count": False,
+# Arguments that came later, at the value that the flat form implies.
+_LATER: dict[str, dict[str, Any]] = {
+    "HRNet": {
+        "freeze_bn_stats": False,
+        "freeze_bn_weights": False,
+        "increased_channel_count": False,
+    },
+    "ResNet": {"freeze_bn_stats": False, "freeze_bn_weights": False, "output_stride": 32},
+    "DLCRNet": {},
+    "TransformerHead": {"head_stride": 1},
+    "FasterRCNN": {
+        "freeze_bn_stats": False,
+        "freeze_bn_weights": False,
+        "variant": "fasterrcnn_resnet50_fpn_v2",
+        "box_score_thresh": 0.01,
+    },
+    "SSDLite": {
+        "freeze_bn_stats": False,
+        "freeze_bn_weights": False,
+        "variant": None,
+        "box_score_thresh": 0.01,
+    },
 }
-_LATER = {
-    "HRNet": ("freeze_bn_stats", "freeze_bn_weights", "increased_channel_count"),
-    "ResNet": ("freeze_bn_stats", "freeze_bn_weights"),
-    "DLCRNet": (),
-}
-_VARIANT = "fasterrcnn_resnet50_fpn_v2"  # the one Faster R-CNN before a detector had variants
 _AFFINE = {"p": 0.5, "translation": 0}
 
 
@@ -81,9 +94,9 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
             for menu, entries in _menus(value).items():
                 _put(sections, f"{place}.{menu}", entries)
         elif name == "model":
-            _put(sections, place, _model(value, _sectioned_backbone))
+            _put(sections, place, _model(value, _sectioned_backbone, _with_later))
         elif name == "detector.model":
-            _put(sections, place, _sectioned_detector(value))
+            _put(sections, place, _with_later(value))
         else:
             _put(sections, place, value)
     return sections
@@ -102,7 +115,11 @@ def _flat_value(name: str, sections: Mapping[str, Any], place: str) -> Any:
         return None
     if name in ("data", "data_detector"):
         return _flat_data(value)
-    return _model(value, _flat_backbone) if name == "model" else value
+    if name == "model":
+        return _model(value, _flat_backbone, _without_later)
+    if name == "detector.model":
+        return _without_later(value)
+    return value
 
 
 def _flat_data(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,13 +146,15 @@ def _menus(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {"inference": inference, "train": train}
 
 
-def _model(node: Any, backbone: Any) -> Any:
-    """The parts of a model that both forms have, with its backbone in the other's words."""
+def _model(node: Any, backbone: _Words, head: _Words) -> Any:
+    """The parts of a model that both forms have, each in the other's words."""
     if not isinstance(node, Mapping):
         return node
     model = {name: node[name] for name in _MODEL if node.get(name) is not None}
     if isinstance(model.get("backbone"), Mapping):
         model["backbone"] = backbone(dict(model["backbone"]))
+    if isinstance(model.get("heads"), Mapping):
+        model["heads"] = {name: head(value) for name, value in model["heads"].items()}
     return model
 
 
@@ -147,22 +166,28 @@ def _flat_backbone(node: dict[str, Any]) -> dict[str, Any]:
     flat["pretrained"] = node.pop("pretrained", True)
     if "interpolate_branches" in node:
         flat["only_high_res"] = not node.pop("interpolate_branches")
-    return flat | {name: value for name, value in node.items() if _IMPLIED.get(name, "") != value}
+    return dict(_without_later(flat | node))
+
+
+def _without_later(node: Any) -> Any:
+    if not isinstance(node, Mapping):
+        return node
+    later = _LATER.get(str(node.get("type")), {})
+    return {n: v for n, v in node.items() if n not in later or later[n] != v}
 
 
 def _sectioned_backbone(node: dict[str, Any]) -> dict[str, Any]:
-    later = _LATER.get(str(node.get("type")), ())
     if "only_high_res" in node:
         node["interpolate_branches"] = not node.pop("only_high_res")
     if node.get("pretrained") is True and node.get("type") in _LATER:
         del node["pretrained"]
-    return {name: _IMPLIED[name] for name in later} | node
+    return dict(_with_later(node))
 
 
-def _sectioned_detector(node: Any) -> Any:
-    if isinstance(node, Mapping) and node.get("type") == "FasterRCNN":
-        return {"variant": _VARIANT, **node}
-    return node
+def _with_later(node: Any) -> Any:
+    if not isinstance(node, Mapping):
+        return node
+    return _LATER.get(str(node.get("type")), {}) | dict(node)
 
 
 def _put(sections: dict[str, Any], place: str, value: Any) -> None:

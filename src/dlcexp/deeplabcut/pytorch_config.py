@@ -15,29 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from dlcexp.config.menu import is_off
 from dlcexp.deeplabcut.flat_schema import flatten
+from dlcexp.deeplabcut.form import MENU, schema_of, without_what_is_off, write_like
 from dlcexp.deeplabcut.layout import LAYOUT, fill, select
+from dlcexp.deeplabcut.safe_yaml import read_mapping
 from dlcexp.errors import ConfigError
-
-# DeepLabCut's menu of augmentations, in its order, with the values that mean "off".
-_MENU: dict[str, Any] = {
-    "resize": None,
-    "longest_max_size": None,
-    "hflip": None,
-    "affine": None,
-    "random_bbox_transform": None,
-    "crop_sampling": None,
-    "hist_eq": False,
-    "motion_blur": False,
-    "covering": None,
-    "elastic_transform": None,
-    "grayscale": None,
-    "gaussian_noise": None,
-    "auto_padding": None,
-    "normalize_images": False,
-    "scale_to_unit_range": False,
-    "top_down_crop": None,
-    "collate": None,
-}
 
 # Keys of ours that DeepLabCut's classes do not have.
 _OURS = {"_partial_", "_convert_", "recipe", "weights"}
@@ -89,15 +70,38 @@ def export_config(
 
     Args:
         tree: the validated tree.
-        schema: `dlc3` or `flat`.
+        schema: `dlc3`, `sectioned` or `flat`.
         path: where the file will stand, for `pose_config_path`; by default inside the project.
+
+    Raises:
+        ProjectError: `export.like` names a file that is not there or no YAML.
     """
     if isinstance(tree, DictConfig):
         tree = cast(Mapping[str, Any], OmegaConf.to_container(tree, resolve=True))
-    sections = _dlc3(tree, path)
-    if schema == "flat":
-        sections = flatten(sections)
+    sections = export_sections(tree, schema=schema, path=path)
     return yaml.dump(sections, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def export_sections(
+    tree: Mapping[str, Any], *, schema: str = "dlc3", path: Path | None = None
+) -> dict[str, Any]:
+    """What `export_config` writes, as plain containers."""
+    export = tree["export"]
+    like = export.get("like")
+    template = read_mapping(Path(like).expanduser()) if like else None
+    sections = _dlc3(tree, path)
+    if template is None or schema_of(template) != schema:
+        return _in_schema(sections, schema)
+    explicit = _dlc3(tree, path, every_parameter=True)
+    if schema == "flat":
+        sections, explicit = flatten(sections), flatten(explicit)
+    return write_like(template, sections, explicit, schema)
+
+
+def _in_schema(sections: dict[str, Any], schema: str) -> dict[str, Any]:
+    if schema == "flat":
+        return flatten(sections)
+    return without_what_is_off(sections) if schema == "sectioned" else sections
 
 
 def cannot_build(tree: Mapping[str, Any] | DictConfig) -> str | None:
@@ -156,22 +160,36 @@ def _is_of_people(name: str, backbone: Mapping[str, Any]) -> bool:
     return name in _OF_PEOPLE and backbone.get("img_size") == _TALL
 
 
-def _dlc3(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
-    """The sections of DeepLabCut 3.0.2, with every parameter of optimizers and schedulers."""
+def _dlc3(
+    tree: Mapping[str, Any], path: Path | None, *, every_parameter: bool = False
+) -> dict[str, Any]:
+    """The sections of DeepLabCut 3.0.2; without parameters of the optimizer at their defaults."""
     parts: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
         "model": lambda tree, path: _sorted_model(tree[path]),
         "net_type": lambda tree, path: net_type(tree[path]),
-        "conditions": lambda tree, path: _conditions(tree.get(path)),
+        "conditions": lambda tree, path: write_conditions(tree.get(path)),
         "metadata": lambda tree, _: _metadata(tree, path),
         "inference_menu": lambda tree, path: _menu(tree[path], "inference"),
         "train_menu": lambda tree, path: _menu(tree[path], "train"),
         "node": lambda tree, path: _typed(select(tree, path)),
-        "optimizer": lambda tree, path: _optimizer(select(tree, path)),
+        "optimizer": lambda tree, path: _optimizer(select(tree, path), every_parameter),
         "scheduler": lambda tree, path: _scheduler(select(tree, path)),
         "detector_scheduler": lambda tree, path: _detector_scheduler(select(tree, path)),
         "logger": lambda tree, path: _logger(tree[path]),
     }
-    return cast(dict[str, Any], fill(LAYOUT, tree, parts))
+    sections = cast(dict[str, Any], fill(LAYOUT, tree, parts))
+    return _with_extra(sections, tree["export"].get("extra") or {})
+
+
+def _with_extra(sections: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections with what `export.extra` has for them, a detector only where there is one."""
+    merged = dict(sections)
+    for name, value in extra.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(name), Mapping):
+            merged[name] = _with_extra(merged[name], value)
+        elif name != "detector":
+            merged[name] = value
+    return merged
 
 
 def _sorted_model(node: Mapping[str, Any]) -> dict[str, Any]:
@@ -192,6 +210,7 @@ def _detector_scheduler(node: Mapping[str, Any] | None) -> dict[str, Any] | None
 
 def _metadata(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
     metadata, heads = tree["metadata"], tree["model"]["heads"]
+    named = tree["export"].get("pose_config_path")
     # What DeepLabCut finds here, it looks for among the heads.
     unique = metadata["unique_bodyparts"] if "unique_bodypart" in heads else []
     identity = metadata["with_identity"]
@@ -200,7 +219,7 @@ def _metadata(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
         root = root.parent
     return {
         "project_path": str(root),
-        "pose_config_path": str(path or root / "pytorch_config.yaml"),
+        "pose_config_path": str(path or root / (named or "pytorch_config.yaml")),
         "bodyparts": metadata["bodyparts"],
         "unique_bodyparts": unique,
         "individuals": metadata["individuals"],
@@ -208,7 +227,7 @@ def _metadata(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
     }
 
 
-def _conditions(conditions: Any) -> dict[str, Any] | None:
+def write_conditions(conditions: Any) -> dict[str, Any] | None:
     """Where DeepLabCut finds the poses that a conditional top-down model corrects."""
     if conditions is None:
         return None
@@ -246,14 +265,14 @@ def _snapshot_of(run: Path, conditions: str) -> Path:
 
 def _menu(data: Mapping[str, Any], section: str) -> dict[str, Any]:
     """One menu with every name that DeepLabCut knows; its own transforms last, by their type."""
-    chosen = {name: data[name] for name in _MENU if name in data} | data[section]
+    chosen = {name: data[name] for name in MENU if name in data} | data[section]
     for name in ("resize", "auto_padding"):
         if is_off(chosen.get(name)):
             chosen[name] = None
     if (chosen.get("random_bbox_transform") or {}).get("p") == 0:
         chosen["random_bbox_transform"] = None
     affine = _merged_affine(chosen)
-    menu = {name: chosen.get(name, off) for name, off in _MENU.items()}
+    menu = {name: chosen.get(name, off) for name, off in MENU.items()}
     return menu | {"affine": affine}
 
 
@@ -308,11 +327,11 @@ def _typed(node: Any) -> Any:
     return node
 
 
-def _optimizer(node: Mapping[str, Any]) -> dict[str, Any]:
+def _optimizer(node: Mapping[str, Any], every_parameter: bool = False) -> dict[str, Any]:
     """Type and the parameters that differ from the option's own, which are torch's defaults."""
     typed = _typed(node)
     name = typed.pop("type")
-    defaults = _option_values("optimizer", node["_target_"])
+    defaults = {} if every_parameter else _option_values("optimizer", node["_target_"])
     params = {key: value for key, value in typed.items() if defaults.get(key, key) != value}
     return {"type": name, "params": params}
 
@@ -342,9 +361,8 @@ def _logger(loggers: Mapping[str, Any]) -> dict[str, Any] | None:
     """DeepLabCut logs to Weights & Biases, or to its own CSV file without being told."""
     for node in loggers.values():
         if node["_target_"].endswith(".WandbLogger"):
-            return {
-                "type": "WandbLogger",
-                "project_name": node["project_name"],
-                "run_name": node["run_name"],
-            }
+            settings = {name: value for name, value in node.items() if name[0] != "_"}
+            own = {name: settings.pop(name, None) for name in ("project_name", "run_name")}
+            more = {name: value for name, value in settings.items() if value not in (None, [])}
+            return {"type": "WandbLogger", **own} | ({"wandb_kwargs": more} if more else {})
     return None

@@ -1,0 +1,58 @@
+# ruff: noqa: N999 (the module of a command is named as the command)
+"""`dlcexp import`: what a `pytorch_config.yaml` is, as the shortest command line."""
+
+from pathlib import Path
+
+from dlcexp.commands.arguments import wants_help
+from dlcexp.errors import UserError, nearest
+
+HELP = """\
+dlcexp import FILE [project=PATH]
+
+Shows what a pytorch_config.yaml of any version is: the command line that composes to it, which
+net_type or groups it equals, and what could not be carried. Nothing is written, nothing in the
+file is run. `pytorch_config=FILE` in any command stands for that line, before your own overrides:
+
+  dlcexp pytorch_config=FILE optimizer=sgd batch_size=4
+  dlcexp export pytorch_config=FILE export.schema=dlc3    an old file for DeepLabCut 3.0.2
+
+  project=PATH             where its project is now, if the path in it is of another machine
+"""
+
+
+def run(words: list[str]) -> int:
+    if wants_help(words):
+        print(HELP, end="")
+        return 0
+    files = [word for word in words if "=" not in word or word.startswith("pytorch_config=")]
+    overrides = [word for word in words if word not in files]
+    for word in overrides:
+        if not word.startswith("project="):
+            raise UserError(
+                f"import takes a file and project=, not {word!r}."
+                f"{nearest(word.partition('=')[0], ['project'])}"
+            )
+    if len(files) != 1 or files[0].startswith("-"):
+        raise UserError("import takes one file: dlcexp import pytorch_config.yaml")
+    from dlcexp.config.composition import compose_raw, resolve, without_hydra
+    from dlcexp.config.validation import check_keys
+    from dlcexp.deeplabcut.import_config import FORMS, import_config
+    from dlcexp.deeplabcut.overrides import command_line
+
+    source = Path(files[0].removeprefix("pytorch_config=")).expanduser()
+    imported = import_config(source, overrides)
+    line = [*overrides, *imported.words]
+    check_keys(resolve(without_hydra(compose_raw(line))))
+    equals = f"net_type={imported.net_type}" if imported.net_type else "no net_type; its groups"
+    print(f"# {source}: {FORMS[imported.schema]}; {equals}")
+    print(command_line(line))
+    _print_list("written for DeepLabCut, without effect here", imported.kept)
+    _print_list("not carried as it is in the file", imported.notes)
+    return 0
+
+
+def _print_list(title: str, lines: tuple[str, ...]) -> None:
+    if lines:
+        print(f"\n# {title}:")
+        for line in lines:
+            print(f"#   {line}")

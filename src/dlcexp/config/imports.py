@@ -1,0 +1,119 @@
+"""`pytorch_config=FILE` among overrides: the words that the file amounts to, before the user's."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from dlcexp.config.validation import DETECTOR_KEYS
+from dlcexp.errors import ConfigError, UserError
+
+
+def with_imports(overrides: Iterable[str]) -> list[str]:
+    """The overrides with `pytorch_config=FILE` replaced by those that the file amounts to.
+
+    They stand before the user's own. Where the user chooses an option of a group, those of them
+    that the option has no key for are left out.
+
+    Raises:
+        ConfigError: several files, or a sweep over files.
+    """
+    words = list(overrides)
+    files = [word for word in words if word.startswith("pytorch_config=")]
+    own = [word for word in words if word not in files]
+    name = files[-1].partition("=")[2].strip("'\"") if files else ""
+    if name in ("", "null"):
+        return own
+    path = Path(name).expanduser()
+    if "," in name and not path.is_file():
+        raise ConfigError(
+            "pytorch_config", f"{name!r} names several files; a sweep starts from one of them."
+        )
+    from dlcexp.deeplabcut.import_config import import_config
+
+    return [*_still_fitting(import_config(path, own).words, own), *own]
+
+
+def _still_fitting(imported: Sequence[str], own: Sequence[str]) -> list[str]:
+    """The words of an imported file that keep a meaning beside those of the user."""
+    from dlcexp.config.composition import group_of, groups, place_of
+
+    known_groups = groups()
+    chosen = [word for word in own if group_of(word) in known_groups and "=" in word]
+    places = {word.partition("=")[0] for word in chosen}
+    if "net_type" in places:
+        places |= {"method", "model", "model/backbone"}
+    stage = [word for word in chosen if word.startswith("method=") and word != "method=td"]
+    kept = [
+        word
+        for word in imported
+        if word.partition("=")[0] not in places and not (stage and place_of(word) in DETECTOR_KEYS)
+    ]
+    values = [word for word in kept if group_of(word) not in known_groups]
+    affected = [word for word in values if _is_below(_key_of(word), map(place_of, chosen), own)]
+    if not affected:
+        return kept
+    trees = _alternatives([word for word in kept if word not in values], chosen, own)
+    lost = [word for word in affected if not all(_has_place(tree, word) for tree in trees)]
+    return [word for word in kept if word not in lost]
+
+
+def _key_of(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]
+
+
+def _is_below(key: str, places: Iterable[str], own: Sequence[str]) -> bool:
+    """Whether a key lies in a node that a choice fills, or is named by the user as well."""
+    from dlcexp.config.composition import OVERLAYS
+
+    if key.partition(".")[0] == "export":
+        return False
+    if any(choice.startswith(tuple(f"{overlay}=" for overlay in OVERLAYS)) for choice in own):
+        return True
+    return any(key.startswith((f"{place}.", f"{place.replace('/', '.')}.")) for place in places)
+
+
+def _alternatives(
+    imported: Sequence[str], chosen: Sequence[str], own: Sequence[str]
+) -> list[DictConfig]:
+    """The trees of the group choices alone, one for each option that a sweep of the user has."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    from dlcexp.config.composition import compose_raw
+
+    project = [word for word in own if word.startswith("project=") and "," not in word]
+    firsts, sweeps = [], []
+    for word in chosen:
+        try:
+            override = OverridesParser.create().parse_override(word)
+            if override.is_sweep_override():
+                name = word.partition("=")[0]
+                sweeps.append([f"{name}={value}" for value in override.sweep_string_iterator()])
+                continue
+        except HydraException:
+            pass  # said when the whole is composed
+        firsts.append(word)
+    lines = [[*firsts, *(sweep[0] for sweep in sweeps)]]
+    for position, sweep in enumerate(sweeps):
+        others = [other[0] for place, other in enumerate(sweeps) if place != position]
+        lines += [[*firsts, *others, option] for option in sweep[1:]]
+    trees = []
+    for line in lines:
+        try:
+            trees.append(compose_raw([*project, *imported, *line]))
+        except UserError:
+            continue  # said when the whole is composed
+    return trees
+
+
+def _has_place(tree: DictConfig, word: str) -> bool:
+    """Whether an override of a key can be applied to a tree without changing what it is."""
+    key = _key_of(word)
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(tree, parent, throw_on_resolution_failure=False) if parent else tree
+    if word.startswith("+") or name == "_target_":
+        return False
+    if OmegaConf.is_list(node):
+        return name.isdecimal() and int(name) < len(node)
+    return OmegaConf.is_dict(node) and name in node

@@ -1,0 +1,202 @@
+"""Text of a stranger's YAML file as plain values: nothing in it can run, name or repeat things.
+
+Scalars are those of YAML 1.2, which DeepLabCut reads and writes: `1e-4` is a number, `no` a word.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dlcexp.errors import ProjectError
+
+# DeepLabCut's own files have up to 30 kB, 4,000 values and 12 levels.
+MAX_BYTES = 4_000_000
+MAX_VALUES = 100_000
+MAX_DEPTH = 40
+
+_PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_HYDRA_KEY = re.compile(r"_\w*_")
+_QUOTED_PATH = re.compile(r'^(\s*[\w-]*path[\w-]*\s*:\s*)"([^"\']*\\[^"\']*)"(\s*(?:#.*)?)$', re.M)
+
+
+class _Loader(_PARSER):  # type: ignore[misc, valid-type]
+    """A safe loader with the scalars of YAML 1.2, in which no key stands twice."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML reads it from the class)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                problem = f"the key {key.value!r} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            if key.tag != "tag:yaml.org,2002:merge":
+                seen.add(str(key.value))
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
+
+
+def _scalars() -> Iterator[tuple[str, str, str]]:
+    """Type, form and first characters of the scalars that are no text."""
+    yield "bool", r"true|True|TRUE|false|False|FALSE", "tTfF"
+    yield "int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"
+    number = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+    yield "float", rf"{number}|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+.0123456789"
+    yield "null", r"~|null|Null|NULL|", "~nN\0"
+    yield "merge", r"<<", "<"
+
+
+for _kind, _form, _first in _scalars():
+    for _character in _first:
+        _Loader.yaml_implicit_resolvers.setdefault("" if _character == "\0" else _character, [])
+        _Loader.yaml_implicit_resolvers["" if _character == "\0" else _character].append(
+            (f"tag:yaml.org,2002:{_kind}", re.compile(rf"(?:{_form})\Z"))
+        )
+
+
+def _whole_number(loader: Any, node: yaml.ScalarNode) -> int:
+    text = str(loader.construct_scalar(node))
+    bases = {"0o": 8, "0x": 16}
+    return int(text[2:], bases[text[:2]]) if text[:2] in bases else int(text)
+
+
+def _number(loader: Any, node: yaml.ScalarNode) -> float:
+    text = str(loader.construct_scalar(node)).lower()
+    return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+_Loader.add_constructor("tag:yaml.org,2002:float", _number)
+
+
+def read_mapping(source: Path) -> dict[str, Any]:
+    """The plain mappings, lists and scalars of a YAML file.
+
+    Byte order marks, CRLF, comments and double-quoted Windows paths are taken; so are tabs, one
+    for two spaces.
+
+    Raises:
+        ProjectError: the file is missing, too large or too deep, is no YAML or no mapping, or
+            holds what could make an object or call something: tags, `_target_`, interpolations.
+    """
+    text = _text(source)
+    try:
+        document = _load(text, source)
+    except yaml.YAMLError as first:
+        try:
+            document = _load(_mended(text), source)
+        except yaml.YAMLError:
+            mark = getattr(first, "problem_mark", None)
+            line = f", line {mark.line + 1}" if mark else ""
+            problem = getattr(first, "problem", None) or str(first).splitlines()[0]
+            raise ProjectError(f"{source}{line}: is not valid YAML: {problem}.") from None
+    if not isinstance(document, dict):
+        what = "is empty" if document is None else "has no keys"
+        raise ProjectError(f"{source}: {what}; it must be a mapping like a pytorch_config.yaml.")
+    _refuse_commands(document, source)
+    return document
+
+
+def _text(source: Path) -> str:
+    try:
+        if not source.is_file():
+            what = "is a folder" if source.is_dir() else "there is no such file"
+            raise ProjectError(f"{source}: {what}.")
+        if source.stat().st_size > MAX_BYTES:
+            raise ProjectError(
+                f"{source}: has {source.stat().st_size:,} bytes; a pytorch_config.yaml has at most "
+                f"{MAX_BYTES:,}."
+            )
+        raw = source.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ProjectError(f"{source}: cannot be read: {reason}.") from None
+    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return raw.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise ProjectError(
+            f"{source}: is not UTF-8 text (byte {error.start}); save it as UTF-8."
+        ) from None
+
+
+def _load(text: str, source: Path) -> Any:
+    _refuse_excess(text, source)
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (ValueError, RecursionError, OverflowError, TypeError) as error:
+        raise ProjectError(f"{source}: has a value that cannot be read: {error}.") from None
+
+
+def _mended(text: str) -> str:
+    """The text with tabs as spaces, and Windows paths in quotes that leave backslashes alone."""
+    text = _QUOTED_PATH.sub(r"\1'\2'\3", text)
+    indents = (re.match(r"[ \t]*", line) for line in text.split("\n"))
+    lines = zip(text.split("\n"), indents, strict=True)
+    return "\n".join(
+        indent[0].replace("\t", "  ") + line[indent.end() :].replace("\t", " ")
+        for line, indent in lines
+        if indent
+    )
+
+
+def _refuse_excess(text: str, source: Path) -> None:
+    """Stop at tags, at depth, and at more values than a file of DeepLabCut can have.
+
+    Reads the events of the parser, which cost no more than the text is long; an alias counts as
+    many values as it stands for.
+    """
+    sizes: dict[str, int] = {}
+    open_anchors: list[tuple[str | None, int]] = []
+    values = 0
+    for event in yaml.parse(text, Loader=_PARSER):
+        where = f"{source}, line {event.start_mark.line + 1 if event.start_mark else 1}"
+        tag, anchor = getattr(event, "tag", None), getattr(event, "anchor", None)
+        if tag:
+            raise ProjectError(f"{where}: the tag {tag!r} is refused; a file holds values only.")
+        if isinstance(event, yaml.AliasEvent):
+            values += sizes.get(anchor or "", 1)
+        elif isinstance(event, yaml.ScalarEvent):
+            values += 1
+            if anchor:
+                sizes[anchor] = 1
+        elif isinstance(event, yaml.CollectionStartEvent):
+            values += 1
+            open_anchors.append((anchor, values))
+            if len(open_anchors) > MAX_DEPTH:
+                raise ProjectError(f"{where}: is nested more than {MAX_DEPTH} deep.")
+            if anchor:
+                sizes[anchor] = MAX_VALUES + 1  # an alias inside it would repeat without end
+        elif isinstance(event, yaml.CollectionEndEvent):
+            name, before = open_anchors.pop()
+            if name:
+                sizes[name] = values - before + 1
+        if values > MAX_VALUES:
+            raise ProjectError(f"{where}: has more than {MAX_VALUES:,} values.")
+
+
+def _refuse_commands(node: Any, source: Path, path: str = "") -> None:
+    """Stop at what Hydra or OmegaConf would act on: the file is data."""
+    if isinstance(node, dict):
+        for name, child in node.items():
+            full = f"{path}.{name}" if path else str(name)
+            if not isinstance(name, str):
+                raise ProjectError(f"{source}: {full}: a key must be text, not {name!r}.")
+            if _HYDRA_KEY.fullmatch(name):
+                raise ProjectError(f"{source}: {full}: {name!r} is refused in an imported file.")
+            _refuse_commands(name, source, full)
+            _refuse_commands(child, source, full)
+    elif isinstance(node, list):
+        for index, child in enumerate(node):
+            _refuse_commands(child, source, f"{path}[{index}]")
+    elif isinstance(node, str) and ("${" in node or node == "???"):
+        raise ProjectError(
+            f"{source}: {path}: {_shown(node)} is refused; a file holds values, no interpolations."
+        )
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")
