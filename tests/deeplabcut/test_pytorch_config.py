@@ -1,11 +1,13 @@
 """The export equals what DeepLabCut 3.0.2 writes itself for the same project and net type."""
 
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from omegaconf import OmegaConf
 
+from dlcexp.cli import main
 from dlcexp.config import compose
 from dlcexp.deeplabcut.pytorch_config import cannot_build, export_config, net_type
 
@@ -287,3 +289,11 @@ def test_the_literal_values_of_an_optimizer_option_are_torchs_defaults(option):
         if value != "${..recipe.lr}":
             default = parameters[key].default
             assert value == (list(default) if isinstance(default, tuple) else default)
+
+
+def test_an_export_begins_with_what_made_it(capsys):
+    words = ["export", "export.schema=flat", "logger=[csv,wandb]"]
+    assert main(words) == 0
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first == "# dlcexp export export.schema=flat 'logger=[csv,wandb]'"
+    assert re.fullmatch(r"# dlcexp \d+\.\d+\.\d+, flat, tree [0-9a-f]{8}", second)

@@ -40,7 +40,8 @@ def run(words: list[str]) -> int:
         if problem:
             print(f"dlcexp: {problem}", file=sys.stderr)
     target = Path(cfg.export.file).expanduser() if cfg.export.file else None
-    text = export_config(cfg, schema=cfg.export.schema, path=target)
+    command = ["export", *words]
+    text = export_config(cfg, schema=cfg.export.schema, path=target, command=command)
     if target is None:
         sys.stdout.write(text)
     else:

@@ -28,6 +28,14 @@ MENU: dict[str, Any] = {
 
 # What DeepLabCut 3.0.2 takes where a file says nothing, found by leaving out one key at a time.
 _MENU = MENU | {"normalize_images": True}
+_GEN_SAMPLING = {
+    "keypoint_sigmas": 0.1,
+    "keypoints_symmetry": None,
+    "jitter_prob": 0.16,
+    "swap_prob": 0.08,
+    "inv_prob": 0.03,
+    "miss_prob": 0.1,
+}
 _RUNNER = {"key_metric": "test.mAP", "key_metric_asc": True, "eval_interval": 10}
 _SNAPSHOTS = {"max_snapshots": 5, "save_epochs": 25, "save_optimizer_state": False}
 _TRAIN_SETTINGS = {
@@ -53,7 +61,13 @@ _INFERENCE = {
 ASSUMED: dict[str, Any] = {
     "config_version": 0,
     "device": "auto",
-    "data": {"bbox_margin": 25, "colormode": "RGB", "inference": _MENU, "train": _MENU},
+    "data": {
+        "bbox_margin": 25,
+        "colormode": "RGB",
+        "gen_sampling": _GEN_SAMPLING,
+        "inference": _MENU,
+        "train": _MENU,
+    },
     "runner": {"type": "PoseTrainingRunner", **_RUNNER, "snapshots": _SNAPSHOTS},
     "train_settings": _TRAIN_SETTINGS,
     "inference": _INFERENCE,

@@ -550,7 +550,8 @@ def _mapping_changes(
             if name not in shown and name not in node and value is None:
                 yield Change(full, None, "add")
     for name in shown:
-        if name not in wanted and name != "type":
+        # Hydra cannot delete a null, which goes without saying.
+        if name not in wanted and name != "type" and node.get(name) is not None:
             yield Change(f"{path}.{name}", kind="delete")
 
 

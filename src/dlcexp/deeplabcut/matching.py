@@ -60,7 +60,7 @@ def choose(sections: Mapping[str, Any], source: Path, project: Project) -> Choic
     """
     name, words = _model(sections, source, project)
     model = _model_of(words, name)
-    words += _stage(sections, source, "", "runner", _default_scheduler(model))
+    words += _stage(sections, source, "", "runner", _default_scheduler(name, model))
     if sections["method"] == "td" and isinstance(sections.get("detector"), Mapping):
         words += _detector(sections["detector"], source)
         words += _stage(sections, source, "detector", "detector.runner", "lr_list")
@@ -170,11 +170,13 @@ def _option_of(group: str, node: Any, key: str, source: Path, default: str) -> s
     return max(fitting, key=lambda name: _likeness(_option(group, name), params))
 
 
-def _default_scheduler(model: str) -> str:
-    for entry in _entries("model", model):
-        for key, option in entry.items():
-            if "scheduler" in key:
-                return str(option)
+def _default_scheduler(name: str | None, model: str) -> str:
+    """The option that comes with a net type or else with a model."""
+    for group, option in (("net_type", name), ("model", model)):
+        for entry in _entries(group, option) if option in _options(group) else ():
+            for key, chosen in entry.items():
+                if "scheduler" in key:
+                    return str(chosen)
     return "lr_list"
 
 
@@ -218,6 +220,10 @@ def _option(group: str, name: str) -> dict[str, Any]:
     for entry in own.get("defaults") or []:
         if isinstance(entry, str) and entry != "_self_":
             merged = _merged(merged, _option(group, entry))
+        for key, option in entry.items() if isinstance(entry, dict) else ():
+            other, _, place = str(key).partition("@")
+            if place and other.startswith("/") and "." not in place:
+                merged = _merged(merged, {place: _option(other.strip("/"), str(option))})
     return _merged(merged, {key: value for key, value in own.items() if key != "defaults"})
 
 

@@ -5,7 +5,8 @@ type; `flat` is the one-level form of its first PyTorch releases (the specificat
 """
 
 import re
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +14,9 @@ from typing import Any, cast
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from dlcexp import __version__
 from dlcexp.config.menu import is_off
+from dlcexp.config.resolvers import tree_hash
 from dlcexp.deeplabcut.flat_schema import flatten
 from dlcexp.deeplabcut.form import MENU, schema_of, without_what_is_off, write_like
 from dlcexp.deeplabcut.layout import LAYOUT, fill, select
@@ -64,7 +67,11 @@ class _Dumper(yaml.SafeDumper):
 
 
 def export_config(
-    tree: Mapping[str, Any] | DictConfig, *, schema: str = "dlc3", path: Path | None = None
+    tree: Mapping[str, Any] | DictConfig,
+    *,
+    schema: str = "dlc3",
+    path: Path | None = None,
+    command: Sequence[str] = (),
 ) -> str:
     """Write a resolved tree as the text of a `pytorch_config.yaml`.
 
@@ -72,6 +79,8 @@ def export_config(
         tree: the validated tree.
         schema: `dlc3`, `sectioned` or `flat`.
         path: where the file will stand, for `pose_config_path`; by default inside the project.
+        command: the words after `dlcexp` that make the file; it begins with them, the versions
+            and the hash of the tree, as comments.
 
     Raises:
         ProjectError: `export.like` names a file that is not there or no YAML.
@@ -79,7 +88,14 @@ def export_config(
     if isinstance(tree, DictConfig):
         tree = cast(Mapping[str, Any], OmegaConf.to_container(tree, resolve=True))
     sections = export_sections(tree, schema=schema, path=path)
-    return yaml.dump(sections, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    text = yaml.dump(sections, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return (_header(tree, schema, command) if command else "") + text
+
+
+def _header(tree: Mapping[str, Any], schema: str, command: Sequence[str]) -> str:
+    line = shlex.join(["dlcexp", *command]).splitlines()
+    made = ["# " + part for part in line]
+    return "\n".join([*made, f"# dlcexp {__version__}, {schema}, tree {tree_hash(dict(tree))}", ""])
 
 
 def export_sections(
