@@ -121,9 +121,20 @@ def import_config(source: Path, overrides: Sequence[str] = ()) -> Imported:
         ProjectError: the file cannot be read, is no such file, or its project cannot be found.
         ConfigError: a key or a type in it that does not exist, or bodyparts of another project.
     """
+    document = read_mapping(source)
+    try:
+        return _translated(source, document, overrides)
+    except (AttributeError, KeyError, IndexError, TypeError, OmegaConfBaseException) as error:
+        # The exporter, with which the file is compared, takes trees of the right shape for granted.
+        reason = str(error).splitlines()[0]
+        raise ConfigError(
+            "", f"{source}: holds a value of a kind that DeepLabCut never writes ({reason})."
+        ) from error
+
+
+def _translated(source: Path, document: dict[str, Any], overrides: Sequence[str]) -> Imported:
     from dlcexp.config.composition import compose_raw, without_hydra
 
-    document = read_mapping(source)
     request = _request(source, document)
     project_word, project = _find_project(request, overrides)
     _check_metadata(request, project)
