@@ -8,13 +8,13 @@ import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from dlcexp import __version__
 from dlcexp.config.menu import is_off
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.deeplabcut.flat_schema import flatten
@@ -95,7 +95,9 @@ def export_config(
 def _header(tree: Mapping[str, Any], schema: str, command: Sequence[str]) -> str:
     line = shlex.join(["dlcexp", *command]).splitlines()
     made = ["# " + part for part in line]
-    return "\n".join([*made, f"# dlcexp {__version__}, {schema}, tree {tree_hash(dict(tree))}", ""])
+    return "\n".join(
+        [*made, f"# dlcexp {version('dlcexp')}, {schema}, tree {tree_hash(dict(tree))}", ""]
+    )
 
 
 def export_sections(
