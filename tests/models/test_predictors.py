@@ -197,17 +197,19 @@ def simcc_logits(x_bin, y_bin, height=4.0):
 def test_simcc_poses_are_at_the_likeliest_column_and_row():
     logits = simcc_logits(31, 42, height=0.1)
     logits["y"] /= 2
-    plain = SimCCPredictor(2.0, [1.0, 1.0], decode_beta=10.0)(32, logits)["poses"]
+    plain = SimCCPredictor(2.0, [1.0, 1.0], decode_beta=10.0, apply_softmax=False)(32, logits)[
+        "poses"
+    ]
     assert plain[0, 0].tolist() == [pytest.approx([15.5, 21, 0.5])]
     soft = SimCCPredictor(2.0, [4.0, 2.0], decode_beta=10.0, apply_softmax=True)(32, logits)
     odds = torch.tensor(0.05 * 10 * 2).exp().item()  # of y, the less likely of both
     assert soft["poses"][0, 0].tolist() == [pytest.approx([15.5, 21, odds / (odds + 79)])]
-    one_sigma = SimCCPredictor(2.0, 2.0, decode_beta=10.0)(32, logits)["poses"]
+    one_sigma = SimCCPredictor(2.0, 2.0, decode_beta=10.0, apply_softmax=False)(32, logits)["poses"]
     assert one_sigma[0, 0, 0, 2].item() == pytest.approx(1)
 
 
 def test_normalized_simcc_scores_are_between_zero_and_one():
-    predictor = SimCCPredictor(normalize_outputs=True)
+    predictor = SimCCPredictor(apply_softmax=False, normalize_outputs=True)
     for height, score in ((0.3, 0.3), (4.0, 1.0)):
         poses = predictor(32, simcc_logits(31, 42, height))["poses"]
         assert poses[0, 0, 0].tolist() == pytest.approx([15.5, 21, score])

@@ -33,6 +33,9 @@ class StackedKeypointEncoder(nn.Module):
         ConfigError: a kernel whose sides are not two odd numbers.
     """
 
+    blur_x: torch.Tensor
+    blur_y: torch.Tensor
+
     def __init__(self, num_joints: int, kernel_size: Sequence[int] = (15, 15)) -> None:
         super().__init__()
         if len(kernel_size) != 2 or any(side % 2 == 0 or side < 1 for side in kernel_size):
