@@ -28,7 +28,8 @@ _HOMES = {
 __all__ = ["Run", "build", "compose", "evaluate", "export", "predict", "train"]
 
 if TYPE_CHECKING:
-    from dlcexp.config import build, compose
+    from dlcexp.config.build import build
+    from dlcexp.config.composition import compose
     from dlcexp.deeplabcut import export
     from dlcexp.inference import predict
     from dlcexp.training import Run, evaluate, train
