@@ -19,6 +19,8 @@ dlcexp: which model and which recipe is best for your animals?
   dlcexp project=~/mouse                                 train DEKR, evaluate, leave a run folder
   dlcexp project=~/mouse net_type=dekr_w32 batch_size=4  DeepLabCut's names; any key can be set
   dlcexp project=~/mouse method=td                       a detector, then poses in its boxes
+  dlcexp project=~/mouse method=ctd conditions=RUN       correct the poses of a bottom-up run
+  dlcexp project=~/mouse weights=RUN weights.freeze=backbone     fine-tune what another run learned
   dlcexp project=~/mouse model=heatmap optimizer=sgd optimizer.lr=1e-2
   dlcexp -m project=~/mouse model/backbone=hrnet_w18,hrnet_w32   a sweep: one run for each
   dlcexp project=~/mouse --cfg job --resolve             show the experiment, run nothing
@@ -30,7 +32,8 @@ Commands (dlcexp COMMAND --help tells more):
 {commands}
 
 project=  a DeepLabCut project (folder or config.yaml), a COCO keypoint .json, or demo (the default)
-group=option picks a file of options, key=value sets a key; `dlcexp train --help` lists them all.
+group=option picks a file of options, key=value sets a key; `dlcexp train --help` lists them all,
+the 34 names of DeepLabCut's models under net_type.
 -m sweeps over comma-separated values; --config-dir DIR adds options of your own.
 Tab completion: eval "$(dlcexp -sc install=bash)"   (zsh, fish likewise)
 """
