@@ -522,6 +522,7 @@ def test_a_mistake_about_top_down_is_one_message_that_says_what_to_add(words, me
             "method=ctd model.backbone.kpt_encoder.num_joints=3",
             r"^model\.backbone\.kpt_encoder\.num_joints: 3, but the project has \d+ bodyparts",
         ),
+        ("~model.backbone._target_", r"^model\.backbone: has no '_target_'"),
         ("net_type=ctd_coam_w46", r"^net_type: 'ctd_coam_w46' .*Did you mean 'ctd_coam_w4"),
     ],
 )

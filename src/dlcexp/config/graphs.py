@@ -82,6 +82,8 @@ def check_graph(head: Mapping[str, Any], bodyparts: Sequence[str]) -> None:
     _check_edges(f"{prefix}.predictor.graph", graph, bodyparts)
     kept = head["predictor"]["edges_to_keep"]
     key = f"{prefix}.predictor.edges_to_keep"
+    if not isinstance(kept, Sequence) or not all(isinstance(edge, int) for edge in kept):
+        raise ConfigError(key, f"{kept!r} is not a list of indices of the graph, such as [0,1].")
     outside = [edge for edge in kept if not 0 <= edge < len(graph)]
     if outside:
         raise ConfigError(

@@ -92,6 +92,8 @@ def check_tree(tree: Mapping[str, Any]) -> None:
     with allowing(tree["allow_targets"]):
         for group in ("model", "optimizer", "scheduler", "logger", "split"):
             check_targets(tree[group], group)
+        if _head_name(tree) == "DLCRNetHead":
+            check_graph(tree["model"]["heads"]["bodypart"], tree["metadata"]["bodyparts"])
         _check_conditional(tree)
         for group in ("model", "optimizer", "scheduler"):
             check_targets((tree["detector"] or {}).get(group), f"detector.{group}")
@@ -160,8 +162,6 @@ def _check_combinations(tree: Mapping[str, Any]) -> None:
         raise ConfigError("model", f"{name} needs crops of one animal each. Add method=td.")
     if head == "DLCRNetHead" and metadata["num_bodyparts"] < 2:
         raise ConfigError("model", "part-affinity fields need at least two bodyparts.")
-    if head == "DLCRNetHead":
-        check_graph(tree["model"]["heads"]["bodypart"], metadata["bodyparts"])
     dlcrnet = head == "DLCRNetHead" and _backbone_name(tree) == "DLCRNet"
     if dlcrnet and not metadata["multianimal"]:
         raise ConfigError(
@@ -255,8 +255,10 @@ def _check_top_down(tree: Mapping[str, Any]) -> None:
 
 def _check_conditional(tree: Mapping[str, Any]) -> None:
     """A model takes conditions where the method gives it some, drawn as large as its crops."""
-    backbone, method = tree["model"].get("backbone", {}), tree["method"]
-    name = str(backbone.get("_target_", "")).rpartition(".")[2]
+    backbone, method = tree["model"].get("backbone") or {}, tree["method"]
+    if "_target_" not in backbone:
+        raise ConfigError("model.backbone", "has no '_target_'. Choose one with model/backbone=.")
+    name = _backbone_name(tree)
     conditional = getattr(find_class(backbone["_target_"], "model.backbone"), "conditional", False)
     if method != "ctd":
         if conditional:
@@ -276,7 +278,8 @@ def _check_conditional(tree: Mapping[str, Any]) -> None:
         crop = effective_menu(tree["data"], section)["top_down_crop"]
         expected = [crop["height"], crop["width"]]
         _check_size("model.backbone.img_size", backbone.get("img_size", expected), expected)
-    joints, bodyparts = backbone["kpt_encoder"]["num_joints"], tree["metadata"]["num_bodyparts"]
+    bodyparts = tree["metadata"]["num_bodyparts"]
+    joints = backbone.get("kpt_encoder", {}).get("num_joints", bodyparts)
     if joints != bodyparts:
         raise ConfigError(
             "model.backbone.kpt_encoder.num_joints",

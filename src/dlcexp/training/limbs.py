@@ -46,7 +46,7 @@ def _is_to_be_settled(cfg: DictConfig) -> bool:
     if not str(head["_target_"]).endswith(".DLCRNetHead"):
         return False
     graph, kept = head.predictor.graph, head.predictor.edges_to_keep
-    chosen_already = sorted(kept) != list(range(len(graph)))
+    chosen_already = list(kept) != list(range(len(graph)))
     is_tree = len(graph) < cfg.metadata.num_bodyparts
     several = cfg.metadata.num_individuals > 1
     trained = POSE in cfg.train.stages
