@@ -80,6 +80,8 @@ def test_frames_of_a_video_are_known_by_number(tmp_path: Path, suffix: str) -> N
     np.testing.assert_array_equal(found.of("labeled-data/v/img0010.png"), POSES[1])
     assert found.of("labeled-data/v/img0011.png") is None
     assert found.of("labeled-data/w/img0010.png") is None
+    longer = read_predictions(write(table, tmp_path / f"v1DLC_Resnet50_el{suffix}"))
+    assert longer.of("labeled-data/v/img0010.png") is None
 
 
 def test_the_json_that_deeplabcut_takes(tmp_path: Path) -> None:

@@ -66,7 +66,9 @@ class Predictions:
 
     def _of_video(self, parts: Sequence[str]) -> NDArray[np.float64] | None:
         number = _FRAME_NUMBER.match(Path(parts[-1]).stem)
-        if number is None or len(parts) < 2 or not self.source.stem.startswith(parts[-2]):
+        if number is None or len(parts) < 2:
+            return None
+        if self.source.stem != parts[-2] and not self.source.stem.startswith(f"{parts[-2]}DLC_"):
             return None
         return self.poses.get(int(number[1]))
 
