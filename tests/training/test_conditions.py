@@ -201,6 +201,9 @@ def test_a_shuffle_of_the_project(conditional: Tree, with_shuffle: Path) -> None
     assert source.snapshot.name == "snapshot-best-010.pt"
     found = source.conditions(PoseData(cfg), [0, 1], CPU)
     assert all(poses.shape[1:] == (2, 3) for poses in found.values())
+    settings = source.snapshot.parent / "pytorch_config.yaml"
+    settings.write_text(settings.read_text().replace("locref_std: 7.2801", "locref_std: 5.0"))
+    assert condition_source(cfg).cfg.model.heads.bodypart.predictor.locref_std == 5.0
     cfg.conditions = 8
     with pytest.raises(ConfigError, match=r"no shuffle 8 with a model .* there are 7\."):
         condition_source(cfg)
@@ -208,7 +211,6 @@ def test_a_shuffle_of_the_project(conditional: Tree, with_shuffle: Path) -> None
     source.snapshot.unlink()
     with pytest.raises(ConfigError, match="has no snapshot"):
         condition_source(cfg)
-    settings = source.snapshot.parent / "pytorch_config.yaml"
     settings.write_text(settings.read_text().replace("method: bu", "method: td"))
     with pytest.raises(ConfigError, match="is of method td"):
         condition_source(cfg)

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from dlcexp.config.build import allowing
 from dlcexp.config.composition import compose, quoted
@@ -19,9 +18,10 @@ from dlcexp.data.conditional_crops import Conditions, usable_conditions
 from dlcexp.data.loading import FrameData, PoseData, unlabelled_frames
 from dlcexp.deeplabcut.predictions import Predictions, read_predictions
 from dlcexp.deeplabcut.project import open_project
+from dlcexp.deeplabcut.safe_yaml import read_mapping
 from dlcexp.deeplabcut.shuffles import find_trained_shuffle
 from dlcexp.deeplabcut.snapshots import best_snapshot
-from dlcexp.errors import ConfigError, UserError, nearest
+from dlcexp.errors import ConfigError, ProjectError, UserError, nearest
 from dlcexp.evaluation.boxes import SPLITS
 from dlcexp.evaluation.predict import predict_frames
 from dlcexp.training.run import Run, load_model
@@ -182,16 +182,19 @@ def _of_run(folder: Path, bodyparts: Sequence[str]) -> ModelConditions:
 
 
 def _of_shuffle(cfg: DictConfig, shuffle: int, bodyparts: Sequence[str]) -> ModelConditions:
-    """The snapshot that DeepLabCut trained in a shuffle of the project, in our model of its name.
+    """The snapshot that DeepLabCut trained in a shuffle of the project, in the model of its file.
 
     Raises:
-        ConfigError: there is no such shuffle, it was not trained, is not bottom-up, or is of a net
-            type that dlcexp does not have.
+        ConfigError: there is no such shuffle, it was not trained, is not bottom-up, or its file
+            cannot be imported.
     """
     folder = find_trained_shuffle(open_project(cfg.project), shuffle)
     words = f"shuffle {shuffle} ({folder})"
-    settings: Any = yaml.safe_load((folder / "pytorch_config.yaml").read_text(encoding="utf-8"))
-    method, net_type = str(settings.get("method")).lower(), settings.get("net_type")
+    file = folder / "pytorch_config.yaml"
+    try:
+        method = str(read_mapping(file).get("method")).lower()
+    except ProjectError as error:
+        raise ConfigError("conditions", f"{words}: {error}") from error
     if method != "bu":
         raise ConfigError(
             "conditions", f"{words} is of method {method}, and a condition must come from bu."
@@ -200,12 +203,10 @@ def _of_shuffle(cfg: DictConfig, shuffle: int, bodyparts: Sequence[str]) -> Mode
     if snapshot is None:
         raise ConfigError("conditions", f"{words} has no snapshot: train it first.")
     try:
-        tree = compose(f"project={quoted(cfg.project)}", f"net_type={net_type}", "device=cpu")
-    except ConfigError as error:
+        tree = compose(
+            f"project={quoted(cfg.project)}", f"pytorch_config={quoted(file)}", "device=cpu"
+        )
+    except UserError as error:
         raise ConfigError("conditions", f"{words}: {error}") from error
-    # What its images look like, where that is not the default of the net type.
-    data = settings.get("data") or {}
-    tree.data.inference = OmegaConf.create(data.get("inference") or {})
-    tree.data.colormode = data.get("colormode", tree.data.colormode)
     tree.data.cache = cfg.data.cache
     return ModelConditions(words, tree, snapshot, bodyparts)
