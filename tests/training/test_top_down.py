@@ -215,6 +215,15 @@ def test_weights_that_may_be_had_are_settled_once(
     assert (tmp_path / "run" / "snapshots" / "snapshot-detector-003.pt").is_file()
 
 
+def test_weights_of_a_pose_model_that_is_not_trained_are_told(
+    top_down: TopDownTree, tmp_path: Path
+) -> None:
+    only = {**FAST, "train.stages": ["detector"], "detector.epochs": 1}
+    train(top_down({**only, "weights.freeze": ["backbone"]}), tmp_path)
+    told = "weights.freeze: only the pose model takes it, and train.stages=['detector'] trains none"
+    assert told in (tmp_path / "log.txt").read_text()
+
+
 def test_a_run_that_does_not_fit_is_refused_and_nothing_is_lost(
     finished: Run, top_down: TopDownTree, tmp_path: Path
 ) -> None:

@@ -212,7 +212,14 @@ def _adopt(starts: Sequence[Start], folder: RunFolder) -> None:
 
 def _tell_weights(cfg: DictConfig, starts: Sequence[Start], folder: RunFolder) -> None:
     """Log and keep what became of the file that `weights` names."""
-    path = (cfg.get("weights") or {}).get("path")
+    node = cfg.get("weights") or {}
+    path = node.get("path")
+    given = [f"weights.{name}" for name in ("path", "freeze", "lr_scale") if node.get(name)]
+    if given and POSE not in [start.stage.name for start in starts]:
+        logger.warning(
+            "%s: only the pose model takes it, and train.stages=%s trains none",
+            *(", ".join(given), list(cfg.train.stages)),
+        )
     for start in starts:
         if start.weights is not None:
             logger.info("%s", start.weights.text())
