@@ -337,6 +337,11 @@ def test_a_plain_net_type_means_heatmaps_for_one_animal_and_affinity_fields_for_
     assert one.model.backbone.model_name == several.model.backbone.model_name == "hrnet_w18"
 
 
+def test_a_plain_net_type_fits_a_project_whose_path_has_a_comma(arena):
+    words = expand(["net_type=hrnet_w18", f"project={quoted(arena)}"])
+    assert words[0] == "net_type=multi_animal/hrnet_w18"
+
+
 def test_a_sweep_over_net_types_is_made_specific_to_the_project():
     words = expand(["net_type=dekr_w18,hrnet_w18", "project=demo"])
     assert words[0] == "net_type=dekr_w18,multi_animal/hrnet_w18"

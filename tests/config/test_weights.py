@@ -25,6 +25,7 @@ def test_weights_compose() -> None:
     assert weights.path == "runs/a"
     assert weights.freeze == ["backbone.stage2"]
     assert weights.lr_scale == {"backbone": 0.1, "heads.bodypart": 2.0}
+    assert compose("weights={path: a, freeze: [backbone]}").weights.freeze == ["backbone"]
     assert compose().weights == {"path": None, "bodyparts": None, "freeze": [], "lr_scale": {}}
 
 

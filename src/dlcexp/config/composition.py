@@ -306,7 +306,7 @@ def _null_means_none(word: str) -> str:
 
 def _weights_in_full(word: str) -> str:
     """`weights=PATH` means `weights.path=PATH`; any module may be a key of `weights.lr_scale`."""
-    if word.startswith("weights="):
+    if word.startswith("weights=") and not word.startswith("weights={"):
         return f"weights.path={word.removeprefix('weights=')}"
     return f"++{word}" if word.startswith("weights.lr_scale") else word
 
@@ -320,15 +320,14 @@ def _values_of(key: str, overrides: Iterable[str], default: str) -> list[str]:
 def _is_multianimal(overrides: Iterable[str]) -> bool:
     from dlcexp.deeplabcut.project import open_project
 
-    projects = _values_of("project", overrides, "demo")
-    answers = {open_project(project.strip("'\"")).multianimal for project in projects}
+    answers = {open_project(project).multianimal for project in _projects(overrides)}
     if len(answers) > 1:
         raise ConfigError(
             "net_type",
             "means heatmaps in a single-animal project and part-affinity fields in a multi-animal "
             "one, and the sweep has both. Choose with model=heatmap or model=paf.",
         )
-    return answers.pop()
+    return True in answers
 
 
 def options(group: str) -> list[str]:
