@@ -231,7 +231,7 @@ def _metadata(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
     named = tree["export"].get("pose_config_path")
     # What DeepLabCut finds here, it looks for among the heads.
     unique = metadata["unique_bodyparts"] if "unique_bodypart" in heads else []
-    identity = metadata["with_identity"]
+    identity = metadata["with_identity"] and "identity" in heads
     root = Path(tree["project"]).expanduser()
     if root.suffix:
         root = root.parent
@@ -241,7 +241,7 @@ def _metadata(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
         "bodyparts": metadata["bodyparts"],
         "unique_bodyparts": unique,
         "individuals": metadata["individuals"],
-        "with_identity": identity if "identity" in heads else identity and False,
+        "with_identity": identity,
     }
 
 

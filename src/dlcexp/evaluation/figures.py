@@ -40,16 +40,16 @@ class Example:
         truth: (n, k, 2) px, NaN where unlabelled.
         poses: (m, k, 3) px and confidence, NaN where absent.
         title: what stands above it.
-        boxes: (m, 5) x, y, width, height px and score of a detector.
         names: what is written beside each of the m poses; nothing where a name is empty.
+        boxes: (m, 5) x, y, width, height px and score of a detector.
     """
 
     image: np.ndarray
     truth: np.ndarray
     poses: np.ndarray
     title: str
+    names: Sequence[str]
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 5)))
-    names: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

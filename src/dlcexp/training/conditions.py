@@ -150,8 +150,8 @@ def condition_source(cfg: DictConfig) -> ConditionSource | None:
     if cfg.method != "ctd" or key is None:
         return None
     bodyparts = list(cfg.metadata.bodyparts)
-    if isinstance(key, int) or str(key).isdecimal():
-        return _of_shuffle(cfg, int(key), bodyparts)
+    if isinstance(key, int):
+        return _of_shuffle(cfg, key, bodyparts)
     path = Path(str(key)).expanduser()
     if path.is_dir():
         return _of_run(path, bodyparts)
