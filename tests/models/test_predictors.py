@@ -187,6 +187,14 @@ def test_of_equally_strong_links_the_one_that_touched_the_individual_first_count
         assert individual.detections[3] == 3 * 2 + 0
 
 
+def test_most_keypoints_come_first_then_the_strongest_links():
+    few = [(0.9, (0, 0), (1, 0)), (0.9, (1, 0), (2, 0))]
+    many = [(0.2, (0, 1), (1, 1)), (0.2, (1, 1), (2, 1)), (0.2, (2, 1), (3, 1))]
+    stronger = [(0.3, (0, 2), (1, 2)), (0.3, (1, 2), (2, 2)), (0.3, (2, 2), (3, 2))]
+    found = assemble(links_of(*few, *many, *stronger, ranks=3), bodyparts=4, ranks=3)
+    assert [individual.detections[0] for individual in found] == [2, 1, 0]
+
+
 def simcc_logits(x_bin, y_bin, height=4.0):
     """Logits of one keypoint, for images of 60x40 px."""
     logits = {"x": torch.zeros(1, 1, 120), "y": torch.zeros(1, 1, 80)}

@@ -29,6 +29,10 @@ _OURS = {"_partial_", "_convert_", "recipe", "weights"}
 # Backbones that DeepLabCut's model builder knows.
 _BACKBONES = ("HRNet", "ResNet", "CSPNeXt", "DLCRNet", "HRNetCoAM", "CondPreNet")
 
+# Backbones whose batch norm DeepLabCut freezes without saying so.
+_FROZEN_BACKBONES = ("DLCRNet", "CondPreNet")
+_FROZEN = {"freeze_bn_stats": True, "freeze_bn_weights": True}
+
 # What DeepLabCut leaves out of a configuration of DLCRNet.
 _DLCRNET_DEFAULTS = {"apply_sigmoid": True, "clip_scores": False, "gradient_masking": False}
 # What it notes there, and does not read.
@@ -305,11 +309,13 @@ def _merged_affine(menu: Mapping[str, Any]) -> Any:
 def _model(node: Mapping[str, Any]) -> dict[str, Any]:
     """The model node, without the settings of heatmaps that are off.
 
-    With DLCRNet and with conditions the defaults of the predictor and of the targets go too, as
-    DeepLabCut's own do.
+    With DLCRNet and with conditions the defaults of the predictor, of the targets and of the
+    backbone go too, as DeepLabCut's own do.
     """
     model: dict[str, Any] = _typed(node)
     head = model["heads"]["bodypart"]
+    if model["backbone"]["type"] in _FROZEN_BACKBONES:
+        _omit(_FROZEN, model["backbone"])
     if _is_dlcrnet(node) and "paf_config" in head:
         _omit(_DLCRNET_DEFAULTS, head["predictor"], head["target_generator"]["generators"][0])
     if "kpt_encoder" in node["backbone"]:

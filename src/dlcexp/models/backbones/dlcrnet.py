@@ -41,8 +41,8 @@ class DLCRNet(Backbone):
         self,
         model_name: str = "resnet50",
         output_stride: int = 32,
-        freeze_bn_stats: bool = False,
-        freeze_bn_weights: bool = False,
+        freeze_bn_stats: bool = True,
+        freeze_bn_weights: bool = True,
         weights: str | None = None,
         pretrained: bool = True,
     ) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dlcexp.errors import ConfigError
 from dlcexp.models.backbones.base import Backbone
+from dlcexp.models.backbones.cspnext import CSPNeXt
 from dlcexp.models.backbones.keypoint_encoder import StackedKeypointEncoder
 from dlcexp.models.keypoint_axes import Axis, KeypointAxes, Points
 
@@ -27,6 +29,9 @@ class CondPreNet(Backbone):
         backbone: the network behind, which need not know of conditions.
         kpt_encoder: draws the conditions.
         img_size: height and width of the images, px; any size will do, and the tree checks it.
+        freeze_bn_stats: keep the batch-norm statistics, also in training, of the backbone behind
+            too; as in DeepLabCut not those of CSPNeXt, which has settings of its own.
+        freeze_bn_weights: do not train the scales and shifts of the same layers.
 
     Raises:
         ConfigError: the backbone behind reads conditions itself.
@@ -39,6 +44,8 @@ class CondPreNet(Backbone):
         backbone: Backbone,
         kpt_encoder: StackedKeypointEncoder,
         img_size: Sequence[int] = (256, 256),
+        freeze_bn_stats: bool = True,
+        freeze_bn_weights: bool = True,
     ) -> None:
         if backbone.conditional:
             raise ConfigError(
@@ -56,7 +63,10 @@ class CondPreNet(Backbone):
             "cond_enc": kpt_encoder,
         }
         super().__init__(
-            layers, random_weights=False, freeze_bn_stats=False, freeze_bn_weights=False
+            layers,
+            random_weights=False,
+            freeze_bn_stats=freeze_bn_stats,
+            freeze_bn_weights=freeze_bn_weights,
         )
         self.stride = backbone.stride
         self.out_channels = backbone.out_channels
@@ -76,6 +86,13 @@ class CondPreNet(Backbone):
         """
         maps = self.cond_enc(conditions, *images.shape[-2:])
         return self.backbone(self.rgb_preNet(images) + self.cond_preNet(maps))
+
+    def _batch_norms(self) -> list[_BatchNorm]:
+        found = super()._batch_norms()
+        if isinstance(self.backbone, CSPNeXt):
+            behind = {id(layer) for layer in self.backbone.modules()}
+            found = [layer for layer in found if id(layer) not in behind]
+        return found
 
 
 def _convolution(channels: int, out_channels: int, kernel_size: int) -> tuple[nn.Module, ...]:

@@ -80,7 +80,7 @@ def strongest_links(
 
 
 def assemble(links: Links, bodyparts: int, ranks: int) -> list[Assembly]:
-    """Individuals, the strongest first.
+    """Individuals, those with most keypoints first, and of equally many the strongest.
 
     Connected detections that are not more than an individual has are one. Among the others, each
     individual grows from the strongest link whose detections are free, always by the strongest
@@ -101,14 +101,14 @@ def assemble(links: Links, bodyparts: int, ranks: int) -> list[Assembly]:
     crowded.sort(key=lambda link: -links.affinity[link])
     assemblies += _grow_all(links, crowded, bodyparts, ranks)
     kept = [assembly for assembly in assemblies if len(assembly.affinities) >= LEAST_LINKS]
-    return sorted(kept, key=lambda assembly: -assembly.strength)
+    return sorted(kept, key=lambda assembly: (-len(assembly.detections), -assembly.strength))
 
 
 def distinct(assemblies: Sequence[Assembly], points: np.ndarray) -> list[Assembly]:
-    """The individuals that do not cover the same place as a stronger one.
+    """The individuals that do not cover the same place as an earlier one.
 
     Args:
-        assemblies: strongest first.
+        assemblies: as `assemble` orders them.
         points: (k n, 2) of each detection, px.
     """
     if not assemblies:
