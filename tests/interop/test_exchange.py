@@ -1,0 +1,285 @@
+"""A model of each family goes to DeepLabCut and back: the same poses, and training goes on.
+
+Nothing is random in these runs, no augmentation, and a batch is the whole training set. So a loss
+that DeepLabCut reports can be compared number for number with that of a run that was not
+interrupted: it tells that weights, optimizer, schedule and data are the same.
+"""
+
+import csv
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+import dlcexp
+from dlcexp.data.loading import PoseData
+from dlcexp.deeplabcut.snapshots import Snapshot, load_snapshot
+from dlcexp.evaluation.predict import predict_crops, predict_frames
+from dlcexp.training.pose_module import PoseModule
+from dlcexp.training.stages import pose_stage
+
+FRAMES = 4
+# Epochs, of one step each. DeepLabCut goes on from HANDED_OVER, we from what it has at GIVEN_BACK.
+HANDED_OVER, HERE, GIVEN_BACK, THERE = 2, 4, 4, 5
+# Relative error of a loss of equal weights; after a step more; of the change of all weights in a
+# step. DeepLabCut does not round the pixels of training crops to whole grey levels, which batch
+# norm and Adam magnify; without the state of the optimizer a step is off by twice its own length.
+LOSS, NEXT_LOSS, STEP = 2e-4, 5e-3, 0.1
+PIXELS = 0.01  # of the network's input
+
+BOTTOM_UP = [
+    "data.resize={width: 96, height: 96}",
+    "data.train.crop_sampling=null",
+    "data.train.auto_padding=${data.auto_padding}",
+]
+TOP_DOWN = [
+    "data.top_down_crop={width: 64, height: 64}",
+    "data.train.random_bbox_transform=null",
+    "batch_size=8",
+    "detector.model={weights: null, freeze_bn_stats: false}",
+]
+WITHOUT_DETECTOR = "train.stages=[pose]"
+WITH_DETECTOR = [
+    f"detector={{batch_size: 4, epochs: {HERE}, save_epochs: {HANDED_OVER}, eval_interval: 100}}",
+    "detector.optimizer.lr=1e-3",
+    "data_detector.resize={width: 96, height: 96}",
+    "data_detector.train={hflip: null, affine: null, collate: null}",
+]
+# Statistics of random weights are of no use when they are frozen.
+LEARN_STATISTICS = "model.backbone.freeze_bn_stats=false"
+
+COMMON = [
+    "device=cpu",
+    "batch_size=4",
+    "split.train_fraction=0.75",
+    f"epochs={HERE}",
+    f"save_epochs={HANDED_OVER}",
+    "optimizer.lr=1e-3",
+    "data.train.affine=null",
+    "data.train.motion_blur=false",
+    "data.train.gaussian_noise=null",
+    "trainer.save_optimizer_state=true",
+    "trainer.num_workers=0",
+    "trainer.eval_interval=100",
+    "trainer.progress_bar=false",
+    "evaluation.examples=0",
+]
+
+# The rate changes after the hand-over; RTMPose has a schedule of its own that does.
+DROP = [f"scheduler.milestones=[{HANDED_OVER + 1},100]", "scheduler.lr_list=[[1e-4],[1e-5]]"]
+
+FAMILIES = {
+    "heatmap": ("openfield", "net_type=resnet_50", *DROP, *BOTTOM_UP),
+    "hrnet": ("openfield", "net_type=hrnet_w18", *DROP, *BOTTOM_UP, LEARN_STATISTICS),
+    "cspnext": ("openfield", "net_type=cspnext_s", *DROP, *BOTTOM_UP, LEARN_STATISTICS),
+    "dekr": ("flies13", "net_type=dekr_w18", *DROP, *BOTTOM_UP),
+    "paf": ("flies13", "net_type=resnet_50", *DROP, *BOTTOM_UP),
+    "dlcrnet": ("flies13", "net_type=dlcrnet_stride16_ms5", *DROP, *BOTTOM_UP, LEARN_STATISTICS),
+    "top-down": ("flies13", "net_type=top_down_resnet_50", *DROP, *TOP_DOWN, *WITH_DETECTOR),
+    "rtmpose": ("flies13", "net_type=rtmpose_s", *TOP_DOWN, WITHOUT_DETECTOR, LEARN_STATISTICS),
+    "tokenpose": (
+        "flies13",
+        "net_type=animaltokenpose_base",
+        *DROP,
+        *TOP_DOWN,
+        WITHOUT_DETECTOR,
+        LEARN_STATISTICS,
+    ),
+}
+
+
+def reduced(source: Path, target: Path) -> Path:
+    """A copy of a project with the first frames of its first video."""
+    table = min(source.glob("labeled-data/*/CollectedData_*.h5"))
+    folder = target / "labeled-data" / table.parent.name
+    folder.mkdir(parents=True)
+    labels = pd.read_hdf(table).iloc[:FRAMES]
+    labels.to_hdf(folder / table.name, key="df_with_missing")
+    labels.to_csv(folder / table.with_suffix(".csv").name)
+    for row in labels.index:
+        name = Path(*row).name if isinstance(row, tuple) else Path(row).name
+        shutil.copyfile(table.parent / name, folder / name)
+    config = yaml.safe_load((source / "config.yaml").read_text())
+    config["video_sets"] = {str(target / "videos" / f"{folder.name}.mp4"): {"crop": "0, 9, 0, 9"}}
+    (target / "config.yaml").write_text(yaml.safe_dump(config))
+    return target
+
+
+@pytest.fixture(scope="module")
+def projects(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("projects")
+    return {n: reduced(shared / "data" / n, root / n) for n in ("openfield", "flies13")}
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A run of ours with what DeepLabCut made of it; see `scripts/continue_training.py`."""
+
+    run: dlcexp.Run
+    data: PoseData
+    rows: list[int]
+
+    @property
+    def start(self) -> Path:
+        return self.run.folder / "start.pt"
+
+    @property
+    def theirs(self) -> Path:
+        return self.run.folder / "theirs"
+
+    def snapshot(self, epoch: int) -> Path:
+        return self.theirs / f"snapshot-{epoch:03d}.pt"
+
+    def poses(self, snapshot: Path) -> np.ndarray:
+        """Ours of each frame, top-down in the boxes of the labels, px of the frame."""
+        model, data = self.run.model(snapshot), self.data
+        if not data.top_down:
+            return predict_frames(model, self.frames(), "cpu")
+        size = data.labels.keypoints.shape[1:3]
+        return predict_crops(model, self.frames(), self.rows, size, "cpu")
+
+    def frames(self) -> Any:
+        """The inputs of the network: frames, or crops."""
+        if self.data.top_down:
+            return self.data.crops({row: self.data.ground_truth_boxes(row) for row in self.rows})
+        return self.data._frame_dataset(self.rows, "inference", "data")
+
+
+def train_here(name: str, projects: dict[str, Path], folder: Path) -> Exchange:
+    project, *overrides = FAMILIES[name]
+    cfg = dlcexp.compose(f"project={projects[project]}", *COMMON, *overrides)
+    run, data = dlcexp.train(cfg, folder / name), PoseData(cfg)
+    for stage in ("", "-detector"):
+        snapshot = run.folder / "snapshots" / f"snapshot{stage}-{HANDED_OVER:03d}.pt"
+        if snapshot.is_file():
+            shutil.copyfile(snapshot, run.folder / f"start{stage}.pt")
+    return Exchange(run, data, [*data.split.test, data.split.train[0]])
+
+
+def order(exchanges: list[Exchange]) -> dict[str, Any]:
+    """What DeepLabCut is to do in one project."""
+    first = exchanges[0].data
+    rows = exchanges[0].rows
+    return {
+        "root": str(first.project.root),
+        "train": first.split.train,
+        "test": first.split.test,
+        "images": [str(first.labels.images[row]) for row in rows],
+        "boxes": [first.ground_truth_boxes(row).tolist() for row in rows],
+        "runs": [
+            {
+                "folder": str(each.run.folder),
+                "epochs": THERE - HANDED_OVER,
+                "snapshot": each.snapshot(GIVEN_BACK).name,
+                "detector": f"snapshot-detector-{GIVEN_BACK:03d}.pt",
+            }
+            for each in exchanges
+        ],
+    }
+
+
+@pytest.fixture(scope="module")
+def exchanges(
+    deeplabcut: Any, projects: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Exchange]]:
+    """All families: trained here, then there, in one process each."""
+    folder = tmp_path_factory.mktemp("exchange")
+    made = {name: train_here(name, projects, folder) for name in FAMILIES}
+    orders = [
+        order([made[n] for n, (where, *_) in FAMILIES.items() if where == project])
+        for project in projects
+    ]
+    (folder / "orders.json").write_text(json.dumps(orders))
+    deeplabcut("continue_training", folder / "orders.json")
+    yield made
+    shutil.rmtree(folder)  # gigabytes, of which pytest would keep three
+
+
+def losses(table: Path, column: str) -> dict[int, float]:
+    """Total loss of each epoch."""
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    key = "epoch" if "epoch" in rows[0] else "step"
+    return {int(row[key]): float(row[column]) for row in rows}
+
+
+def rate(snapshot: Snapshot) -> float:
+    """The learning rate of the next epoch."""
+    assert snapshot.optimizer is not None
+    return float(snapshot.optimizer["param_groups"][0]["lr"])
+
+
+def assert_same_poses(exchange: Exchange, snapshot: Path, record: str) -> None:
+    ours = exchange.poses(snapshot)
+    theirs = np.load(exchange.run.folder / f"{record}.npz")
+    finest = max(float(sample["scale"].max()) for sample in exchange.frames())
+    for place, poses in enumerate(ours):
+        expected = theirs[f"{place}/poses"][..., :3]
+        found = np.isfinite(poses[..., 0])
+        assert found.any()
+        np.testing.assert_allclose(
+            poses[found][:, :2], expected[found][:, :2], atol=PIXELS * finest
+        )
+        np.testing.assert_allclose(poses[found][:, 2], expected[found][:, 2], atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_our_snapshot_finds_the_same_poses_there(exchanges: dict[str, Exchange], name: str) -> None:
+    assert_same_poses(exchanges[name], exchanges[name].start, "before")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_training_goes_on_there_as_it_does_here(exchanges: dict[str, Exchange], name: str) -> None:
+    exchange = exchanges[name]
+    here = losses(exchange.run.folder / "metrics.csv", "train.total_loss")
+    there = losses(exchange.theirs / "learning_stats.csv", "losses/train.total_loss")
+    assert list(there) == list(range(HANDED_OVER + 1, THERE + 1))
+    assert there[HANDED_OVER + 1] == pytest.approx(here[HANDED_OVER + 1], rel=LOSS)
+    assert there[HERE] == pytest.approx(here[HERE], rel=NEXT_LOSS)
+    ours, theirs = load_snapshot(exchange.run.snapshots[-1]), load_snapshot(exchange.snapshot(HERE))
+    assert ours.epoch == theirs.epoch == HERE
+    assert (
+        rate(theirs)
+        == pytest.approx(rate(ours))
+        != pytest.approx(rate(load_snapshot(exchange.start)))
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_their_snapshot_finds_the_same_poses_here(
+    exchanges: dict[str, Exchange], name: str
+) -> None:
+    assert_same_poses(exchanges[name], exchanges[name].snapshot(GIVEN_BACK), "after")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_training_goes_on_here_as_it_does_there(exchanges: dict[str, Exchange], name: str) -> None:
+    exchange = exchanges[name]
+    cfg, path = exchange.run.cfg, exchange.snapshot(GIVEN_BACK)
+    before, after = load_snapshot(path), load_snapshot(exchange.snapshot(THERE))
+    module = PoseModule(exchange.run.model(path), exchange.data, cfg, pose_stage(cfg))
+    optimizer = module.configure_optimizers()
+    optimizer.load_state_dict(before.optimizer)
+    module.model.train()
+    [batch] = module.batches(0, 1)
+    loss = module.losses(batch)["total_loss"]
+    loss.backward()
+    optimizer.step()
+    there = losses(exchange.theirs / "learning_stats.csv", "losses/train.total_loss")
+    assert loss.item() == pytest.approx(there[THERE], rel=LOSS)
+    here = module.model.state_dict()
+    trained = [key for key, _ in module.model.named_parameters()]
+    wrong = sum(float((here[key] - after.model[key]).square().sum()) for key in trained)
+    step = sum(float((before.model[key] - after.model[key]).square().sum()) for key in trained)
+    assert (wrong / step) ** 0.5 < STEP
