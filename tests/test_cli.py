@@ -45,6 +45,14 @@ def test_train_help_lists_groups_with_their_options(capsys):
     text = capsys.readouterr().out
     assert "model/backbone=" in text
     assert "reduce_lr_on_plateau" in text
+    for key in (
+        "conditions=",
+        "weights=",
+        "weights.lr_scale",
+        "model.recipe.graph=",
+        "pytorch_config=",
+    ):
+        assert key in text
 
 
 @pytest.mark.parametrize(

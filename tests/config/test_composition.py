@@ -431,6 +431,8 @@ def test_a_mistake_is_one_message_with_the_key_and_the_nearest_match(override, m
         ("detector=ssdlight", r"^detector: 'ssdlight' is not one of .*'ssdlite'"),
         ("method=td detector=ssdlight", r"^detector: 'ssdlight' is not one of .*'ssdlite'"),
         ("data_detector=default", r"^data_detector: 'default' .*Add method=td\."),
+        ("method=ctd detector=ssdlite", r"^detector: 'ssdlite' .*method=ctd has none\."),
+        ("method=ctd detector.epochs=3", r"^detector\.epochs: 3 .*method=ctd has none\."),
         ("detector.epochs=3", r"^detector\.epochs: 3 .*Add method=td\."),
         ("detector.epochs=3 detector=ssdlite", r"^detector.*Add method=td\."),
         ("+detector.epochs=3", r"^detector.*Add method=td\."),

@@ -1,5 +1,6 @@
 """The short forms of `weights`, and its mistakes."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,8 @@ def test_an_overlay_names_weights_in_short(tmp_path: Path) -> None:
     ("word", "message"),
     [
         ("weights.frezee=backbone", "Did you mean 'freeze'"),
+        ("weights=", "weights.path: '' is not allowed"),
+        ("weights=[a,b]", "weights.path: ['a', 'b'] is not allowed. Allowed: a snapshot"),
         ("weights.freeze=[1]", "a name, or a list of names"),
         ("weights.lr_scale.backbone=low", "weights.lr_scale.backbone: 'low' is not a number"),
         ("weights.lr_scale.backbone=0", "weights.freeze=backbone"),
@@ -49,5 +52,5 @@ def test_an_overlay_names_weights_in_short(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_in_weights_is_told(word: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message.replace("(", r"\(")):
+    with pytest.raises(ConfigError, match=re.escape(message)):
         compose(word)

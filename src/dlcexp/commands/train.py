@@ -46,6 +46,11 @@ Keys often set:
   detector.epochs=250      top-down (method=td): as epochs, batch_size, ... of the pose model
   optimizer@detector.optimizer=sgd scheduler@detector.scheduler=step_lr
   'train.stages=[pose]'    detector, pose or both; detector.snapshot=PATH takes a detector over
+  conditions=PATH          poses to correct (method=ctd): a run folder, a shuffle's number, a file
+  weights=PATH             start from a run or snapshot; weights.freeze=backbone keeps that part,
+  weights.lr_scale.backbone=0.1       trains it at a tenth of the learning rate
+  model.recipe.graph=skeleton         limbs of model=paf: complete, skeleton, or [[0,1],[1,2]]
+  pytorch_config=FILE      begin with a file of DeepLabCut's
   hydra.run.dir=DIR        where the run goes; the same folder again resumes it
 
 Flags:

@@ -415,7 +415,7 @@ def _wrong_place(word: str, value: Any, overrides: Sequence[str]) -> ConfigError
         return None
     top = place.partition(".")[0]
     if top in DETECTOR_KEYS and top not in tree:
-        return needs_top_down(key, value)
+        return needs_top_down(key, value, tree["method"])
     group = group_of(word)
     allowed = [group, f"{group}@detector.{group}"] if "@" in key else [group]
     return ConfigError(key, f"the tree has no {place!r}. Allowed: {', '.join(allowed)}.")
@@ -448,7 +448,7 @@ def _missing_key(
     """An error that names the first part of `key` that the tree does not have, if there is one."""
     parts, path, node = key.split("."), "", tree
     if parts[0] in DETECTOR_KEYS and not tree.get(parts[0]):
-        return needs_top_down(key, value)
+        return needs_top_down(key, value, tree["method"])
     for part in parts:
         names = [str(name) for name in node] if OmegaConf.is_dict(node) else []
         if part not in names:

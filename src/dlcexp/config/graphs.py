@@ -109,6 +109,8 @@ def check_graph(head: Mapping[str, Any], bodyparts: Sequence[str]) -> None:
 
 def _check_edges(key: str, graph: Sequence[Sequence[int]], bodyparts: Sequence[str]) -> None:
     last = len(bodyparts) - 1
+    if not isinstance(graph, list):
+        raise ConfigError(key, f"{graph!r} is not allowed. Set {KEY}, which fits all to it.")
     for edge in graph:
         if not (isinstance(edge, Sequence) and len(edge) == 2 and edge[0] != edge[1]):
             raise ConfigError(key, f"{edge!r} is not a pair of two bodyparts.")

@@ -7,6 +7,8 @@ from typing import Any
 from dlcexp.deeplabcut.superanimal import SUPERANIMALS
 from dlcexp.errors import ConfigError, nearest
 
+_PATH = "a snapshot, or a run or shuffle folder that has some"
+
 
 def weights_node(value: Any) -> Any:
     """The node in its full form.
@@ -20,6 +22,10 @@ def weights_node(value: Any) -> Any:
     if not isinstance(node, Mapping):
         return {} if node is None else node
     given = dict(node)
+    path = given.get("path")
+    is_text = isinstance(path, str | int) and not isinstance(path, bool)
+    if path is not None and not (is_text and str(path).strip()):
+        raise ConfigError("weights.path", f"{path!r} is not allowed. Allowed: {_PATH}, or null.")
     if "freeze" in given:
         given["freeze"] = _names("weights.freeze", given["freeze"] or [])
     if "lr_scale" in given:
