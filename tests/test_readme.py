@@ -128,7 +128,8 @@ def test_a_command_of_the_readme_runs(command, home, monkeypatch, capsys):
     if "detector.snapshot" in command:
         assert main(shorten(words_of(README[README.index(command) - 1], home))) == 0
     words = words_of(command, home)
-    assert main(words if words[0] in ("evaluate", "export", "import") else shorten(words)) == 0
+    own = words[0] in ("evaluate", "export", "import", "diff")
+    assert main(words if own else shorten(words)) == 0
     assert capsys.readouterr().out
 
 

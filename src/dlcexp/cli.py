@@ -10,6 +10,7 @@ COMMANDS = {
     "evaluate": "score a finished run again: other snapshot, split or thresholds",
     "export": "print the resolved pytorch_config.yaml that DeepLabCut loads",
     "import": "show what a pytorch_config.yaml is, as the shortest command line",
+    "diff": "show what differs between two runs, files or command lines",
     "demo": "draw the synthetic DeepLabCut project",
 }
 

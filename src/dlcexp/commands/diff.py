@@ -1,0 +1,157 @@
+"""`dlcexp diff`: what differs between two experiments."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dlcexp.commands.arguments import take_config_dir, wants_help
+from dlcexp.errors import ConfigError, ProjectError, UserError
+
+HELP = """\
+dlcexp diff A B [key=value ...]
+
+Shows every key in which two experiments differ, their interpolations filled in. A and B may each be
+
+  runs/mouse/DIR                       a run folder, or its config.yaml
+  pytorch_config.yaml                  a file of DeepLabCut's, of any version
+  "net_type=dekr_w32 batch_size=4"     a command line, as one word; "" is the default experiment
+
+Words after A and B are put to both, where they are no runs:
+
+  dlcexp diff net_type=dekr_w18 net_type=dekr_w32 project=~/mouse
+
+What a model recommends (`recipe`) is left out, as the keys that follow it are shown. A terminal
+gets a table; a file or a pipe gets lines of key, A and B with tabs between them, nothing cut.
+The exit code is 0 whether they differ or not, and 2 where one of them cannot be read.
+"""
+
+# Characters of a value in a table, at most.
+_WIDEST = 70
+
+
+def run(words: list[str]) -> int:
+    if wants_help(words):
+        print(HELP, end="")
+        return 0
+    words, config_dir = take_config_dir(words)
+    if len(words) < 2:
+        raise UserError(
+            "diff takes two experiments: run folders, files, or command lines as one word each; "
+            "see dlcexp diff --help."
+        )
+    from dlcexp.config.difference import differences
+
+    first, second, *common = words
+    trees = [_tree(source, common, config_dir) for source in (first, second)]
+    rows = [
+        (each.key, _shown(each.first), _shown(each.second))
+        for each in differences(trees[0], trees[1])
+    ]
+    if not rows:
+        print("no difference")
+    elif sys.stdout.isatty():
+        _print_table((first, second), rows)
+    else:
+        for row in (("key", first, second), *rows):
+            print("\t".join(row))
+    return 0
+
+
+def _tree(source: str, common: list[str], config_dir: Path | None) -> dict[str, Any]:
+    """The resolved tree that a word of the command line means.
+
+    Raises:
+        UserError: there is no such file, it is neither kind of file, or the line has a mistake.
+    """
+    from dlcexp.config.composition import compose_raw, resolve, without_hydra
+    from dlcexp.config.validation import check_keys
+    from dlcexp.deeplabcut.safe_yaml import read_mapping
+
+    path = Path(source).expanduser()
+    if source and _is_path(source, path):
+        file = path / "config.yaml" if path.is_dir() else path
+        if not file.is_file():
+            what = "is no run folder: it has no config.yaml" if path.is_dir() else "is not there"
+            raise UserError(f"{source} {what}.")
+        document = _run_tree(file)
+        if document is not None:
+            return document
+        read_mapping(file)  # says what is wrong with it before it is taken for an experiment
+        words = [f"pytorch_config={file}"]
+    else:
+        words = _words(source)
+    try:
+        return check_keys(resolve(without_hydra(compose_raw([*words, *common], config_dir))))
+    except (ConfigError, ProjectError) as error:
+        raise UserError(f"{source or '(default)'}: {error}") from error
+
+
+def _is_path(source: str, path: Path) -> bool:
+    try:
+        return path.exists() or "=" not in source
+    except OSError:
+        return False  # a command line may be longer than a name can be
+
+
+def _run_tree(file: Path) -> dict[str, Any] | None:
+    """The tree of a run's `config.yaml`; None for any other file."""
+    import yaml
+
+    try:
+        document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    is_tree = isinstance(document, dict) and {"trainer", "metadata", "split"} <= document.keys()
+    return document if is_tree else None
+
+
+def _words(line: str) -> list[str]:
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise UserError(f"cannot read the command line {line!r}: {error}.") from error
+    if words[:1] == ["dlcexp"]:
+        words = words[1:]
+    return words[1:] if words[:1] == ["train"] else words
+
+
+def _shown(value: Any) -> str:
+    """A value as one would type it; a node of a target by the name of its class."""
+    from dlcexp.config.difference import ABSENT
+    from dlcexp.deeplabcut.overrides import literal
+
+    if value is ABSENT:
+        return repr(value)
+    if isinstance(value, dict) and "_target_" in value:
+        return f"{str(value['_target_']).rpartition('.')[2]} ({len(value) - 1} keys)"
+    if isinstance(value, dict) and any(isinstance(item, dict) for item in value.values()):
+        return f"{len(value)} keys: {', '.join(map(str, value))}"
+    try:
+        return literal(value)
+    except ConfigError:
+        return repr(value)
+
+
+def _print_table(titles: tuple[str, str], rows: Sequence[tuple[str, str, str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    keys = min(max(len(key) for key, *_ in rows), console.width // 2)
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("", overflow="fold", min_width=keys)
+    for title in titles:
+        table.add_column(Text(_cut(title) or "(default)"), overflow="fold")
+    for key, *values in rows:
+        if key.endswith("_target_"):
+            values = [value.rpartition(".")[2] for value in values]
+        table.add_row(Text(key), *(Text(_cut(value)) for value in values))
+    console.print(table)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"

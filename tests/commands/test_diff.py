@@ -1,0 +1,69 @@
+"""`dlcexp diff` of runs, files and command lines."""
+
+import re
+
+import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from dlcexp.cli import main
+from dlcexp.config import compose
+
+
+def lines(capsys) -> list[list[str]]:
+    return [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+
+
+def test_two_command_lines_differ_in_what_they_say(openfield, capsys):
+    assert main(["diff", "", "dlcexp train batch_size=3 seed=7", f"project={openfield}"]) == 0
+    header, *rows = lines(capsys)
+    assert header == ["key", "", "dlcexp train batch_size=3 seed=7"]
+    assert rows == [["batch_size", "8", "3"], ["seed", "42", "7"]]
+
+
+def test_a_run_and_a_file_are_the_same_experiment_until_one_is_edited(openfield, tmp_path, capsys):
+    words = [f"project={openfield.as_posix()}", "net_type=dekr_w18", "epochs=3"]
+    run = tmp_path / "run"
+    run.mkdir()
+    OmegaConf.save(compose(*words), run / "config.yaml")
+    file = tmp_path / "pytorch_config.yaml"
+    assert main(["export", *words, f"export.file={file.as_posix()}"]) == 0
+    capsys.readouterr()
+    assert main(["diff", str(run), str(file), words[0]]) == 0
+    assert capsys.readouterr().out == "no difference\n"
+    document = yaml.safe_load(file.read_text())
+    document["runner"]["optimizer"]["params"]["lr"] = 0.25
+    file.write_text(yaml.safe_dump(document, sort_keys=False))
+    assert main(["diff", str(run / "config.yaml"), str(file)]) == 0
+    assert ["optimizer.lr", "0.0005", "0.25"] in lines(capsys)
+
+
+@pytest.mark.parametrize("width", [50, 120])
+def test_a_table_keeps_to_the_width_of_the_terminal(width, openfield, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    line = f"project={openfield.as_posix()}"
+    assert main(["diff", "model=dekr", "model=heatmap optimizer=sgd", line]) == 0
+    shown = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out).splitlines()
+    assert max(map(len, shown)) <= width
+    assert any("HeatmapHead" in row for row in shown) or width == 50
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([""], r"diff takes two experiments"),
+        (["net_type=dekr_w19", ""], r"net_type=dekr_w19: net_type: 'dekr_w19' .*'dekr_w18'"),
+        (["", "nowhere.yaml"], r"nowhere\.yaml is not there"),
+        (["", "{folder}"], r"is no run folder: it has no config\.yaml"),
+        (["", "{folder}/broken.yaml"], r"broken\.yaml, line 2: is not valid YAML"),
+        (["a='b", ""], r"cannot read the command line"),
+        (["--fast", "", ""], r"no flag '--fast'"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_message(words, message, tmp_path, capsys):
+    (tmp_path / "broken.yaml").write_text("a: [1")
+    assert main(["diff", *(word.format(folder=tmp_path) for word in words)]) == 2
+    told = capsys.readouterr().err
+    assert re.search(message, told)
+    assert len(told.splitlines()) == 1
