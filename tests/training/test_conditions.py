@@ -169,7 +169,7 @@ def test_frames_without_a_pose_are_counted(
     with caplog.at_level(logging.WARNING):
         found = condition_source(cfg).conditions(data, range(len(data.labels)), CPU)
     assert [len(poses) for poses in found.values()].count(0) == 2
-    assert "has no pose in 2 of 12 frames" in caplog.text
+    assert "score 0.05 or more in 2 of 12 frames" in caplog.text
     path.write_text(json.dumps({"labeled-data/other/img.png": []}))
     with pytest.raises(ConfigError, match=r"has none of these 1 frames, such as labeled-data/vid"):
         condition_source(cfg).conditions(data, [0], CPU)
@@ -217,8 +217,12 @@ def test_a_shuffle_of_the_project(conditional: Tree, with_shuffle: Path) -> None
 
 
 def test_conditions_that_cannot_be_are_refused_before_training(
-    finished: Run, conditional: Tree, tmp_path: Path
+    finished: Run, conditional: Tree, small_project: Path, tmp_path: Path
 ) -> None:
+    faint = write_json(tmp_path / "p.json", small_project, [[10, 10, 0.01], [20, 30, 0.04]])
+    with pytest.raises(ConfigError, match=r"^conditions: .*score 0\.05 .* any of the 12 frames"):
+        train(conditional({"conditions": str(faint)}), tmp_path / "faint")
+    assert not (tmp_path / "faint" / "metrics.csv").exists()
     for given, message in (
         (str(finished.folder), "is a run of method=ctd"),
         (str(tmp_path / "nowhere"), "there is no"),

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import signal
@@ -18,13 +19,14 @@ from dlcexp.training.stages import pose_stage
 
 Tree = Callable[..., DictConfig]
 
-# Trains, and kills itself with SIGKILL at one point: the n-th call of a function of the run.
+# Trains, and sends itself a signal at one point: the n-th call of a function of the run.
 CHILD = """
 import importlib, os, signal, sys
 from omegaconf import OmegaConf
 from dlcexp.training import train
 
-tree, folder, point, count = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+tree, folder, point = sys.argv[1:4]
+count, deadly_signal = map(int, sys.argv[4:])
 module, owner, name = point.split(":")
 target = importlib.import_module(module)
 target = getattr(target, owner) if owner else target
@@ -33,7 +35,7 @@ function, calls = getattr(target, name), []
 def deadly(*args, **kwargs):
     calls.append(1)
     if len(calls) == count:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), deadly_signal)
     return function(*args, **kwargs)
 
 setattr(target, name, deadly)
@@ -46,12 +48,20 @@ PRUNE = "dlcexp.deeplabcut.snapshots:SnapshotManager:prune"
 WRITE = "torch::save"
 
 
-def die(folder: Path, tree: Path, point: str, count: int) -> None:
+def die(folder: Path, tree: Path, point: str, count: int, how: int = signal.SIGKILL) -> int:
+    """The exit code; minus the signal where it ended the process."""
     script = tree.parent / "child.py"
     script.write_text(CHILD)
-    command = [sys.executable, str(script), str(tree), str(folder), point, str(count)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    command = [
+        sys.executable,
+        str(script),
+        str(tree),
+        str(folder),
+        point,
+        str(count),
+        str(int(how)),
+    ]
+    return subprocess.run(command, capture_output=True, timeout=300, env=os.environ).returncode
 
 
 @pytest.mark.slow
@@ -67,9 +77,11 @@ def test_killed_in_every_epoch_and_resumed_is_bitwise_equal(tree: Tree, tmp_path
         (SAVE, 1),  # after the second, before its snapshots
         (PRUNE, 2),  # after the third, with last.ckpt written and the former best not removed
         (WRITE, 1),  # while the fourth writes its first file
-        (STEP, 6),  # in the fifth
     ]:
-        die(folder, tmp_path / "tree.yaml", point, count)
+        assert die(folder, tmp_path / "tree.yaml", point, count) == -signal.SIGKILL
+    # In the fifth; a run that is told to end says so.
+    assert die(folder, tmp_path / "tree.yaml", STEP, 6, signal.SIGTERM) == 128 + signal.SIGTERM
+    assert json.loads((folder / "status.json").read_text())["error"] == "terminated"
     resumed = train(cfg, folder)
     assert equal(whole, resumed)
     assert [p.name for p in sorted((folder / "snapshots").iterdir())] == [

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from dlcexp.config.build import allowing
 from dlcexp.config.composition import compose, quoted
 from dlcexp.config.conditions import ALLOWED, FILE_TYPES
-from dlcexp.data.conditional_crops import Conditions, usable_conditions
+from dlcexp.data.conditional_crops import MIN_SCORE, Conditions, usable_conditions
 from dlcexp.data.loading import FrameData, PoseData, unlabelled_frames
 from dlcexp.deeplabcut.predictions import Predictions, read_predictions
 from dlcexp.deeplabcut.project import open_project
@@ -29,6 +29,7 @@ from dlcexp.training.run import Run, load_model
 logger = logging.getLogger(__name__)
 
 _SHOWN = 3
+_USABLE = f"a pose with a keypoint of score {MIN_SCORE} or more"
 
 
 class ConditionSource(ABC):
@@ -78,8 +79,8 @@ class ConditionSource(ABC):
         if empty:
             shown = ", ".join(empty[:_SHOWN]) + (", ..." if len(empty) > _SHOWN else "")
             logger.warning(
-                "conditions: %s has no pose in %d of %d frames, where none will be found: %s",
-                *(self.words, len(empty), len(rows), shown),
+                "conditions: %s has not %s in %d of %d frames, where no animal will be found: %s",
+                *(self.words, _USABLE, len(empty), len(rows), shown),
             )
         return found
 
@@ -163,8 +164,20 @@ def condition_source(cfg: DictConfig) -> ConditionSource | None:
 def split_conditions(
     source: ConditionSource, data: PoseData, device: torch.device
 ) -> dict[str, Conditions]:
-    """Conditions of the frames of each split."""
-    return {split: source.conditions(data, getattr(data.split, split), device) for split in SPLITS}
+    """Conditions of the frames of each split.
+
+    Raises:
+        ConfigError: there is none in any of them.
+    """
+    rows = {split: getattr(data.split, split) for split in SPLITS}
+    found = source.conditions(data, [row for split in SPLITS for row in rows[split]], device)
+    if not any(len(poses) for poses in found.values()):
+        raise ConfigError(
+            "conditions",
+            f"{source.words} has not {_USABLE} in any of the {len(found)} frames: there is nothing "
+            "to correct. Train it longer, or take another.",
+        )
+    return {split: {row: found[row] for row in rows[split]} for split in SPLITS}
 
 
 def _of_run(folder: Path, bodyparts: Sequence[str]) -> ModelConditions:

@@ -4,6 +4,7 @@ import copy
 import logging
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ from dlcexp.evaluation.metrics import evaluate_poses
 from dlcexp.models import PoseModel
 from dlcexp.models.detectors import available_weights
 from dlcexp.models.detectors.pretrained import AUTO
-from dlcexp.training.conditions import condition_source
+from dlcexp.training.conditions import condition_source, split_conditions
 from dlcexp.training.detector_module import DetectorModule
 from dlcexp.training.epochs import EpochEnd
 from dlcexp.training.fine_tuning import freeze
@@ -60,6 +61,9 @@ from dlcexp.training.weights import Started, start_from
 
 logger = logging.getLogger(__name__)
 
+# What a shell calls the end by SIGTERM.
+TERMINATED = 128 + signal.SIGTERM
+
 # Lightning runs the command again for each further process of DDP; this names the folder to them.
 _FOLDER_VARIABLE = "DLCEXP_RUN_FOLDER"
 
@@ -86,24 +90,27 @@ def train(cfg: DictConfig, folder: str | Path | None = None, overrides: Sequence
         cfg = settle_weights(cfg, run_folder)
         data = PoseData(cfg)
         detector = foreign_detector(cfg)
-        condition_source(cfg)  # says now what would be wrong with it at the end
+        source = condition_source(cfg)
         starts = [prepare(cfg, stage, data, run_folder) for stage in chosen_stages(cfg)]
         if _is_further_process():
             _train_along(cfg, starts, run_folder, hardware)
         fresh = stages_to_clear(cfg, starts, run_folder)
         run_folder.start(cfg, overrides, fresh=fresh, device=str(hardware.device))
-        with run_folder.recording(), _loggers(cfg, run_folder) as loggers:
+        with run_folder.recording(), _termination(), _loggers(cfg, run_folder) as loggers:
             logger.info("run folder %s, device %s", run_folder.path, hardware.device)
             os.environ[_FOLDER_VARIABLE] = str(run_folder.path.resolve())
             if detector is not None:
                 take_over_detector(detector, run_folder)
             _adopt(starts, run_folder)
             _tell_weights(cfg, starts, run_folder)
+            # Now, and not after hours of training: it may be that there are none.
+            conditions = split_conditions(source, data, hardware.device) if source else None
             with _one_process_group():
                 for start in starts:
                     fit(cfg, start, run_folder, hardware, loggers)
             settle_edges(cfg, run_folder, data, hardware.device)
-            report(Run.open(run_folder.path), run_folder, hardware.device, data, loggers)
+            run = Run.open(run_folder.path)
+            report(run, run_folder, hardware.device, data, loggers, conditions)
     return Run.open(run_folder.path)
 
 
@@ -372,6 +379,26 @@ def _keyboard_interrupts() -> Iterator[None]:
             signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from error
         raise
+
+
+@contextmanager
+def _termination() -> Iterator[None]:
+    """Let SIGTERM end a run at once as an error does, with the exit code of a shell.
+
+    Without, it would end the process wherever it is, or by Lightning after the step with code 0.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread hears signals
+        return
+
+    def end(*_: Any) -> None:
+        raise SystemExit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _is_further_process() -> bool:

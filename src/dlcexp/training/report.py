@@ -1,6 +1,6 @@
 """What a run says at its end: the numbers, the table, the figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -8,6 +8,7 @@ from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig
 from rich.console import Console
 
+from dlcexp.data.conditional_crops import Conditions
 from dlcexp.data.loading import PoseData
 from dlcexp.evaluation.evaluate import Evaluation, flatten
 from dlcexp.evaluation.figures import draw_examples
@@ -20,10 +21,15 @@ from dlcexp.training.stages import STAGES, file_suffix
 
 
 def report(
-    run: Run, folder: RunFolder, device: torch.device, data: PoseData, loggers: Sequence[Logger]
+    run: Run,
+    folder: RunFolder,
+    device: torch.device,
+    data: PoseData,
+    loggers: Sequence[Logger],
+    conditions: Mapping[str, Conditions] | None = None,
 ) -> None:
     """Evaluate the best snapshots on train and test frames: metrics.json, table, figures."""
-    evaluation = evaluate_run(run, data, device)
+    evaluation = evaluate_run(run, data, device, conditions=conditions)
     metrics = {**snapshots_used(run), **flatten(evaluation)}
     folder.write_metrics(metrics)
     figures = draw_figures(evaluation, data, folder, run.cfg)

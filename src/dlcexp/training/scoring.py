@@ -1,12 +1,13 @@
 """Scoring the networks of a run: at the end of training, and again with other settings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from dlcexp.config.build import allowing
 from dlcexp.config.composition import modified
+from dlcexp.data.conditional_crops import Conditions
 from dlcexp.data.loading import PoseData
 from dlcexp.deeplabcut.snapshots import snapshot_epoch
 from dlcexp.evaluation.evaluate import (
@@ -58,6 +59,7 @@ def evaluate_run(
     *,
     snapshot: Path | None = None,
     detector_snapshot: Path | None = None,
+    conditions: Mapping[str, Conditions] | None = None,
     progress: bool = False,
 ) -> Evaluation:
     """Score what a run has: its pose model, its detector, and the two together.
@@ -68,13 +70,14 @@ def evaluate_run(
         device: where to compute.
         snapshot: weights of the pose model; None: the best.
         detector_snapshot: weights of the detector; None: the best.
+        conditions: what the key `conditions` stands for in each split, if that is known already.
         progress: draw a bar, if there is a terminal.
     """
     if run.cfg.method != "td":
         model = run.model(snapshot).to(device)
         if run.cfg.method == "ctd":
-            source = condition_source(run.cfg)
-            given = split_conditions(source, data, device) if source else None
+            source = None if conditions else condition_source(run.cfg)
+            given = split_conditions(source, data, device) if source else conditions
             return evaluate_conditional(
                 model, data, run.cfg, device, conditions=given, progress=progress
             )
