@@ -1,0 +1,81 @@
+"""Writes the folder of a sweep as `dlcexp -m` leaves it, from the numbers that a test wants."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+# The metric of two recipes over five folds.
+FAST = (80.0, 71.0, 78.0, 69.0, 82.0)
+SLOW = (79.0, 70.5, 75.0, 69.0, 80.0)
+
+TREE = {
+    "optimizer": {"_target_": "torch.optim.AdamW", "lr": 0.001},
+    "model": {"backbone": {"_target_": "dlcexp.models.backbones.HRNet"}, "recipe": {"lr": 1}},
+    "split": {"_target_": "dlcexp.data.splits.KFoldSplit", "k": 5, "fold": 0},
+    "trainer": {"key_metric": "test.mAP", "num_workers": 0},
+    "epochs": 2,
+    "seed": 42,
+    "device": "cpu",
+}
+
+
+def tree_with(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree with dotted keys changed."""
+    tree = json.loads(json.dumps(TREE))
+    for path, value in changes.items():
+        *parents, name = path.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = value
+    return tree
+
+
+def write_run(
+    folder: Path,
+    changes: Mapping[str, Any] | None = None,
+    words: Sequence[str] | None = None,
+    *,
+    metrics: Mapping[str, Any] | None = None,
+    status: Mapping[str, Any] | None = None,
+    rows: Sequence[Mapping[str, Any]] = (),
+) -> Path:
+    """A run folder; `changes` to the tree are also its overrides, unless `words` are given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    changes = changes or {}
+    typed = [f"{key}={value}" for key, value in changes.items()] if words is None else words
+    (folder / "config.yaml").write_text(yaml.safe_dump(tree_with(changes), sort_keys=False))
+    (folder / "overrides.yaml").write_text(yaml.safe_dump(list(typed)))
+    ended = {"status": "completed", "error": None, "kind": None, "seconds": 10.0, **(status or {})}
+    (folder / "status.json").write_text(json.dumps(ended))
+    if metrics is not None:
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+    if rows:
+        names = list(rows[0])
+        lines = [",".join(names), *(",".join(str(row[n]) for n in names) for row in rows)]
+        (folder / "metrics.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def write_sweep(folder: Path, objectives: Sequence[tuple[str, str]], **more: Any) -> Path:
+    """`sweep.yaml` and `jobs.jsonl` of the runs in the folder, as the sweep runner writes them."""
+    runs = sorted((p for p in folder.iterdir() if p.name.isdecimal()), key=lambda p: int(p.name))
+    record = {
+        "command": "dlcexp -m project=mouse",
+        "overrides": ["project=mouse"],
+        "swept": [],
+        "created": "2026-11-24T10:00:00+00:00",
+        "objectives": [{"metric": name, "direction": way} for name, way in objectives],
+        **more,
+    }
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(record))
+    lines = []
+    for run in runs:
+        overrides = yaml.safe_load((run / "overrides.yaml").read_text())
+        job = {"number": int(run.name), "folder": run.name, "overrides": overrides}
+        lines.append(json.dumps({**job, "hash": "", "trial": None}))
+    (folder / "jobs.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
