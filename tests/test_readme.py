@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pandas as pd
 import pytest
 import yaml
@@ -73,6 +74,7 @@ def home(tmp_path_factory) -> Path:
         assert main(words) == 0
         flat = ["export.schema=flat", "export.file=pytorch_config.yaml"]
         assert main(["export", "project=mouse", *flat]) == 0
+        write_video(folder / "mouse", folder / "videos" / "m1.mp4")
     finally:
         os.chdir(cwd)
     return folder
@@ -99,6 +101,17 @@ def write_mouse(project: Path) -> None:
         "bodyparts": config["multianimalbodyparts"],
     }
     (project / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+
+def write_video(project: Path, path: Path) -> None:
+    """The labelled frames of the project, one after the other."""
+    path.parent.mkdir()
+    images = [cv2.imread(str(image)) for image in sorted(project.glob("labeled-data/*/*.png"))]
+    size = images[0].shape[1::-1]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, size)
+    for image in images:
+        writer.write(cv2.resize(image, size))
+    writer.release()
 
 
 def shorten(words: list[str]) -> list[str]:
@@ -128,7 +141,7 @@ def test_a_command_of_the_readme_runs(command, home, monkeypatch, capsys):
     if "detector.snapshot" in command:
         assert main(shorten(words_of(README[README.index(command) - 1], home))) == 0
     words = words_of(command, home)
-    own = words[0] in ("evaluate", "export", "import", "diff")
+    own = words[0] in ("evaluate", "predict", "export", "import", "diff")
     assert main(words if own else shorten(words)) == 0
     assert capsys.readouterr().out
 

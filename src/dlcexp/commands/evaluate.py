@@ -38,7 +38,7 @@ def run(words: list[str]) -> int:
     from dlcexp.training.run import write_json
 
     finished = Run.open(settings["run"])
-    snapshot = _snapshot(finished.folder, settings.get("snapshot", "best"))
+    snapshot = chosen_snapshot(finished.folder, settings.get("snapshot", "best"))
     evaluation = evaluate(finished, snapshot=snapshot, overrides=overrides, progress=True)
     Console().print(evaluation_table(evaluation))
     if "output" in settings:
@@ -46,7 +46,7 @@ def run(words: list[str]) -> int:
     return 0
 
 
-def _snapshot(folder: Path, word: str) -> Path | None:
+def chosen_snapshot(folder: Path, word: str) -> Path | None:
     """The file that `snapshot=` means; None for the best."""
     if word == "best":
         return None

@@ -83,13 +83,13 @@ def run(words: list[str]) -> int:
 
     from dlcexp.training import train
 
-    _log_to_console()
+    log_to_console()
     finished = train(cfg, folder, overrides=overrides)
     print(_what_is_where(finished))
     return 0
 
 
-def _log_to_console() -> None:
+def log_to_console() -> None:
     """Show what a run logs; in a sweep Hydra does."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))

@@ -1,6 +1,7 @@
 """Decoded images, kept in memory within a budget and shared by all data sets of the process."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -101,6 +102,22 @@ class ImageCache:
     def __reduce__(self) -> tuple[Any, ...]:
         """A process that is not forked starts with the cache of its own, empty."""
         return shared_cache, (self.budget,)
+
+
+class DecodedImages(ImageCache):
+    """Images that are in memory already, such as frames of a video.
+
+    Args:
+        images: by the path under which data sets ask for them.
+    """
+
+    def __init__(self, images: Mapping[Path, Image]) -> None:
+        super().__init__(0)
+        self._decoded = images
+
+    def __call__(self, path: Path) -> Image:
+        """The image of that path."""
+        return self._decoded[path]
 
 
 _shared = ImageCache(0)

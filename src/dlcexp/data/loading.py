@@ -15,7 +15,7 @@ from dlcexp.config import build
 from dlcexp.config.menu import Section, effective_menu, parse_bytes
 from dlcexp.data.augmentation import MOVES, build_pipeline, moves
 from dlcexp.data.boxes import RandomBBoxTransform, ground_truth_boxes
-from dlcexp.data.cache import shared_cache
+from dlcexp.data.cache import ImageCache, shared_cache
 from dlcexp.data.collation import PadCollate, ResizeCollate, build_collate
 from dlcexp.data.conditional_crops import ConditionalCropDataset, Conditions
 from dlcexp.data.crops import CropDataset, labelled_animals
@@ -53,6 +53,7 @@ class FrameData:
         labels: the frames.
         split: which of them train and which test.
         bodyparts, unique_bodyparts: names of the keypoints in `labels`.
+        cache: gives decoded images; None: the one that all runs of the process share.
     """
 
     def __init__(
@@ -63,13 +64,14 @@ class FrameData:
         *,
         bodyparts: Sequence[str],
         unique_bodyparts: Sequence[str],
+        cache: ImageCache | None = None,
     ) -> None:
         self.tree = _plain(cfg)
         self.labels = labels
         self.split = split
         self.bodyparts = tuple(bodyparts)
         self.unique_bodyparts = tuple(unique_bodyparts)
-        self.cache = shared_cache(parse_bytes(self.tree["data"].get("cache") or 0))
+        self.cache = cache or shared_cache(parse_bytes(self.tree["data"].get("cache") or 0))
 
     @property
     def top_down(self) -> bool:
@@ -296,12 +298,15 @@ class FrameData:
         return int(self.tree["data"].get("bbox_margin", _BBOX_MARGIN))
 
 
-def unlabelled_frames(cfg: DictConfig, images: Sequence[Path]) -> FrameData:
+def unlabelled_frames(
+    cfg: DictConfig, images: Sequence[Path], cache: ImageCache | None = None
+) -> FrameData:
     """Images as frames without labels, all of them in the test split.
 
     Args:
         cfg: the resolved tree; its `metadata` tells individuals and bodyparts.
         images: their paths.
+        cache: gives decoded images; None: the one that all runs of the process share.
     """
     metadata = cfg.metadata
     individuals, bodyparts = metadata.num_individuals, metadata.num_bodyparts
@@ -318,6 +323,7 @@ def unlabelled_frames(cfg: DictConfig, images: Sequence[Path]) -> FrameData:
         Split(train=(), test=tuple(range(len(images)))),
         bodyparts=metadata.bodyparts,
         unique_bodyparts=metadata.unique_bodyparts,
+        cache=cache,
     )
 
 

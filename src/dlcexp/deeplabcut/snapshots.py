@@ -146,6 +146,12 @@ def snapshot_epoch(path: Path) -> int:
     return int(match["epoch"])
 
 
+def is_best(path: Path) -> bool:
+    """Whether the name of a snapshot says that it is the best one."""
+    match = _NAME.fullmatch(path.name)
+    return bool(match and match["best"])
+
+
 class SnapshotManager:
     """Keeps the latest periodic snapshots and the single best one of a folder.
 

@@ -46,6 +46,7 @@ def predict_heads(
     *,
     batch_size: int = 1,
     description: str = "",
+    dtype: torch.dtype | None = None,
 ) -> dict[str, np.ndarray]:
     """Poses that each head of the model finds in each frame, in the order of `dataset`.
 
@@ -57,13 +58,14 @@ def predict_heads(
         batch_size: how many consecutive frames of equal size to take at once; on a CPU, 1 is the
             fastest.
         description: words beside a progress bar, drawn on a terminal only; empty: no bar.
+        dtype: format in which the network computes, such as `torch.bfloat16`; None: float32.
 
     Returns:
         {head: float32 (frames, individuals, keypoints, 3)}; without frames no head. Where the
         model tells identities, an animal is in the place of its individual.
     """
     found: dict[str, list[np.ndarray]] = {}
-    for _, heads in _predictions(model, dataset, device, batch_size, description):
+    for _, heads in _predictions(model, dataset, device, batch_size, description, dtype):
         for head, poses in heads.items():
             found.setdefault(head, []).append(poses)
     return {
@@ -79,6 +81,7 @@ def predict_crops(
     size: tuple[int, int],
     device: torch.device | str,
     description: str = "",
+    dtype: torch.dtype | None = None,
 ) -> np.ndarray:
     """Poses found in crops of single animals, put together frame by frame.
 
@@ -89,6 +92,7 @@ def predict_crops(
         rows: rows of the labels, the frames of the result.
         size: individuals a frame, and bodyparts.
         description: words beside a progress bar, drawn on a terminal only; empty: no bar.
+        dtype: see `predict_heads`.
 
     Returns:
         float32 (frames, individuals, bodyparts, 3): x and y in px of the original image,
@@ -97,7 +101,7 @@ def predict_crops(
     frames = {row: place for place, row in enumerate(rows)}
     found = np.full((len(rows), *size, 3), np.nan, np.float32)
     batch_size = 1 if torch.device(device).type == "cpu" else CROPS_AT_ONCE
-    for sample, heads in _predictions(model, dataset, device, batch_size, description):
+    for sample, heads in _predictions(model, dataset, device, batch_size, description, dtype):
         found[frames[int(sample["index"])], int(sample["individual"])] = heads["bodypart"][0]
     return found
 
@@ -135,23 +139,33 @@ def _predictions(
     device: torch.device | str,
     batch_size: int,
     description: str,
+    dtype: torch.dtype | None,
 ) -> Iterator[tuple[Sample, dict[str, np.ndarray]]]:
     """Each sample with the poses (n, k, 3) that each head finds in it, in px of the original."""
     decode: Any = model.predict
+    kind = torch.device(device).type
     with in_evaluation(model):
         for batch in _batches(with_progress(dataset, description), batch_size):
             images = torch.stack([sample["image"] for sample in batch]).to(device)
             given = [sample["conditions"] for sample in batch if "conditions" in sample]
             conditions = [torch.stack(given).to(device)] if given else []
+            with torch.autocast(kind, dtype, enabled=dtype is not None):
+                outputs = model(images, *conditions)
             heads = {
                 head: poses.float().cpu().numpy()
-                for head, poses in _poses(decode(model(images, *conditions))).items()
+                for head, poses in _poses(decode(_in_float32(outputs))).items()
             }
             for place, sample in enumerate(batch):
                 yield (
                     sample,
                     {head: in_original(poses[place], sample) for head, poses in heads.items()},
                 )
+
+
+def _in_float32(outputs: Mapping[str, Mapping[str, torch.Tensor]]) -> Any:
+    return {
+        head: {name: map_.float() for name, map_ in maps.items()} for head, maps in outputs.items()
+    }
 
 
 def _poses(outputs: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

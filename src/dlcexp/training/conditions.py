@@ -3,6 +3,7 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,14 @@ class ModelConditions(ConditionSource):
     ) -> list[NDArray[Any] | None]:
         """Poses of each frame; images are decoded once for both models."""
         with allowing(self.cfg.get("allow_targets") or []):
-            model = load_model(self.cfg, "model", self.snapshot).to(device)
-            frames = unlabelled_frames(self.cfg, [data.labels.images[row] for row in rows])
+            images = [data.labels.images[row] for row in rows]
+            frames = unlabelled_frames(self.cfg, images, data.cache)
+            model = self._model.to(device)
             return list(predict_frames(model, frames.frames("test"), device)) if rows else []
+
+    @cached_property
+    def _model(self) -> torch.nn.Module:
+        return load_model(self.cfg, "model", self.snapshot)
 
 
 class FileConditions(ConditionSource):

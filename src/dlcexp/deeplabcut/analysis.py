@@ -1,0 +1,173 @@
+"""Poses of a video or of images in the files that DeepLabCut's own analysis leaves.
+
+`<video><scorer>.h5` and `.csv` hold the poses; `_meta.pickle`, `_full.pickle` and, with several
+animals, `_assemblies.pickle` hold what DeepLabCut's tracking and plots read beside them.
+"""
+
+import math
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlcexp.deeplabcut.snapshots import is_best, snapshot_epoch
+from dlcexp.files import replacing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Under which DeepLabCut's tables of predictions are found in their file.
+_TABLE = "df_with_missing"
+# The individual under which DeepLabCut files the bodyparts that exist once in a frame.
+_UNIQUE = "single"
+# In the fourth column of an assembled keypoint: no identity was predicted.
+_NO_IDENTITY = -1.0
+
+
+def scorer_name(
+    net_type: str, project: str, shuffle: int, snapshot: Path, detector: Path | None = None
+) -> str:
+    """What DeepLabCut calls the origin of predictions.
+
+    `DLC_Resnet50_mouseNov24shuffle1_snapshot_best-42`.
+
+    Args:
+        net_type: as in `pytorch_config.yaml`.
+        project: `Task` and `date` of the config.yaml, one after the other.
+        shuffle: number of the shuffle.
+        snapshot, detector: files of the weights.
+    """
+    net = "".join(word.capitalize() for word in net_type.split("_"))
+    found_by = f"_detector_{_snapshot_id(detector)}" if detector else ""
+    return f"DLC_{net}_{project}shuffle{shuffle}{found_by}_snapshot_{_snapshot_id(snapshot)}"
+
+
+def _snapshot_id(path: Path) -> str:
+    return f"{'best-' if is_best(path) else ''}{snapshot_epoch(path)}"
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """The poses in the frames of one source.
+
+    Attributes:
+        scorer: see `scorer_name`.
+        names: of the frames: numbers of a video, or paths of images.
+        bodyparts, unique_bodyparts, individuals: names.
+        multianimal: whether the project is; then the table names the individuals.
+        poses: (frames, individuals, bodyparts, 3) x, y px, confidence; NaN where absent.
+        unique: (frames, unique bodyparts, 3).
+    """
+
+    scorer: str
+    names: Sequence[str | int]
+    bodyparts: Sequence[str]
+    unique_bodyparts: Sequence[str]
+    individuals: Sequence[str]
+    multianimal: bool
+    poses: NDArray[np.float32]
+    unique: NDArray[np.float32]
+
+    def table(self) -> "pd.DataFrame":
+        """One row a frame; column levels: scorer, [individuals,] bodyparts, coords."""
+        import pandas as pd
+
+        owners = [(animal, part) for animal in self.individuals for part in self.bodyparts]
+        owners += [(_UNIQUE, part) for part in self.unique_bodyparts]
+        columns = [
+            (self.scorer, *(owner if self.multianimal else owner[1:]), coordinate)
+            for owner in owners
+            for coordinate in ("x", "y", "likelihood")
+        ]
+        individuals = ["individuals"] if self.multianimal else []
+        levels = ["scorer", *individuals, "bodyparts", "coords"]
+        index = pd.MultiIndex.from_tuples(columns, names=levels)
+        frames = len(self.poses)
+        values = [self.poses.reshape(frames, -1), self.unique.reshape(frames, -1)]
+        return pd.DataFrame(np.concatenate(values, axis=1), list(self.names), index)
+
+    def write(self, stem: Path, *, csv: bool, meta: Mapping[str, Any]) -> list[Path]:
+        """Write every file, each whole or not at all; the table last.
+
+        Args:
+            stem: path that all names begin with; the scorer is part of it.
+            csv: whether to write the table as text, too.
+            meta: what `_meta.pickle` says beside the names.
+        """
+        written = [self._pickle(stem, "meta", {"data": {**meta, **self._named()}})]
+        written.append(self._pickle(stem, "full", self._detections()))
+        if self.multianimal:
+            written.append(self._pickle(stem, "assemblies", self._assemblies()))
+        table = self.table()
+        if csv:
+            path = stem.with_name(f"{stem.name}.csv")
+            with replacing(path) as temporary:
+                table.to_csv(temporary)
+            written.append(path)
+        path = stem.with_name(f"{stem.name}.h5")
+        with replacing(path) as temporary:
+            table.to_hdf(temporary, key=_TABLE, format="table", mode="w")
+        return [*written, path]
+
+    def _named(self) -> dict[str, Any]:
+        return {
+            "Scorer": self.scorer,
+            "nframes": len(self.poses),
+            "individuals": list(self.individuals),
+            "bodyparts": list(self.bodyparts),
+            "unique_bodyparts": list(self.unique_bodyparts),
+        }
+
+    def _detections(self) -> dict[str, Any]:
+        """Each frame's points by bodypart, whichever animal they are of."""
+        joints = [*self.bodyparts, *self.unique_bodyparts]
+        digits = math.ceil(math.log10(max(len(self.poses), 2)))
+        content: dict[str, Any] = {
+            "metadata": {
+                "nms radius": None,
+                "minimal confidence": None,
+                "sigma": 1,
+                "PAFgraph": None,
+                "PAFinds": np.zeros(0, dtype=int),
+                "all_joints": [[number] for number in range(len(joints))],
+                "all_joints_names": joints,
+                "nframes": len(self.poses),
+                "key_str_width": digits,
+            }
+        }
+        for number, (poses, unique) in enumerate(zip(self.poses, self.unique, strict=True)):
+            points = [*np.swapaxes(_present(poses), 0, 1), *unique[:, None]]
+            content[f"frame{number:0{digits}d}"] = {
+                "coordinates": ([point[:, :2] for point in points],),
+                "confidence": [point[:, 2:] for point in points],
+                "costs": None,
+            }
+        return content
+
+    def _assemblies(self) -> dict[Any, Any]:
+        """Each frame's animals (n, bodyparts, 4): x, y px, confidence, identity (none: -1)."""
+        content: dict[Any, Any] = {
+            _UNIQUE: {number: unique for number, unique in enumerate(self.unique) if len(unique)}
+        }
+        for number, poses in enumerate(self.poses):
+            animals = _present(poses)
+            if len(animals):
+                identity = np.full((*animals.shape[:2], 1), _NO_IDENTITY, animals.dtype)
+                content[number] = np.concatenate([animals, identity], axis=-1)
+        return content
+
+    def _pickle(self, stem: Path, kind: str, content: Any) -> Path:
+        path = stem.with_name(f"{stem.name}_{kind}.pickle")
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            pickle.dump(content, file, pickle.HIGHEST_PROTOCOL)
+        return path
+
+
+def _present(poses: NDArray[Any]) -> NDArray[Any]:
+    """The animals (n, bodyparts, 3) of which there is any point."""
+    present: NDArray[Any] = poses[np.isfinite(poses[..., :2]).any(axis=(1, 2))]
+    return present

@@ -1,0 +1,126 @@
+"""A run as what finds poses in frames: its networks, built once and applied to any number."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dlcexp.config.build import allowing
+from dlcexp.config.composition import modified, quoted
+from dlcexp.data.dataset import SampleDataset
+from dlcexp.data.loading import FrameData
+from dlcexp.errors import ConfigError, SnapshotError, UserError, nearest
+from dlcexp.evaluation.boxes import find_boxes
+from dlcexp.evaluation.predict import predict_crops, predict_heads
+from dlcexp.training.conditions import condition_source
+from dlcexp.training.hardware import choose_hardware
+from dlcexp.training.run import Run
+
+# Of the command line and of Lightning; None computes in float32 throughout.
+PRECISIONS = {"32": None, "bf16": torch.bfloat16, "16": torch.float16}
+
+
+class PoseFinder:
+    """Finds the poses of animals in frames.
+
+    Args:
+        run: a finished run.
+        snapshot: weights of the pose model; None: the best of the run.
+        conditions: conditional top-down, what tells of the animals, in place of the run's own.
+        batch_size: frames that go through a bottom-up network at once.
+        precision: key of `PRECISIONS`, the format in which the pose model computes.
+
+    Raises:
+        ConfigError: conditional top-down without conditions; a precision that there is not.
+        SnapshotError: the weights do not fit, or a top-down run has no detector.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        snapshot: Path | None = None,
+        conditions: str | int | Path | None = None,
+        batch_size: int = 1,
+        precision: str = "32",
+    ) -> None:
+        if conditions is not None:
+            run = replace(run, cfg=modified(run.cfg, [f"conditions={quoted(conditions)}"]))
+        if precision not in PRECISIONS:
+            raise ConfigError(
+                "predict.precision", f"{precision!r} is not one of {', '.join(PRECISIONS)}."
+            )
+        self.run = run
+        self.cfg = run.cfg
+        self.batch_size = batch_size
+        self.dtype = PRECISIONS[precision]
+        self.device = choose_hardware(run.cfg).device
+        self.snapshot = snapshot or run.best_snapshot
+        with allowing(run.cfg.allow_targets):
+            self.conditions = condition_source(run.cfg)
+            self.detector = run.detector(self.device) if run.cfg.method == "td" else None
+            self.model = run.model(self.snapshot).to(self.device)
+        self._check()
+
+    @property
+    def heads(self) -> list[str]:
+        """The heads that find keypoints."""
+        return [name for name in self.cfg.model.heads if name != "identity"]
+
+    def check_head(self, head: str) -> None:
+        """Refuse a head that the model does not have.
+
+        Raises:
+            UserError: names those that there are.
+        """
+        if head not in self.heads:
+            raise UserError(
+                f"head: the model has no {head!r} that finds keypoints; it has "
+                f"{', '.join(self.heads)}.{nearest(head, self.heads)}"
+            )
+
+    def __call__(self, data: FrameData) -> dict[str, NDArray[np.float32]]:
+        """Find the poses of each head in the test split of `data`.
+
+        Returns:
+            {head: (frames, individuals, keypoints, 3)}: x and y in px of the frame, confidence;
+            NaN where no further individual was found.
+        """
+        with allowing(self.cfg.allow_targets):
+            if data.top_down:
+                return {"bodypart": self._in_crops(data)}
+            return predict_heads(
+                self.model,
+                data.frames("test"),
+                self.device,
+                batch_size=self.batch_size,
+                dtype=self.dtype,
+            )
+
+    def _in_crops(self, data: FrameData) -> NDArray[np.float32]:
+        """Poses of the animals that the detector finds, or that the conditions tell of."""
+        rows, size = data.split.test, data.labels.keypoints.shape[1:3]
+        crops: SampleDataset
+        if self.conditions is not None:
+            crops = data.conditional_crops(self.conditions.conditions(data, rows, self.device))
+        else:
+            assert self.detector is not None
+            frames = data.detector_frames("test")
+            crops = data.crops(find_boxes(self.detector, frames, self.device, size[0]))
+        return predict_crops(self.model, crops, rows, size, self.device, dtype=self.dtype)
+
+    def _check(self) -> None:
+        folder = self.run.folder
+        if self.cfg.method == "td" and self.detector is None:
+            raise SnapshotError(
+                f"{folder} has no detector to find the animals with: train one "
+                "(train.stages=[detector]), or take one over (detector.snapshot=PATH)."
+            )
+        if self.cfg.method == "ctd" and self.conditions is None:
+            raise ConfigError(
+                "conditions",
+                f"{folder} was trained without, and a conditional model needs poses to start from. "
+                "Give conditions=, a bottom-up run folder, the number of a shuffle or a file.",
+            )

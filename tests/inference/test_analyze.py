@@ -1,0 +1,190 @@
+"""From a run and a video to DeepLabCut's files, stopped and damaged on the way."""
+
+import logging
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+import dlcexp
+from dlcexp.cli import main
+from dlcexp.inference import stream
+from dlcexp.inference.analyze import Wishes, analyze
+from dlcexp.inference.finder import PoseFinder
+from dlcexp.inference.sources import find_sources
+from dlcexp.training import Run
+
+SCORER = "shuffle0_snapshot_best-3"
+
+
+def table_of(folder: Path) -> pd.DataFrame:
+    (path,) = folder.glob(f"*{SCORER}.h5")
+    return pd.read_hdf(path)
+
+
+@pytest.fixture(scope="module")
+def analyzed(run: Run, video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("analyzed")
+    words = [f"run={run.folder}", f"source={video}", f"output={folder}", "--label"]
+    assert main(["predict", *words, "evaluation.pcutoff=0"]) == 0
+    return folder
+
+
+def test_the_table_holds_what_the_model_finds(run: Run, video: Path, analyzed: Path) -> None:
+    table = table_of(analyzed)
+    assert table.columns.names == ["scorer", "individuals", "bodyparts", "coords"]
+    assert list(table.index) == list(range(24))
+    # The same frames as images, which go another way.
+    capture = cv2.VideoCapture(str(video))
+    image = analyzed / "frame.png"
+    for number in range(3):
+        cv2.imwrite(str(image), capture.read()[1])
+        (poses,) = dlcexp.predict(run, image).values()
+        np.testing.assert_allclose(table.iloc[number], poses.reshape(-1), rtol=1e-5)
+    image.unlink()
+    assert np.isfinite(table.to_numpy()).any()
+
+
+def test_a_video_is_an_array_from_python(run: Run, video: Path, analyzed: Path) -> None:
+    ((path, poses),) = dlcexp.predict(run, str(video.parent / "*.mp4")).items()
+    assert path == str(video)
+    np.testing.assert_array_equal(poses.reshape(24, -1), table_of(analyzed))
+
+
+def test_beside_the_table_is_what_deeplabcut_reads(analyzed: Path) -> None:
+    found = {}
+    for kind in ("meta", "full", "assemblies"):
+        (path,) = analyzed.glob(f"*_{kind}.pickle")
+        found[kind] = pickle.loads(path.read_bytes())
+    assert found["meta"]["data"]["nframes"] == 24
+    assert found["meta"]["data"]["fps"] == 10
+    table = table_of(analyzed)
+    animals = table.iloc[5].to_numpy().reshape(table.columns.levshape[1], -1, 3)
+    present = animals[np.isfinite(animals).any(axis=(1, 2))]
+    np.testing.assert_array_equal(found["assemblies"][5][..., :3], present)
+    (csv,) = analyzed.glob("*.csv")
+    again = pd.read_csv(csv, header=[0, 1, 2, 3], index_col=0)
+    np.testing.assert_allclose(again.to_numpy(), table.to_numpy(), rtol=1e-5)
+
+
+def test_a_labelled_copy_shows_the_poses(video: Path, analyzed: Path) -> None:
+    (path,) = analyzed.glob("*_labeled.mp4")
+    drawn, plain = (cv2.VideoCapture(str(each)) for each in (path, video))
+    assert drawn.get(cv2.CAP_PROP_FRAME_COUNT) == 24
+    table = table_of(analyzed)
+    difference = np.abs(drawn.read()[1].astype(int) - plain.read()[1]).max(axis=-1)
+    points = table.iloc[0].to_numpy().reshape(-1, 3)
+    height, width = difference.shape
+    inside = points[np.isfinite(points).all(axis=1)]
+    inside = inside[(inside[:, :2] > 0).all(axis=1) & (inside[:, 0] < width - 1)]
+    inside = inside[inside[:, 1] < height - 1].round().astype(int)
+    at_points = difference[inside[:, 1], inside[:, 0]]
+    assert np.median(at_points) > 40 > 5 * np.median(difference)
+
+
+def test_what_is_there_is_not_found_again(
+    run: Run, video: Path, analyzed: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (path,) = analyzed.glob("*.h5")
+    before = path.stat().st_mtime_ns
+    (source,) = find_sources(video)
+    with caplog.at_level(logging.INFO):
+        assert analyze(PoseFinder(run), source, Wishes(analyzed)) == [path]
+    assert "overwrite=true" in caplog.text
+    assert path.stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_a_killed_job_goes_on(
+    run: Run, video: Path, analyzed: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = [f"run={run.folder}", f"source={video}", f"output={tmp_path}"]
+    script = (
+        "import sys, time; from dlcexp.inference import stream; from dlcexp.cli import main; "
+        "stream.CHUNK = 5; find = stream._find\n"
+        "def slow(*given):\n time.sleep(0.5)\n return find(*given)\n"
+        "stream._find = slow; sys.exit(main(['predict', *sys.argv[1:]]))"
+    )
+    job = subprocess.Popen([sys.executable, "-c", script, *words], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not any(path.stat().st_size for path in tmp_path.glob(".*.unfinished.bin")):
+        assert time.monotonic() < deadline
+        assert job.poll() is None
+        time.sleep(0.02)
+    job.send_signal(signal.SIGKILL)
+    job.wait()
+    assert not list(tmp_path.glob("*.h5"))
+    assert main(["predict", *words]) == 0
+    assert "going on after frame" in capfd.readouterr().err
+    pd.testing.assert_frame_equal(table_of(tmp_path), table_of(analyzed))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_other_weights_do_not_go_on(run: Run, video: Path, tmp_path: Path) -> None:
+    (source,) = find_sources(video)
+    finder = PoseFinder(run)
+    from dlcexp.inference.unfinished import Unfinished
+
+    path = tmp_path / ".unfinished.bin"
+    kept = Unfinished(path, {"weights": 1}, stream.shapes(finder))
+    kept.append(next(stream.find_poses(finder, source)))
+    with path.open("ab") as file:
+        file.write(b"cut off")
+    again = Unfinished(path, {"weights": 1}, stream.shapes(finder))
+    assert again.frames == stream.CHUNK
+    assert Unfinished(path, {"weights": 2}, stream.shapes(finder)).frames == 0
+
+
+def test_an_unreadable_frame_has_no_pose_and_is_counted(
+    run: Run,
+    analyzed: Path,
+    damaged: Callable[[int], Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (source,) = find_sources(damaged(8))
+    analyze(PoseFinder(run), source, Wishes(tmp_path, csv=False))
+    assert "1 of 24 frames cannot be read and have no pose: 8" in caplog.text
+    table, intact = table_of(tmp_path), table_of(analyzed)
+    assert table.iloc[8].isna().all()
+    np.testing.assert_array_equal(table.iloc[12:], intact.iloc[12:])
+    assert not list(tmp_path.glob("*.csv"))
+
+
+def test_images_have_their_names(run: Run, frames: list[np.ndarray], tmp_path: Path) -> None:
+    for number in range(2):
+        cv2.imwrite(str(tmp_path / f"img{number}.png"), frames[number])
+    (tmp_path / "img2.png").write_bytes(b"broken")
+    assert main(["predict", f"run={run.folder}", f"source={tmp_path}"]) == 0
+    table = table_of(tmp_path)
+    assert list(table.index) == ["img0.png", "img1.png", "img2.png"]
+    assert table.iloc[2].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["source=x.mp4"], "run= is needed"),
+        (["run=RUN"], "source= is needed"),
+        (["run=RUN", "source=nothing/*.mp4"], "no image or video in 'nothing/*.mp4'"),
+        (["run=RUN", "source=absent.mp4"], "absent.mp4: cannot be read as a video"),
+        (["run=RUN", "source=VIDEO", "predict.precison=16"], "Did you mean 'predict.precision'"),
+        (["run=RUN", "source=VIDEO", "predict.precision=8"], "'8' is not one of 32, bf16, 16"),
+        (["run=RUN", "source=VIDEO", "label=perhaps"], "'perhaps' is not true or false"),
+        (["run=RUN", "source=VIDEO", "snapshot=9"], "there is no snapshot-009.pt"),
+    ],
+)
+def test_mistakes_are_told(
+    words: list[str], message: str, run: Run, video: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [each.replace("RUN", str(run.folder)).replace("VIDEO", str(video)) for each in words]
+    assert main(["predict", *words]) == 2
+    assert message in capsys.readouterr().err
