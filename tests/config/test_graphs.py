@@ -101,7 +101,7 @@ PREDICTOR = "model.heads.bodypart.predictor"
         (f"{PREDICTOR}.graph=[[0,0]]", r"predictor\.graph: \[0, 0\] is not a pair"),
         (f"{PREDICTOR}.graph=[[0,1],[1,0]]", r"predictor\.graph: it has an edge twice"),
         (f"{PREDICTOR}.edges_to_keep=[21]", r"predictor\.edges_to_keep: 21 .*0 to 20"),
-        (f"{PREDICTOR}.edges_to_keep=null", r"edges_to_keep: None is not a list of indices"),
+        (f"{PREDICTOR}.edges_to_keep=null", r"edges_to_keep: None is not allowed"),
         (f"~{PREDICTOR}.edges_to_keep", r"predictor: .* needs edges_to_keep"),
         (f"{PREDICTOR}.edges_to_keep=[1,1]", r"predictor\.edges_to_keep: \[1, 1\] has an edge"),
         (f"{PREDICTOR}.edges_to_keep=3", r"predictor\.edges_to_keep: 3 is not a list"),

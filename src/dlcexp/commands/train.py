@@ -3,9 +3,10 @@
 import logging
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dlcexp.commands.arguments import take_config_dir
 from dlcexp.config.composition import (
@@ -21,6 +22,8 @@ from dlcexp.config.composition import (
     validated,
     without_hydra,
 )
+from dlcexp.config.sweeping import check_sweep
+from dlcexp.config.validation import check_combinations, check_keys
 from dlcexp.errors import UserError
 
 if TYPE_CHECKING:
@@ -130,20 +133,23 @@ def _group_table() -> str:
 
 def _hydra_application(words: list[str], flags: set[str]) -> int:
     """Let Hydra answer `--cfg`, `--info`, `-m` and completion, with our messages for mistakes."""
+    modes = sorted(flags.intersection(_MODES))
+    if len(modes) > 1:
+        raise UserError(f"{' and '.join(modes)} exclude each other; give one.")
+    if _value_of(("--cfg", "-c"), words) == "job":
+        return _show_tree(words, resolved="--resolve" in flags)
     import hydra
 
     from dlcexp.config import resolvers
 
-    modes = sorted(flags.intersection(_MODES))
-    if len(modes) > 1:
-        raise UserError(f"{' and '.join(modes)} exclude each other; give one.")
     resolvers.register()
     if not flags & _COMPLETION:
         words = _flags_first(expand(words))
         if flags & {"-m", "--multirun"}:
             check_choices(words)
+            check_sweep(*_overrides_of(words))
         else:
-            _explain_mistakes(words, resolved="--resolve" in flags)
+            _checked(words)
     mistakes: list[UserError] = []
 
     def job(cfg: DictConfig) -> None:
@@ -176,19 +182,56 @@ def _flags_first(words: Sequence[str]) -> list[str]:
     return [*flags, *overrides]
 
 
-def _explain_mistakes(words: Sequence[str], *, resolved: bool) -> None:
-    """Compose once for the sake of our messages; Hydra's would be a traceback or a riddle."""
-    overrides = [word for word in words if not word.startswith("-") and "=" in word]
-    if not any(word.partition("=")[0] in ("-cd", "--config-dir") for word in words):
-        tree = compose_raw(overrides)
-        if resolved:
-            resolve(without_hydra(tree))
+def _show_tree(words: Sequence[str], *, resolved: bool) -> int:
+    """Print the composed tree, or the part of it that `--package` names."""
+    tree, plain = _checked(words)
+    if resolved:
+        tree = OmegaConf.create(plain)
+    package = _value_of(("--package", "-p"), words)
+    if package:
+        part = OmegaConf.select(tree, package, throw_on_resolution_failure=False)
+        if not OmegaConf.is_config(part):
+            raise UserError(f"--package: {package!r} is no node of the tree.")
+        print(f"# @package {package}")
+        tree = part
+    print(OmegaConf.to_yaml(tree), end="")
+    return 0
+
+
+def _checked(words: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
+    """The composed tree, unresolved and resolved; without torch, targets are not looked up.
+
+    Raises:
+        ConfigError: a mistake that shows without the classes that the tree names.
+    """
+    tree = without_hydra(compose_raw(*_overrides_of(words)))
+    plain = resolve(tree)
+    check_combinations(check_keys(plain))
+    return tree, plain
+
+
+def _value_of(flags: Sequence[str], words: Sequence[str]) -> str | None:
+    """The value of a flag, given as `--flag value` or `--flag=value`; None without it."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name in flags:
+            return value if equals else following
+    return None
+
+
+def _overrides_of(words: Sequence[str]) -> tuple[list[str], Path | None]:
+    """The overrides among words that Hydra takes, and the folder of `--config-dir`."""
+    overrides = [
+        word
+        for before, word in zip(["", *words], words, strict=False)
+        if before not in _FLAGS_WITH_VALUE and not word.startswith("-")
+    ]
+    folder = _value_of(("--config-dir", "-cd"), words)
+    return overrides, Path(folder).expanduser() if folder else None
 
 
 def _train_job(cfg: DictConfig) -> None:
     """One job of a sweep, in the folder that Hydra gave it."""
-    from pathlib import Path
-
     from hydra.core.hydra_config import HydraConfig
 
     hydra_cfg = HydraConfig.get()

@@ -5,7 +5,7 @@ optimizers and of albumentations are allowed here, and those under a prefix that
 `allow_targets`.
 """
 
-import inspect
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,6 +13,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from dlcexp.config.signatures import arguments
 from dlcexp.errors import ConfigError, UserError, nearest
 
 ALLOWED = ("dlcexp.", "torch.optim.", "albumentations.")
@@ -85,37 +86,30 @@ def iterate_targets(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, A
 
 
 def bind(node: Mapping[str, Any], key: str) -> None:
-    """Check the keywords of one target node against the signature of its class.
+    """Check the keywords of one target node, and their values, against the signature of its class.
 
     Raises:
         ConfigError: names the keyword, what the class accepts, and the nearest match.
     """
     cls = find_class(node["_target_"], f"{key}._target_")
     try:
-        parameters = inspect.signature(cls).parameters
+        accepted, takes_any = arguments(cls)
     except ValueError:
         return  # a class written in C need not tell its signature
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    accepted = [
-        name
-        for name, parameter in parameters.items()
-        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    ]
-    given = [str(name) for name in node if name not in _NOT_ARGUMENTS]
-    for name in given:
-        if name not in accepted and not takes_any:
+    given = {str(name): value for name, value in node.items() if name not in _NOT_ARGUMENTS}
+    for name, value in given.items():
+        if name in accepted:
+            if problem := accepted[name].problem(value):
+                raise ConfigError(f"{key}.{name}", problem)
+        elif not takes_any:
             raise ConfigError(
                 f"{key}.{name}",
-                f"{cls.__name__} has no such argument; it takes {', '.join(accepted)}."
-                + nearest(name, accepted),
+                f"{cls.__name__} has no such argument (its value is {value!r}); it takes "
+                f"{', '.join(accepted)}.{nearest(name, accepted)}",
             )
     if node.get("_partial_"):
         return
-    missing = [
-        name
-        for name in accepted
-        if parameters[name].default is inspect.Parameter.empty and name not in given
-    ]
+    missing = [name for name, each in accepted.items() if each.required and name not in given]
     if missing:
         raise ConfigError(key, f"{cls.__name__} needs {', '.join(missing)}.")
 
@@ -163,8 +157,9 @@ def _locate(target: str) -> Any:
 def _nearest_target(target: str) -> str:
     """A hint among the names that stand beside the one that was not found."""
     module, _, name = target.rpartition(".")
-    neighbours = [n for n in dir(_locate(module)) if not n.startswith("_")] if "." in module else []
-    return nearest(name, neighbours)
+    found = _locate(f"{module}.__name__") and sys.modules.get(module, _locate(module))
+    classes = [other for other in dir(found) if isinstance(getattr(found, other, None), type)]
+    return nearest(name, classes)
 
 
 def _without_recipes(node: Any) -> Any:

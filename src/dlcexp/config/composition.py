@@ -1,6 +1,7 @@
 """From override strings to a validated tree, and from Hydra's errors to messages one can act on."""
 
 import copy
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from importlib import resources
@@ -12,8 +13,11 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from dlcexp.config import resolvers
 from dlcexp.config.imports import with_imports
+from dlcexp.config.schedules import late_milestones
 from dlcexp.config.validation import DETECTOR_KEYS, check_keys, check_tree, needs_top_down
 from dlcexp.errors import ConfigError, ProjectError, UserError, nearest
+
+logger = logging.getLogger(__name__)
 
 CONFIG_MODULE = "dlcexp.conf"
 CONFIG_NAME = "config"
@@ -51,7 +55,7 @@ def compose_run(
         folder = Path(raw.hydra.run.dir)
         tree = validated(without_hydra(raw))
     except OmegaConfBaseException as error:
-        raise _readable(error) from error
+        raise _readable(error, raw) from error
     return tree, folder
 
 
@@ -61,7 +65,17 @@ def without_hydra(raw: DictConfig) -> DictConfig:
 
 
 def validated(tree: DictConfig) -> DictConfig:
-    """Resolve and check a composed tree, every pass of `dlcexp.config.validation`."""
+    """Resolve and check a composed tree, every pass of `dlcexp.config.validation`.
+
+    What is allowed and of no use is logged as a warning.
+    """
+    checked = _checked(tree)
+    for warning in late_milestones(checked):
+        logger.warning("%s", warning)
+    return checked
+
+
+def _checked(tree: DictConfig) -> DictConfig:
     plain = check_keys(resolve(tree))
     check_tree(plain)
     return DictConfig(plain)
@@ -76,7 +90,7 @@ def resolve(tree: DictConfig) -> dict[str, Any]:
     try:
         container = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise _readable(error) from error
+        raise _readable(error, tree) from error
     if not isinstance(container, dict):
         raise ConfigError("", "the tree is not a mapping.")
     return {str(name): value for name, value in container.items()}
@@ -113,17 +127,22 @@ def modified(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
         except OmegaConfBaseException as error:
             missing = _missing_key(tree, override.key_or_group, override.value())
             raise missing or _readable(error) from error
-    return validated(tree)
+    return _checked(tree)
 
 
 def group_of(word: str) -> str:
     """The group of an override such as `optimizer@detector.optimizer=sgd`."""
-    return word.partition("=")[0].partition("@")[0]
+    return key_of(word).partition("@")[0]
+
+
+def key_of(word: str) -> str:
+    """What an override is about, whether it sets (`key=`), adds (`+`, `++`) or deletes (`~`)."""
+    return word.partition("=")[0].lstrip("+~")
 
 
 def place_of(word: str) -> str:
     """The node that a group choice fills: the package after `@`, or that of the outermost group."""
-    group, _, package = word.partition("=")[0].partition("@")
+    group, _, package = key_of(word).partition("@")
     return package or group.partition("/")[0]
 
 
@@ -286,6 +305,11 @@ def check_choices(words: Iterable[str]) -> None:
 def _check_form(word: str) -> None:
     """Refuse a choice of what is no option, and a group choice in the form of a key."""
     name, _, value = word.partition("=")
+    if group_of(word) in groups() and name[:1] in "+~":
+        plain = key_of(word)
+        raise _wrong_option(group_of(word), value) or ConfigError(
+            plain, f"{word!r} cannot be; each group has one option. Write {plain}={value}."
+        )
     if group_of(word) in groups() and value.startswith("_"):
         raise _wrong_option(group_of(word), value) or ConfigError(name, f"{value!r}")
     if name in ("detector.optimizer", "detector.scheduler") and re.fullmatch(r"\w+", value):
@@ -294,14 +318,25 @@ def _check_form(word: str) -> None:
 
 
 def _null_means_none(word: str) -> str:
-    group, _, value = word.partition("=")
-    if value != "null" or group.startswith(("+", "~")):
+    """`group=null`, and `~group`, as the option that there is for it.
+
+    Raises:
+        ConfigError: a group that cannot be left out.
+    """
+    name, _, value = word.partition("=")
+    place, group = key_of(word), group_of(word)
+    if (value != "null" and not name.startswith("~")) or group not in groups():
         return word
     if group in ("net_type", "experiment"):
         return ""
     if group == HEADS:
         return f"{HEADS}=[]"
-    return f"{group}=none" if "none" in options(group.partition("@")[0]) else word
+    known = options(group)
+    if "none" not in known:
+        raise ConfigError(
+            place, f"{word!r} is not possible, it cannot be left out. Choose {', '.join(known)}."
+        )
+    return f"{place}=none"
 
 
 def _weights_in_full(word: str) -> str:
@@ -350,20 +385,49 @@ def _conf_folder() -> Path:
     return Path(str(resources.files(CONFIG_MODULE)))
 
 
-def _readable(error: BaseException) -> UserError:
+def _readable(error: BaseException, tree: DictConfig | None = None) -> UserError:
     """A message of ours for an error while the tree is resolved."""
     # OmegaConf cuts the chain of causes; the message still names the class of the first.
     first = str(error).splitlines()[0]
+    key = str(getattr(error, "full_key", None) or "")
     raised = re.match(r"(\w+) raised while resolving interpolation: (.*)", first)
     if raised and raised[1] == ProjectError.__name__:
         return ProjectError(raised[2])
-    if raised and raised[1] == ConfigError.__name__:
-        key, _, message = raised[2].partition(": ")
-        return ConfigError(key, message)
-    key = str(getattr(error, "full_key", None) or "")
+    if raised and raised[1] in (ConfigError.__name__, UserError.__name__):
+        own_key, _, message = raised[2].partition(": ")
+        return ConfigError(own_key, message)
     if isinstance(error, MissingMandatoryValue):
         return ConfigError(key, "must be given; it has no default.")
-    return ConfigError(key, first)
+    return ConfigError(
+        key, _of_interpolation(key, raised[2].strip("\"'") if raised else first, tree)
+    )
+
+
+def _of_interpolation(key: str, problem: str, tree: DictConfig | None) -> str:
+    """What is wrong with the value at `key`, an interpolation that cannot be filled in."""
+    if tree is None or not key:
+        return problem
+    parent, _, name = key.rpartition(".")
+    node = OmegaConf.select(tree, parent, throw_on_resolution_failure=False) if parent else tree
+    raw = OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else {}
+    value = raw.get(name) if isinstance(raw, dict) else None
+    missing = re.fullmatch(r"Interpolation key '(.+)' not found", problem)
+    if missing is None:
+        return f"{value!r}: {problem}." if value is not None else problem
+    keys = _all_keys(OmegaConf.to_container(tree, resolve=False))
+    hint = nearest(missing[1], keys)
+    return f"{value!r} leads to nothing: there is no key {missing[1]!r}.{hint}"
+
+
+def _all_keys(node: Any, path: str = "") -> list[str]:
+    """Every dotted key of a plain tree."""
+    if not isinstance(node, dict):
+        return []
+    keys = []
+    for name, child in node.items():
+        full = f"{path}.{name}" if path else str(name)
+        keys += [full, *_all_keys(child, full)]
+    return keys
 
 
 def _diagnose(overrides: Sequence[str], error: BaseException) -> UserError:
@@ -386,13 +450,39 @@ def _diagnose(overrides: Sequence[str], error: BaseException) -> UserError:
             problem = _wrong_option(override.key_or_group, override.value())
             if override.key_or_group not in OVERLAYS:
                 problem = problem or _wrong_place(word, override.value(), overrides)
-        elif override.is_add() or override.is_force_add() or override.is_delete():
+        elif override.is_delete():
+            problem = _cannot_delete(override.key_or_group, override.value(), overrides)
+        elif override.is_add():
+            problem = _cannot_add(override.key_or_group, word, overrides)
+        elif override.is_force_add():
             continue
         else:
             problem = _unknown(override.key_or_group, override.value(), known_groups, overrides)
         if problem:
             return problem
     return ConfigError("", str(error))
+
+
+def _cannot_add(key: str, word: str, overrides: Sequence[str]) -> ConfigError | None:
+    """An error if the key to add is there already."""
+    tree = _choices_alone(overrides)
+    if tree is None or _missing_key(tree, key, None):
+        return None
+    found = OmegaConf.select(tree, key, throw_on_resolution_failure=False)
+    return ConfigError(key, f"it is there already, {found!r}. Write '{word.lstrip('+')}'.")
+
+
+def _cannot_delete(key: str, value: Any, overrides: Sequence[str]) -> ConfigError | None:
+    """An error if there is no such key to delete, or it has another value than the one given."""
+    tree = _choices_alone(overrides)
+    if tree is None:
+        return None
+    problem = _missing_key(tree, key, None)
+    if problem is None and value is not None:
+        found = OmegaConf.select(tree, key, throw_on_resolution_failure=False)
+        if found != value:
+            return ConfigError(key, f"it is {found!r} and not {value!r}. Write '~{key}'.")
+    return problem
 
 
 def _wrong_option(group: str, value: Any) -> ConfigError | None:
@@ -411,14 +501,17 @@ def _wrong_place(word: str, value: Any, overrides: Sequence[str]) -> ConfigError
     key, place = word.partition("=")[0], place_of(word)
     others = [w for w in overrides if w != word and not place_of(w).startswith(DETECTOR_KEYS)]
     tree = _choices_alone(others)
-    if tree is None or OmegaConf.select(tree, place) is not None:
+    if tree is None:
+        return None
+    usual = place in (group_of(word).partition("/")[0], f"detector.{group_of(word)}")
+    if usual and OmegaConf.select(tree, place) is not None:
         return None
     top = place.partition(".")[0]
     if top in DETECTOR_KEYS and top not in tree:
         return needs_top_down(key, value, tree["method"])
     group = group_of(word)
     allowed = [group, f"{group}@detector.{group}"] if "@" in key else [group]
-    return ConfigError(key, f"the tree has no {place!r}. Allowed: {', '.join(allowed)}.")
+    return ConfigError(key, f"{value!r} cannot stand at {place!r}. Allowed: {', '.join(allowed)}.")
 
 
 def _unknown(
@@ -438,7 +531,7 @@ def _choices_alone(overrides: Sequence[str], *, with_hydra: bool = False) -> Dic
     choices = [word for word in expand(overrides) if group_of(word) in known_groups]
     try:
         return hydra_compose(CONFIG_NAME, choices, return_hydra_config=with_hydra)
-    except HydraException:
+    except (HydraException, ValueError):
         return None
 
 
@@ -449,6 +542,7 @@ def _missing_key(
     parts, path, node = key.split("."), "", tree
     if parts[0] in DETECTOR_KEYS and not tree.get(parts[0]):
         return needs_top_down(key, value, tree["method"])
+    given = "" if value is None else f" (the value given was {value!r})"
     for part in parts:
         names = [str(name) for name in node] if OmegaConf.is_dict(node) else []
         if part not in names:
@@ -456,8 +550,7 @@ def _missing_key(
             allowed = f" {path} has {', '.join(names)}." if path and names else ""
             return ConfigError(
                 key,
-                f"there is no such key (the value given was {value!r}).{allowed}"
-                f"{nearest(part, candidates)}",
+                f"there is no such key{given}.{allowed}{nearest(part, candidates)}",
             )
         path = f"{path}.{part}" if path else part
         node = OmegaConf.select(tree, path)

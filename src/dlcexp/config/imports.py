@@ -5,6 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from dlcexp.config.sweeping import one_at_a_time
 from dlcexp.config.validation import DETECTOR_KEYS
 from dlcexp.errors import ConfigError, UserError
 
@@ -77,29 +78,11 @@ def _alternatives(
     imported: Sequence[str], chosen: Sequence[str], own: Sequence[str]
 ) -> list[DictConfig]:
     """The trees of the group choices alone, one for each option that a sweep of the user has."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
     from dlcexp.config.composition import compose_raw
 
     project = [word for word in own if word.startswith("project=") and "," not in word]
-    firsts, sweeps = [], []
-    for word in chosen:
-        try:
-            override = OverridesParser.create().parse_override(word)
-            if override.is_sweep_override():
-                name = word.partition("=")[0]
-                sweeps.append([f"{name}={value}" for value in override.sweep_string_iterator()])
-                continue
-        except HydraException:
-            pass  # said when the whole is composed
-        firsts.append(word)
-    lines = [[*firsts, *(sweep[0] for sweep in sweeps)]]
-    for position, sweep in enumerate(sweeps):
-        others = [other[0] for place, other in enumerate(sweeps) if place != position]
-        lines += [[*firsts, *others, option] for option in sweep[1:]]
     trees = []
-    for line in lines:
+    for line in one_at_a_time(chosen):
         try:
             trees.append(compose_raw([*project, *imported, *line]))
         except UserError:

@@ -17,7 +17,9 @@ from dlcexp.config.build import allowing, check_targets, find_class
 from dlcexp.config.conditions import check_conditions
 from dlcexp.config.graphs import check_graph
 from dlcexp.config.menu import SECTIONS, check_batchable, effective_menu, validate_data
+from dlcexp.config.schedules import check_schedule
 from dlcexp.config.schema import Tree
+from dlcexp.config.signatures import type_in_words
 from dlcexp.config.weights import weights_node
 from dlcexp.errors import ConfigError, nearest
 
@@ -85,7 +87,7 @@ def check_tree(tree: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: names the key, its value, what is allowed and the nearest match.
     """
-    _check_combinations(tree)
+    check_combinations(tree)
     if tree["method"] != "bu":
         _check_top_down(tree)
     check_batchable(tree["data"], _backbone_recipe(tree).get("padding") or 1)
@@ -97,6 +99,8 @@ def check_tree(tree: Mapping[str, Any]) -> None:
         _check_conditional(tree)
         for group in ("model", "optimizer", "scheduler"):
             check_targets((tree["detector"] or {}).get(group), f"detector.{group}")
+        check_schedule(tree["scheduler"], "scheduler")
+        check_schedule((tree["detector"] or {}).get("scheduler"), "detector.scheduler")
         for data in ("data", "data_detector"):
             for menu in ("train", "inference"):
                 check_targets((tree[data] or {}).get(menu), f"{data}.{menu}")
@@ -146,8 +150,15 @@ def _unknown_key(full_key: str, tree: Mapping[str, Any]) -> ConfigError:
     )
 
 
-def _check_combinations(tree: Mapping[str, Any]) -> None:
-    """Keys that are each right and wrong together."""
+def check_combinations(tree: Mapping[str, Any]) -> None:
+    """Refuse keys that are each right and wrong together; imports nothing heavy.
+
+    Args:
+        tree: one that passed `check_keys`.
+
+    Raises:
+        ConfigError: names the keys and what goes together.
+    """
     metadata, head = tree["metadata"], _head_name(tree)
     animals = metadata["num_individuals"]
     _check_stages(tree["train"]["stages"], tree["method"])
@@ -336,7 +347,24 @@ def _wrong_type(key: str, error: BaseException, tree: Mapping[str, Any]) -> Conf
     value = OmegaConf.select(OmegaConf.create(dict(tree)), key)
     if "is not a ListConfig" in str(error):
         return ConfigError(key, f"{value!r} is not a list; write '{key}=[{value}]'.")
-    return ConfigError(key, _first_line(error))
+    field = _field_at(key)
+    if field is None:
+        return ConfigError(key, _first_line(error))
+    words = type_in_words(field.type)
+    return ConfigError(
+        key, f"{value!r} is not allowed. Allowed: {words} ({field.metadata['doc']})."
+    )
+
+
+def _field_at(key: str) -> dataclasses.Field[Any] | None:
+    """The field of the schema at a dotted key, or the nearest one above it."""
+    schema: type | None = Tree
+    found = None
+    for part in re.split(r"[.\[]", key):
+        fields = {field.name: field for field in dataclasses.fields(schema)} if schema else {}
+        found = fields.get(part, found)
+        schema = _dataclass_of(fields[part].type) if part in fields else None
+    return found
 
 
 def _check_variant(detector: Mapping[str, Any]) -> None:

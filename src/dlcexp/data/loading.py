@@ -177,6 +177,13 @@ class FrameData:
         rank: int,
         world_size: int,
     ) -> PoseLoader:
+        if settings["batch_size"] > len(dataset):
+            key = "batch_size" if settings is self.tree else "detector.batch_size"
+            raise ConfigError(
+                key,
+                f"{settings['batch_size']} is larger than the training set, which has "
+                f"{len(dataset)} samples. Allowed: 1 to {len(dataset)}.",
+            )
         if num_workers:
             # Workers keep to one core each. Said here and not in the worker: OpenCV's thread pool
             # does not survive a fork, and there this call can wait for its threads for ever.

@@ -135,6 +135,8 @@ def read_table(path: Path) -> "pd.DataFrame":
         table = _read_h5(path) if path.suffix == ".h5" else _read_csv(path)
     except Exception as error:  # HDF5 and pandas raise more than two dozen types on broken files
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if path.suffix == ".h5" and "HDF5 error" in reason:
+            reason = "it is no HDF5 file, or it is cut off."
         raise ProjectError(f"{path}: cannot be read as labels: {reason}") from error
     if table.columns.nlevels not in (3, 4):
         raise ProjectError(
