@@ -23,9 +23,8 @@ def test_a_wheel_composes_from_an_empty_folder(tmp_path):
     site = tmp_path / "site" / "dlcexp" / "conf"
     assert {p.relative_to(site) for p in site.rglob("*.yaml")} == in_repository
     source = ROOT / "src" / "dlcexp"
-    modules = {p.relative_to(source) for p in source.rglob("*.py")} | {Path("conf/__init__.py")}
     package = tmp_path / "site" / "dlcexp"
-    assert {p.relative_to(package) for p in package.rglob("*.py")} == modules
+    assert files(package) == files(source) | {Path("conf/__init__.py")}
     empty = tmp_path / "empty"
     empty.mkdir()
     code = (
@@ -39,3 +38,9 @@ def test_a_wheel_composes_from_an_empty_folder(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "backbone_output_channels: 480" in done.stdout
     assert list(empty.iterdir()) == []
+
+
+def files(folder: Path) -> set[Path]:
+    """Modules, and the page of a report, relative to the folder."""
+    kinds = {".py", ".css", ".jinja", ".js"}
+    return {p.relative_to(folder) for p in folder.rglob("*") if p.suffix in kinds}

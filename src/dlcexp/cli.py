@@ -12,6 +12,8 @@ COMMANDS = {
     "export": "print the resolved pytorch_config.yaml that DeepLabCut loads",
     "import": "show what a pytorch_config.yaml is, as the shortest command line",
     "diff": "show what differs between two runs, files or command lines",
+    "report": "which run of a sweep is best and why: a table, and a page that works offline",
+    "best": "the winner of a sweep: its folder, weights and pytorch_config.yaml",
     "demo": "draw the synthetic DeepLabCut project",
 }
 
@@ -27,7 +29,6 @@ dlcexp: which model and which recipe is best for your animals?
   dlcexp -m project=~/mouse model/backbone=hrnet_w18,hrnet_w32   a sweep: one run for each
   dlcexp project=~/mouse --cfg job --resolve             show the experiment, run nothing
   dlcexp predict run=RUN source=video.mp4 --label        poses in videos and images
-  dlcexp export project=~/mouse > pytorch_config.yaml    for DeepLabCut
   dlcexp pytorch_config=FILE batch_size=4                any of its files, any version, as a start
   dlcexp                                                 the same on a synthetic demo project
 

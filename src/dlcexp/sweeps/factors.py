@@ -13,6 +13,7 @@ _NO_FACTORS = (
     "data.cache",
     "detector.num_workers",
     "device",
+    "evaluation.examples",
     "export",
     "hydra",
     "logger",

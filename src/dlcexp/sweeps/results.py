@@ -68,7 +68,8 @@ class Job:
         metrics: final numbers that are numbers.
         history: metric to its values by epoch, as in `metrics.csv`.
         tree: the resolved experiment; empty where it cannot be read.
-        words: overrides as they were typed, by key.
+        overrides: words as they were typed.
+        words: their values, by key.
         values: value of each factor of the sweep, by its key.
         snapshot: file of the weights that the metrics are of.
     """
@@ -85,6 +86,7 @@ class Job:
     metrics: Mapping[str, float] = field(default_factory=dict)
     history: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     tree: Mapping[str, Any] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
     words: Mapping[str, str] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
     snapshot: Path | None = None
@@ -262,7 +264,7 @@ def read_sweep(
     record = _mapping(_read_yaml(root / "sweep.yaml"))
     jobs = tuple(_jobs(root))
     if not jobs:
-        raise UserError(f"{root} holds no run: no folder in it has a config.yaml or status.json.")
+        raise UserError(f"{root} holds no run: no folder in it has a status.json.")
     swept = [str(key) for key in _list(record.get("swept"))]
     factors = find_factors([job.tree for job in jobs], [job.words for job in jobs], swept)
     for job in jobs:
@@ -334,7 +336,7 @@ def _run_folders(root: Path) -> list[str]:
     found: list[str] = []
 
     def walk(folder: Path, depth: int) -> None:
-        if (folder / "status.json").is_file() or (folder / "config.yaml").is_file():
+        if _is_run(folder):
             found.append(folder.relative_to(root).as_posix())
         elif depth:
             try:
@@ -347,6 +349,12 @@ def _run_folders(root: Path) -> list[str]:
 
     walk(root, _DEPTH)
     return found
+
+
+def _is_run(folder: Path) -> bool:
+    """A `config.yaml` alone may be that of a DeepLabCut project."""
+    typed = (folder / "config.yaml").is_file() and (folder / "overrides.yaml").is_file()
+    return typed or (folder / "status.json").is_file()
 
 
 def _natural_order(path: Path) -> tuple[bool, int, str]:
@@ -370,7 +378,7 @@ def _read_job(root: Path, name: str, number: int, overrides: Iterable[Any]) -> J
     metrics = read(folder / "metrics.json", "json")
     tree = read(folder / "config.yaml", "yaml")
     tree = tree or _mapping(_read_yaml(root / "conf" / "jobs" / f"{name}.yaml"))
-    words = _list(_read_yaml(folder / "overrides.yaml")) or list(overrides)
+    words = tuple(map(str, _list(_read_yaml(folder / "overrides.yaml")) or overrides))
     history = _history(folder / "metrics.csv")
     epochs = max((epoch for values in history.values() for epoch in values), default=0)
     planned = tree.get("epochs")
@@ -382,7 +390,8 @@ def _read_job(root: Path, name: str, number: int, overrides: Iterable[Any]) -> J
         "metrics": _numbers(metrics),
         "history": history,
         "tree": tree,
-        "words": words_by_key(map(str, words)),
+        "overrides": words,
+        "words": words_by_key(words),
         "snapshot": folder / "snapshots" / str(snapshot) if snapshot else None,
     }
     label = folder.resolve().name if name == "." else name

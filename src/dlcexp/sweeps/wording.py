@@ -13,6 +13,8 @@ from dlcexp.sweeps.statistics import Comparison, compare
 _WIDEST = 28
 # Recipes that are compared with the best one in a sentence each.
 _SENTENCES = 6
+# Keys of a recipe in a sentence.
+_MOST_KEYS = 5
 _MINUTE, _HOUR = 60, 3600
 
 
@@ -54,13 +56,15 @@ def shown(value: Any) -> str:
 
 
 def label(factors: Iterable[Factor], values: Mapping[str, Any]) -> str:
-    """A recipe in a few words: `adamw, optimizer.lr=0.001`."""
+    """A recipe in a few words: `adamw, optimizer.lr=0.001`; of many keys the first few."""
     parts = [
         shown(values[factor.key])
         if factor.choice and values.get(factor.key, ABSENT) is not ABSENT
         else f"{factor.name}={shown(values.get(factor.key, ABSENT))}"
         for factor in factors
     ]
+    if len(parts) > _MOST_KEYS:
+        parts = [*parts[:_MOST_KEYS], f"and {len(parts) - _MOST_KEYS} more"]
     return ", ".join(parts) or "the only recipe"
 
 

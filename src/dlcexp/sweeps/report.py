@@ -1,0 +1,192 @@
+"""`report.html`: a sweep explained on one page that needs nothing beside itself, no network."""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import cv2
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from dlcexp.deeplabcut.overrides import command_line
+from dlcexp.files import write_text
+from dlcexp.sweeps import wording
+from dlcexp.sweeps.charts import (
+    Chart,
+    importance_chart,
+    learning_curves,
+    marginal_charts,
+    parallel_coordinates,
+    speed_chart,
+)
+from dlcexp.sweeps.grids import job_grid, recipe_grid
+from dlcexp.sweeps.results import COMPLETED, Job, Recipe, Sweep
+
+_PAGE = "dlcexp.sweeps.page"
+# Pictures of a run, in this order, each no wider than that many pixels.
+_PICTURES = ("best-1", "worst-1", "worst-2", "errors")
+_WIDEST, _QUALITY = 900, 80
+# Lines of a log that are shown of a failure.
+_LOG_LINES = 25
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image of a run, as a data URI."""
+
+    caption: str
+    source: str
+    width: int
+    height: int
+
+
+def write_report(sweep: Sweep, path: Path) -> None:
+    """Write the page, whole or not at all."""
+    write_text(path, report_page(sweep))
+
+
+def report_page(sweep: Sweep) -> str:
+    """The whole page as HTML, plotly's script inside."""
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(_page_file("report.html.jinja"))
+    worst = _worst(sweep)
+    return template.render(
+        sweep=sweep,
+        words=wording,
+        written=f"{datetime.now():%Y-%m-%d %H:%M}",
+        best=sweep.best,
+        best_job=sweep.best_job,
+        verdict=wording.verdict(sweep),
+        recipes=recipe_grid(sweep),
+        jobs=job_grid(sweep),
+        repeated=any(len(recipe.jobs) > 1 for recipe in sweep.recipes),
+        importance=_chart(importance_chart(sweep)),
+        marginals=[_chart(chart) for chart in marginal_charts(sweep)],
+        curves=[_chart(chart) for chart in learning_curves(sweep)],
+        parallel=_chart(parallel_coordinates(sweep)),
+        speed=_chart(speed_chart(sweep)),
+        worst_job=worst,
+        pictures=[(job, pictures(job)) for job in (sweep.best_job, worst) if job],
+        failures=[(job, _last_lines(job.folder / "log.txt")) for job in sweep.failed],
+        commands=commands(sweep),
+        environment=_environment(sweep.best_job),
+        style=Markup(_page_file("report.css")),
+        script=Markup(_page_file("report.js")),
+        plotly=Markup(get_plotlyjs()),
+    )
+
+
+def commands(sweep: Sweep) -> list[tuple[str, str]]:
+    """What one may want to do next: words and a command."""
+    found = []
+    if sweep.command:
+        found.append(("Run this sweep again; what is complete is not repeated", sweep.command))
+    job = sweep.best_job
+    if job is None:
+        return found
+    folder = job.folder.as_posix()
+    words = [word for word in job.overrides if not word.lstrip("+~").startswith("hydra.")]
+    return [
+        *found,
+        ("Train the winner alone", command_line(words)),
+        ("Its numbers again, with another threshold, split or snapshot",
+         command_line(["evaluate", f"run={folder}", "evaluation.pcutoff=0.4"])),
+        ("Its pytorch_config.yaml for DeepLabCut",
+         command_line(["best", sweep.folder.as_posix(), "--export"]) + " > pytorch_config.yaml"),
+        ("Go on from its weights",
+         command_line([f"project={job.tree.get('project', 'demo')}", f"weights={folder}"])),
+    ]  # fmt: skip
+
+
+def pictures(job: Job) -> list[Picture]:
+    """Example frames and plots of a run, small enough for a page."""
+    found = []
+    for name in _PICTURES:
+        path = job.folder / "figures" / f"{name}.png"
+        image = cv2.imread(str(path)) if path.is_file() else None
+        if image is None:
+            continue
+        height, width = image.shape[:2]
+        scale = min(1.0, _WIDEST / width)
+        size = (round(width * scale), round(height * scale))
+        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        done, encoded = cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])
+        if done:
+            data = base64.b64encode(encoded.tobytes()).decode()
+            found.append(Picture(_caption(name), f"data:image/webp;base64,{data}", *size))
+    return found
+
+
+def _caption(name: str) -> str:
+    if name == "errors":
+        return "error of each bodypart"
+    word, _, place = name.partition("-")
+    return f"{word} test frame" if place == "1" else f"{word} test frame, {place}"
+
+
+def _worst(sweep: Sweep) -> Job | None:
+    """The last of the completed jobs, on the split of the best where there is one."""
+    best = sweep.best_job
+    recipes = [recipe for recipe in sweep.recipes if recipe.scores(sweep.objective.metric)]
+    if best is None or not recipes:
+        return None
+    if len(recipes) == 1:
+        done = [job for job in sweep.ranked if job.status == COMPLETED]
+        return done[-1] if len(done) > 1 else None
+    return _on_split_of(best, recipes[-1], sweep)
+
+
+def _on_split_of(best: Job, recipe: Recipe, sweep: Sweep) -> Job:
+    keys = [factor.key for factor in sweep.repeat_factors]
+    same = (job for job in recipe.completed if all(job.values[k] == best.values[k] for k in keys))
+    return next(same, recipe.completed[-1])
+
+
+def _chart(chart: Chart | None) -> Mapping[str, Any] | None:
+    """A chart as the page takes it; `<` is written so that no text can end a script element."""
+    if chart is None:
+        return None
+    figure = json.loads(chart.figure.to_json())
+    figure["layout"].pop("template", None)
+    data = json.dumps(figure).replace("<", "\\u003c")
+    height = int(chart.figure.layout.height or 400)
+    return {
+        "title": chart.title,
+        "text": chart.text,
+        "data": Markup(data),
+        "height": height,
+        "bar": chart.wide,
+    }
+
+
+def _last_lines(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-_LOG_LINES:])
+
+
+def _environment(job: Job | None) -> list[tuple[str, str]]:
+    """With what the winner was trained."""
+    if job is None:
+        return []
+    try:
+        content = json.loads((job.folder / "environment.json").read_text(encoding="utf-8"))
+        packages = content.pop("packages", {})
+        return [(str(name), str(value)) for name, value in {**content, **packages}.items() if value]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return []
+
+
+def _page_file(name: str) -> str:
+    return resources.files(_PAGE).joinpath(name).read_text(encoding="utf-8")

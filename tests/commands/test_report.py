@@ -1,0 +1,78 @@
+"""`dlcexp report` and `dlcexp best` as a user types them."""
+
+import json
+
+import pytest
+import yaml
+
+from dlcexp.cli import main
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Three runs of a made-up experiment, the second the most accurate, the third the fastest."""
+    for number, (score, pixels) in enumerate(((50.0, 9.0), (60.0, 8.0), (40.0, 7.0))):
+        folder = tmp_path / f"run {number}"
+        folder.mkdir()
+        tree = {"optimizer": {"lr": 10.0**-number}, "trainer": {"key_metric": "test.mAP"}}
+        (folder / "config.yaml").write_text(yaml.safe_dump(tree))
+        (folder / "overrides.yaml").write_text(yaml.safe_dump([f"optimizer.lr=1e-{number}"]))
+        (folder / "status.json").write_text(json.dumps({"status": "completed", "seconds": 5}))
+        numbers = {"test.mAP": score, "test.rmse": pixels, "snapshot": "snapshot-best-002.pt"}
+        (folder / "metrics.json").write_text(json.dumps(numbers))
+        (folder / "pytorch_config.yaml").write_text(f"method: bu  # {number}\n")
+    return tmp_path
+
+
+def test_report_prints_the_table_and_writes_one_page(runs, capsys):
+    before = {path.name for path in runs.iterdir()}
+    assert main(["report", str(runs)]) == 0
+    text = capsys.readouterr().out
+    assert [line.split()[:2] for line in text.splitlines() if "completed  " in line] == [
+        ["1", "0.1"],
+        ["2", "1"],
+        ["3", "0.01"],
+    ]
+    assert {path.name for path in runs.iterdir()} - before == {"report.html"}
+    assert str(runs / "report.html") in text
+
+
+def test_another_metric_and_another_file(runs, tmp_path, capsys):
+    target = tmp_path / "out" / "page.html"
+    assert main(["report", str(runs), "metric=test.rmse", f"output={target}"]) == 0
+    assert "smaller is better" in capsys.readouterr().out
+    assert target.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_best_names_the_folder_the_weights_and_the_recipe(runs, capsys):
+    assert main(["best", str(runs)]) == 0
+    text = capsys.readouterr().out
+    assert str(runs / "run 1" / "snapshots" / "snapshot-best-002.pt") in text
+    assert "optimizer.lr=0.1" in text
+    assert "test.mAP 60.00" in text
+
+
+@pytest.mark.parametrize(("words", "number"), [([], 1), (["metric=test.rmse"], 2)])
+def test_best_export_prints_the_file_for_deeplabcut(runs, words, number, capsys):
+    assert main(["best", str(runs), "--export", *words]) == 0
+    assert capsys.readouterr().out == f"method: bu  # {number}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["report"], "takes one folder"),
+        (["report", "a", "b"], "takes one folder"),
+        (["report", "{}", "metrik=x"], "no setting 'metrik'. Did you mean 'metric'"),
+        (["report", "{}", "metric=test.mape"], "no run has 'test.mape'. Did you mean 'test.mAP'"),
+        (["report", "{}", "direction=up"], "direction: 'up'"),
+        (["report", "{}/run 0/snapshots"], "is not a folder"),
+        (["best", "{}", "--exprot"], "takes one folder"),
+        (["best", "--exprot"], "no flag '--exprot'"),
+    ],
+)
+def test_a_mistake_is_one_message(runs, words, message, capsys):
+    assert main([word.replace("{}", str(runs)) for word in words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
