@@ -8,6 +8,7 @@ from importlib import import_module
 COMMANDS = {
     "train": "compose, validate, train, evaluate (the default: no command word needed)",
     "evaluate": "score a finished run again: other snapshot, split or thresholds",
+    "browse": "draw augmented training batches with labels and targets, before training",
     "predict": "poses in images and videos, in DeepLabCut's files",
     "export": "print the resolved pytorch_config.yaml that DeepLabCut loads",
     "import": "show what a pytorch_config.yaml is, as the shortest command line",
@@ -28,6 +29,7 @@ dlcexp: which model and which recipe is best for your animals?
   dlcexp project=~/mouse model=heatmap optimizer=sgd optimizer.lr=1e-2
   dlcexp -m project=~/mouse model/backbone=hrnet_w18,hrnet_w32   a sweep: one run for each
   dlcexp project=~/mouse --cfg job --resolve             show the experiment, run nothing
+  dlcexp browse project=~/mouse batch_size=8             see what the model will see
   dlcexp predict run=RUN source=video.mp4 --label        poses in videos and images
   dlcexp pytorch_config=FILE batch_size=4                any of its files, any version, as a start
   dlcexp                                                 the same on a synthetic demo project

@@ -153,6 +153,14 @@ class Pipeline:
         ]
         return np.stack(planes)
 
+    def to_image(self, values: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """The uint8 (height, width, 3) RGB image whose values (3, height, width) these are."""
+        image = np.empty((*values.shape[1:], 3), np.uint8)
+        for plane, levels, channel in zip(values, self.levels, self.channels, strict=True):
+            between = (levels[1:] + levels[:-1]) / 2
+            image[..., channel] = np.searchsorted(between, plane)
+        return image
+
 
 @dataclass(frozen=True)
 class _Points:

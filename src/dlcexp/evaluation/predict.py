@@ -152,20 +152,13 @@ def _predictions(
             with torch.autocast(kind, dtype, enabled=dtype is not None):
                 outputs = model(images, *conditions)
             heads = {
-                head: poses.float().cpu().numpy()
-                for head, poses in _poses(decode(_in_float32(outputs))).items()
+                head: poses.float().cpu().numpy() for head, poses in _poses(decode(outputs)).items()
             }
             for place, sample in enumerate(batch):
                 yield (
                     sample,
                     {head: in_original(poses[place], sample) for head, poses in heads.items()},
                 )
-
-
-def _in_float32(outputs: Mapping[str, Mapping[str, torch.Tensor]]) -> Any:
-    return {
-        head: {name: map_.float() for name, map_ in maps.items()} for head, maps in outputs.items()
-    }
 
 
 def _poses(outputs: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
