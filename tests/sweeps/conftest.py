@@ -1,7 +1,11 @@
-"""The folder of a sweep of two recipes over five folds."""
+"""Sweeps: the folder of one of two recipes over five folds, and ones whose jobs take a second."""
 
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,3 +19,82 @@ def folds(tmp_path: Path) -> Path:
     from sweep_support import write_folds
 
     return write_folds(tmp_path)
+
+
+class Sweeps:
+    """Runs sweeps of a small experiment in one working folder.
+
+    Args:
+        home: the working folder.
+        common: words that make a job short.
+    """
+
+    def __init__(self, home: Path, common: list[str]) -> None:
+        self.home, self.common = home, common
+
+    def command(self, *words: str, common: bool = True) -> list[str]:
+        line = [sys.executable, "-m", "dlcexp.cli", "-m"]
+        return [*line, *(self.common if common else []), *words]
+
+    def run(self, *words: str, common: bool = True) -> subprocess.CompletedProcess[str]:
+        """In a process of its own, as a user does."""
+        return subprocess.run(
+            self.command(*words, common=common),
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    def main(self, *words: str) -> int:
+        """In this process, where torch is imported already; only jobs that need no other one."""
+        from dlcexp.cli import main
+
+        before = Path.cwd()
+        os.chdir(self.home)
+        try:
+            return main(["-m", *self.common, *words])
+        finally:
+            os.chdir(before)
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        """The same, and go on meanwhile; the head of a process group of its own."""
+        return subprocess.Popen(
+            self.command(*words),
+            cwd=self.home,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=os.name != "nt",
+        )
+
+    def folder(self, name: str) -> Path:
+        return self.home / name
+
+    def states(self, name: str) -> dict[str, dict[str, Any]]:
+        """`status.json` of each job."""
+        paths = sorted(self.folder(name).glob("*/status.json"))
+        return {path.parent.name: json.loads(path.read_text()) for path in paths}
+
+
+@pytest.fixture
+def sweeps(small_project: Path, tmp_path: Path) -> Sweeps:
+    return Sweeps(
+        tmp_path,
+        [
+            f"project={small_project.as_posix()}",
+            "model=heatmap",
+            "model/backbone=timm",
+            "model.backbone.model_name=test_resnet.r160_in1k",
+            "model.backbone.feature_level=1",
+            "device=cpu",
+            "batch_size=4",
+            "epochs=1",
+            "save_epochs=1",
+            "trainer.eval_interval=1",
+            "trainer.progress_bar=false",
+            "evaluation.examples=0",
+            "data.train.crop_sampling=null",
+            "sweep.metric=test.rmse",
+        ],
+    )

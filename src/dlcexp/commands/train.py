@@ -12,17 +12,14 @@ from dlcexp.commands.arguments import take_config_dir
 from dlcexp.config.composition import (
     CONFIG_MODULE,
     CONFIG_NAME,
-    check_choices,
     compose_raw,
     compose_run,
     expand,
     groups,
     options,
     resolve,
-    validated,
     without_hydra,
 )
-from dlcexp.config.sweeping import check_sweep
 from dlcexp.config.validation import check_combinations, check_keys
 from dlcexp.errors import UserError
 
@@ -69,6 +66,7 @@ _HYDRA_FLAGS = {
     "--shell-completion", "-sc", "--hydra-help", "--run", "-r",
 }  # fmt: skip
 _FLAGS_WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--info", "-i", "-cd", "--config-dir"}
+_SWEEP = {"--multirun", "-m"}
 _COMPLETION = {"--shell-completion", "-sc"}
 # Of these, Hydra takes one at a time.
 _MODES = ("--cfg", "-c", "--info", "-i", "--multirun", "-m", "--run", "-r", *_COMPLETION)
@@ -79,6 +77,13 @@ def run(words: list[str]) -> int:
     if flags & {"--help", "-h"}:
         print(HELP.format(groups=_group_table()), end="")
         return 0
+    modes = sorted(flags.intersection(_MODES))
+    if len(modes) > 1:
+        raise UserError(f"{' and '.join(modes)} exclude each other; give one.")
+    if flags & _SWEEP:
+        from dlcexp.sweeps.start import start
+
+        return start(*take_config_dir([word for word in words if word not in _SWEEP]))
     if flags & _HYDRA_FLAGS:
         return _hydra_application(words, flags)
     overrides, config_dir = take_config_dir(words)
@@ -132,10 +137,7 @@ def _group_table() -> str:
 
 
 def _hydra_application(words: list[str], flags: set[str]) -> int:
-    """Let Hydra answer `--cfg`, `--info`, `-m` and completion, with our messages for mistakes."""
-    modes = sorted(flags.intersection(_MODES))
-    if len(modes) > 1:
-        raise UserError(f"{' and '.join(modes)} exclude each other; give one.")
+    """Let Hydra answer `--cfg`, `--info` and completion, with our messages for mistakes."""
     if _value_of(("--cfg", "-c"), words) == "job":
         return _show_tree(words, resolved="--resolve" in flags)
     import hydra
@@ -145,26 +147,12 @@ def _hydra_application(words: list[str], flags: set[str]) -> int:
     resolvers.register()
     if not flags & _COMPLETION:
         words = _flags_first(expand(words))
-        if flags & {"-m", "--multirun"}:
-            check_choices(words)
-            check_sweep(*_overrides_of(words))
-        else:
-            _checked(words)
-    mistakes: list[UserError] = []
-
-    def job(cfg: DictConfig) -> None:
-        try:
-            _train_job(cfg)
-        except UserError as error:
-            # Hydra would print a traceback and end the sweep; it is told at the end instead.
-            logging.getLogger("dlcexp").error("%s", error)
-            mistakes.append(error)
-
+        _checked(words)
     sys.argv = [sys.argv[0], *words]
     hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME)(
-        job
+        lambda cfg: None
     )()
-    return 2 if mistakes else 0
+    return 0
 
 
 def _flags_first(words: Sequence[str]) -> list[str]:
@@ -228,15 +216,3 @@ def _overrides_of(words: Sequence[str]) -> tuple[list[str], Path | None]:
     ]
     folder = _value_of(("--config-dir", "-cd"), words)
     return overrides, Path(folder).expanduser() if folder else None
-
-
-def _train_job(cfg: DictConfig) -> None:
-    """One job of a sweep, in the folder that Hydra gave it."""
-    from hydra.core.hydra_config import HydraConfig
-
-    hydra_cfg = HydraConfig.get()
-    tree = validated(cfg)
-
-    from dlcexp.training import train
-
-    train(tree, Path(hydra_cfg.runtime.output_dir), overrides=list(hydra_cfg.overrides.task))

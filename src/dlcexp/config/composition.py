@@ -146,14 +146,21 @@ def place_of(word: str) -> str:
     return package or group.partition("/")[0]
 
 
-def compose_raw(overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
+def compose_raw(
+    overrides: Sequence[str], config_dir: Path | None = None, packaged: Path | None = None
+) -> DictConfig:
     """The tree as Hydra composes it, unresolved, with its `hydra` node.
+
+    Args:
+        overrides: as on the command line.
+        config_dir: a folder with options of the user's own.
+        packaged: a copy of `conf/` to take instead of that of dlcexp.
 
     Raises:
         ConfigError: an override that Hydra refuses, in our words.
     """
     from hydra import compose as hydra_compose
-    from hydra import initialize_config_module
+    from hydra import initialize_config_dir, initialize_config_module
     from hydra.core.utils import setup_globals
     from hydra.errors import HydraException
 
@@ -161,7 +168,12 @@ def compose_raw(overrides: Sequence[str], config_dir: Path | None = None) -> Dic
     resolvers.register()
     setup_globals()
     settings = [f"hydra.searchpath=[{config_dir.resolve().as_uri()}]"] if config_dir else []
-    with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
+    initialized = (
+        initialize_config_dir(str(packaged.resolve()), version_base="1.3", job_name="dlcexp")
+        if packaged
+        else initialize_config_module(CONFIG_MODULE, version_base="1.3", job_name="dlcexp")
+    )
+    with initialized:
         try:
             words = [*settings, *expand(overrides)]
             return hydra_compose(CONFIG_NAME, words, return_hydra_config=True)
@@ -370,18 +382,20 @@ def options(group: str) -> list[str]:
 
     A file whose name begins with an underscore is what the others share, not an option.
     """
-    folder = Path(_conf_folder(), *group.split("/"))
+    folder = Path(conf_folder(), *group.split("/"))
     return sorted(path.stem for path in folder.glob("[!_]*.yaml"))
 
 
 def groups() -> list[str]:
     """Every config group that comes with dlcexp, in the order of its path."""
-    root = _conf_folder()
+    root = conf_folder()
     folders = (path.parent.relative_to(root).as_posix() for path in root.rglob("*.yaml"))
-    return sorted(set(folders) - {".", "net_type/multi_animal"})
+    own = (folder for folder in folders if folder.partition("/")[0] != "hydra")
+    return sorted(set(own) - {".", "net_type/multi_animal"})
 
 
-def _conf_folder() -> Path:
+def conf_folder() -> Path:
+    """Where the options that come with dlcexp are."""
     return Path(str(resources.files(CONFIG_MODULE)))
 
 

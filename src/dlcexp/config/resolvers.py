@@ -16,7 +16,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from dlcexp.config.graphs import limbs
 
 # Keys that say where a run happens or how it is shown, not what it computes.
-_NOT_HASHED = ("hydra", "project", "resume", "export", "device", "allow_targets")
+_NOT_HASHED = ("hydra", "project", "resume", "export", "device", "allow_targets", "sweep")
 
 
 def register() -> None:

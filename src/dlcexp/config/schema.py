@@ -182,6 +182,19 @@ class Export:
 
 
 @dataclass
+class Sweep:
+    metric: Any = key("key of metrics.json that decides, or a list of them", default="test.mAP")
+    direction: Any = key(
+        "maximize or minimize, a list for several metrics; null: as the metric wants", default=None
+    )
+    rerun: str = key(
+        "jobs that failed when the sweep is started again: failed, never or always (every job)",
+        choices=("never", "failed", "always"),
+        default="failed",
+    )
+
+
+@dataclass
 class Tree:
     """The composed experiment; see `conf/config.yaml` for the order in which it is told."""
 
@@ -223,5 +236,6 @@ class Tree:
     evaluation: Evaluation = key("how predictions are scored")
     inference: dict[str, Any] = key("DeepLabCut's settings of inference")
     export: Export = key("pytorch_config.yaml")
+    sweep: Sweep = key("what decides between the jobs of a sweep", default=Sweep)
     allow_targets: list[str] = key("prefixes of your own classes", default=[])
     recipe: dict[str, Any] = key("what the model recommends")

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from dlcexp.data.loading import PoseData
 from dlcexp.errors import ConfigError
+from dlcexp.status import DIVERGED
 from dlcexp.training.fine_tuning import learning_rates, scale_rates
 from dlcexp.training.schedulers import build_optimizer, build_scheduler, check_optimizer
 from dlcexp.training.stages import Stage
@@ -24,6 +25,8 @@ from dlcexp.training.stages import Stage
 
 class DivergenceError(RuntimeError):
     """The loss is no longer a number."""
+
+    kind = DIVERGED
 
 
 class StageModule(LightningModule, ABC):

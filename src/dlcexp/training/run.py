@@ -31,6 +31,16 @@ from dlcexp.deeplabcut.snapshots import (
 )
 from dlcexp.errors import ConfigError, SnapshotError, UserError
 from dlcexp.files import write_text
+from dlcexp.status import (
+    COMPLETED,
+    FAILED,
+    PRUNED,
+    RUNNING,
+    Status,
+    explain,
+    kind_of,
+    write_status,
+)
 from dlcexp.training.stages import POSE, file_suffix, snapshot_prefix
 
 # What decides the numbers of a run, beside the tree.
@@ -64,6 +74,7 @@ _FREE_KEYS = [
     "model.heads.bodypart.predictor.edges_to_keep",
     "project",
     "resume",
+    "sweep",
     "train.select_edges",
     "train.stages",
     "trainer.display_iters",
@@ -71,6 +82,11 @@ _FREE_KEYS = [
     "trainer.pin_memory",
     "trainer.progress_bar",
 ]
+
+
+class Pruned(Exception):  # noqa: N818  (not an error: the run has told enough)
+    """Training stopped early because other runs of the sweep do better."""
+
 
 # Its value `auto` becomes what could be had when a run began.
 DETECTOR_WEIGHTS = "detector.model.weights"
@@ -153,23 +169,25 @@ class RunFolder:
         started = time.monotonic()
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
 
-        def status(word: str, error: str | None = None) -> None:
+        def status(word: str, error: str | None = None, kind: str | None = None) -> None:
             seconds = round(time.monotonic() - started, 1)
-            content = {"status": word, "error": error, "seconds": seconds, "started": stamp}
-            write_json(self.path / "status.json", content)
+            write_status(self.path, Status(word, error, kind, seconds, stamp))
 
         with _log_file(self.path / "log.txt"):
-            status("running")
+            status(RUNNING)
             try:
                 yield
+            except Pruned as stop:
+                status(PRUNED, str(stop))
+                raise
             except BaseException as error:
-                status("failed", _explain(error))
+                status(FAILED, explain(error), kind_of(error))
                 if not isinstance(error, UserError | KeyboardInterrupt | SystemExit):
                     # Into the folder only: whoever called prints the traceback.
                     with (self.path / "log.txt").open("a", encoding="utf-8") as file:
                         traceback.print_exception(error, file=file)
                 raise
-            status("completed")
+            status(COMPLETED)
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Write the final numbers; NaN becomes null."""
@@ -394,16 +412,6 @@ def _log_file(path: Path) -> Iterator[None]:
         package.setLevel(level)
         package.removeHandler(handler)
         handler.close()
-
-
-def _explain(error: BaseException) -> str:
-    """One line for `status.json`."""
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
-    if isinstance(error, SystemExit):
-        return "terminated"
-    text = str(error)
-    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:

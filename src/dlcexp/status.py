@@ -1,0 +1,73 @@
+"""`status.json` of a run folder: how far the run is, and how it ended."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from dlcexp.errors import UserError
+from dlcexp.files import write_text
+
+QUEUED, RUNNING, COMPLETED = "queued", "running", "completed"
+FAILED, PRUNED, KILLED = "failed", "pruned", "killed"
+
+# Kinds of failure.
+ERROR, DIVERGED, OUT_OF_MEMORY = "error", "diverged", "out of memory"
+MISTAKE, INTERRUPTED = "mistake", "interrupted"
+
+# How torch says that there is no memory left, where it raises a plain RuntimeError.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a run is.
+
+    Attributes:
+        status: queued, running, completed, failed, pruned or killed.
+        error: one line; None while all is well.
+        kind: None, error, diverged, out of memory, killed, mistake or interrupted.
+        seconds: how long its last start took so far.
+        started: ISO time of its last start.
+    """
+
+    status: str = QUEUED
+    error: str | None = None
+    kind: str | None = None
+    seconds: float = 0.0
+    started: str | None = None
+
+
+def read_status(folder: Path) -> Status:
+    """The state of a run folder; queued where there is none yet."""
+    path = folder / "status.json"
+    if not path.is_file():
+        return Status()
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return Status(**{name: content[name] for name in content if name in Status.__match_args__})
+
+
+def write_status(folder: Path, status: Status) -> None:
+    """Write `status.json`, whole or not at all."""
+    write_text(folder / "status.json", json.dumps(asdict(status), indent=2) + "\n")
+
+
+def kind_of(error: BaseException) -> str:
+    """What kind of failure an exception is."""
+    if isinstance(error, UserError):
+        return MISTAKE
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return INTERRUPTED
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY):
+        return OUT_OF_MEMORY
+    return str(getattr(error, "kind", ERROR))
+
+
+def explain(error: BaseException) -> str:
+    """One line about an exception."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, SystemExit):
+        return "terminated"
+    text = str(error)
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"

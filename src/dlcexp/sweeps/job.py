@@ -1,0 +1,120 @@
+"""One job of a sweep, in whatever process it was given to."""
+
+import gc
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock
+from omegaconf import DictConfig, OmegaConf
+
+from dlcexp.status import (
+    COMPLETED,
+    FAILED,
+    INTERRUPTED,
+    MISTAKE,
+    Status,
+    explain,
+    kind_of,
+    read_status,
+    write_status,
+)
+from dlcexp.sweeps.ledger import Ledger
+
+logger = logging.getLogger(__name__)
+
+
+def run_job(cfg: DictConfig) -> None:
+    """Hydra's task function: run the job whose folder Hydra was told.
+
+    How it ended stands in that folder; a failure is no exception here, so that launchers go on.
+
+    Raises:
+        KeyboardInterrupt: the user wants no more.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    # A sweep that was killed may have left a job that is still running, on a cluster say.
+    with FileLock(folder / ".lock"):
+        if read_status(folder).status == COMPLETED:
+            return
+        with _printing_to(folder / "log.txt"):
+            try:
+                _train(folder)
+            except KeyboardInterrupt:
+                record_failure(folder, KeyboardInterrupt())
+                raise
+            except BaseException as error:
+                record_failure(folder, error)
+    _release_memory()
+
+
+def _train(folder: Path) -> None:
+    from dlcexp.training import train
+    from dlcexp.training.run import Pruned
+
+    ledger = Ledger(folder.parent)
+    job = ledger.job_in(folder.name)
+    tree = OmegaConf.load(ledger.tree_file(job))
+    assert isinstance(tree, DictConfig)
+    try:
+        train(tree, folder, overrides=list(job.overrides))
+    except Pruned as stop:
+        logger.info("%s", stop)
+
+
+def record_failure(folder: Path, error: BaseException) -> None:
+    """Say what went wrong where `train` could not: it fails before its run folder begins."""
+    if read_status(folder).status == FAILED:
+        return
+    kind = kind_of(error)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    write_status(folder, Status(FAILED, explain(error), kind, 0.0, started))
+    with (folder / "log.txt").open("a", encoding="utf-8") as file:
+        if kind in (MISTAKE, INTERRUPTED):
+            print(explain(error), file=file)
+        else:
+            traceback.print_exception(error, file=file)
+
+
+@contextmanager
+def talking(aloud: bool) -> Iterator[None]:
+    """In a process of its own: show what a job logs, or nothing of it."""
+    package = logging.getLogger("dlcexp")
+    handler: logging.Handler = logging.NullHandler()
+    if aloud:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    with ExitStack() as stack:
+        if not aloud:
+            sink = stack.enter_context(Path(os.devnull).open("w"))
+            stack.enter_context(redirect_stderr(sink))
+        try:
+            yield
+        finally:
+            package.removeHandler(handler)
+
+
+@contextmanager
+def _printing_to(path: Path) -> Iterator[None]:
+    """What a job prints, its table of scores, is kept beside what it logs."""
+    with path.open("a", encoding="utf-8") as file, redirect_stdout(file):
+        yield
+
+
+def _release_memory() -> None:
+    """The next job of this process finds the memory free that this one had."""
+    gc.collect()
+    if "torch" in sys.modules:
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()

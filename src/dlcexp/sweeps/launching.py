@@ -1,0 +1,234 @@
+"""Hand jobs to a launcher of Hydra, whichever, and know how each of them ended.
+
+A launcher that takes one job at a time is called from as many threads as jobs may run at once, so
+that a process that dies is the affair of one job. Others get all jobs together; when one of their
+processes dies they give up, and what is left is handed to them again.
+"""
+
+import logging
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from hydra.plugins.launcher import Launcher
+
+from dlcexp.status import (
+    COMPLETED,
+    ERROR,
+    FAILED,
+    INTERRUPTED,
+    KILLED,
+    PRUNED,
+    QUEUED,
+    RUNNING,
+    Status,
+    explain,
+    write_status,
+)
+from dlcexp.sweeps.frozen import launch_words
+from dlcexp.sweeps.ledger import Job, Ledger
+
+logger = logging.getLogger(__name__)
+
+# Seconds between two looks at whether an interrupt has come, or a job has ended.
+_PATIENCE = 0.2
+
+# A job whose process died beside others is not to blame at once; twice is enough.
+_STARTS = 2
+
+ENDED = (COMPLETED, FAILED, PRUNED, KILLED)
+
+
+class Source(Protocol):
+    """Where jobs come from, and who is told when they have ended."""
+
+    def take(self) -> Job | None:
+        """The next job; None when there are no more."""
+
+    def ended(self, job: Job) -> None:
+        """A job has ended, and its status says how."""
+
+
+def launch(launcher: Launcher, source: Source, ledger: Ledger) -> None:
+    """Run all jobs of a source.
+
+    Raises:
+        KeyboardInterrupt: the user wants no more; what was running is marked as interrupted.
+    """
+    simultaneous = _simultaneous(launcher)
+    if simultaneous is None:
+        _launch_together(launcher, source, ledger)
+    else:
+        _Threads(launcher, source, ledger).run(simultaneous)
+
+
+def _simultaneous(launcher: Launcher) -> int | None:
+    """Jobs at a time for a launcher that takes one by one; None for one that wants them all."""
+    name = type(launcher).__name__
+    if name == "ProcessLauncher":
+        return int(launcher.n_jobs)  # type: ignore[attr-defined]
+    if name == "BasicLauncher":
+        return 1
+    return None
+
+
+class _Threads:
+    """A thread for each job that runs, in which the launcher waits for it."""
+
+    def __init__(self, launcher: Launcher, source: Source, ledger: Ledger) -> None:
+        self._launcher, self._source, self._ledger = launcher, source, ledger
+        self._lock = threading.Lock()
+        self._running: list[Job] = []
+        self._stopped = False
+        self._error: BaseException | None = None
+
+    def run(self, count: int) -> None:
+        try:
+            if count == 1:
+                self._work()  # in this thread, which alone is told of Ctrl-C
+            else:
+                self._work_side_by_side(count)
+        except KeyboardInterrupt as interrupt:
+            self._stop()
+            settle(self._ledger, self._running, interrupt)
+            raise
+        finally:
+            self._stop()
+        if self._error is not None:
+            raise self._error
+
+    def _stop(self) -> None:
+        self._stopped = True
+        stop = getattr(self._launcher, "stop", None)
+        if stop is not None:
+            stop()
+
+    def _work_side_by_side(self, count: int) -> None:
+        threads = [threading.Thread(target=self._watched, daemon=True) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            for thread in threads:
+                thread.join(_PATIENCE)
+
+    def _watched(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            self._error, self._stopped = error, True
+
+    def _work(self) -> None:
+        while (job := self._next()) is not None:
+            failure: Exception | None = None
+            try:
+                self._launcher.launch([launch_words(job)], job.number)
+            except Exception as error:
+                failure = error
+            with self._lock:
+                if self._stopped:
+                    return  # whoever stopped us says what became of the job
+                settle(self._ledger, [job], failure)
+                self._running.remove(job)
+                self._source.ended(job)
+
+    def _next(self) -> Job | None:
+        with self._lock:
+            job = None if self._stopped else self._source.take()
+            if job is not None:
+                self._running.append(job)
+            return job
+
+
+def settle(ledger: Ledger, jobs: Sequence[Job], error: BaseException | None) -> None:
+    """Say of jobs whose process is gone how they ended, where they could not say it themselves."""
+    for job in jobs:
+        status = ledger.status(job)
+        if status.status in ENDED:
+            continue
+        if isinstance(error, KeyboardInterrupt):
+            ledger.mark(job, FAILED, INTERRUPTED, "interrupted")
+        elif status.status == RUNNING:
+            ledger.mark(job, KILLED, KILLED, str(error) if error else "its process is gone")
+        else:
+            text = explain(error) if error else "the launcher did not run it"
+            ledger.mark(job, FAILED, ERROR, text)
+
+
+def _launch_together(launcher: Launcher, source: Source, ledger: Ledger) -> None:
+    pending: list[Job] = []
+    while (job := source.take()) is not None:
+        pending.append(job)
+    starts: dict[int, int] = {}
+    while pending:
+        failure: BaseException | None = None
+        with _Watch(source, ledger, pending):
+            try:
+                launcher.launch([launch_words(job) for job in pending], pending[0].number)
+            except KeyboardInterrupt:
+                running = [job for job in pending if ledger.status(job).status == RUNNING]
+                settle(ledger, running, KeyboardInterrupt())
+                raise
+            except Exception as error:
+                failure = error
+        _forget_processes()
+        pending = _left(ledger, pending, starts, failure, source)
+
+
+def _left(
+    ledger: Ledger,
+    jobs: Sequence[Job],
+    starts: dict[int, int],
+    failure: BaseException | None,
+    source: Source,
+) -> list[Job]:
+    """The jobs to hand over again after a launcher gave up; others are settled."""
+    left = [job for job in jobs if ledger.status(job).status not in ENDED]
+    running = [job for job in left if ledger.status(job).status == RUNNING]
+    for job in running:
+        starts[job.number] = starts.get(job.number, 0) + 1
+    guilty = [job for job in running if len(running) == 1 or starts[job.number] >= _STARTS]
+    if failure is None or (not running and len(left) == len(jobs)):
+        guilty = left  # the launcher does not get anywhere
+    settle(ledger, guilty, failure)
+    for job in guilty:
+        source.ended(job)
+    again = [job for job in left if job not in guilty]
+    for job in again:
+        write_status(ledger.path(job), Status(QUEUED))
+    return again
+
+
+class _Watch:
+    """Tells the source of jobs that end while a launcher is busy with all of them."""
+
+    def __init__(self, source: Source, ledger: Ledger, jobs: Sequence[Job]) -> None:
+        self._source, self._ledger = source, ledger
+        self._open = list(jobs)
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: Any) -> None:
+        self._done.set()
+        self._thread.join()
+        self._tell()
+
+    def _look(self) -> None:
+        while not self._done.wait(_PATIENCE):
+            self._tell()
+
+    def _tell(self) -> None:
+        for job in list(self._open):
+            if self._ledger.status(job).status in ENDED:
+                self._open.remove(job)
+                self._source.ended(job)
+
+
+def _forget_processes() -> None:
+    """Let Ray start anew after it has lost a process."""
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        ray.shutdown()

@@ -1,0 +1,65 @@
+"""What a sweep is to make better, and what a job reached of it."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dlcexp.errors import ConfigError
+from dlcexp.sweeps.ledger import Objective
+
+MAXIMIZE, MINIMIZE = "maximize", "minimize"
+
+# Parts of the name of a metric of which less is better: pixels, losses, time.
+_LESS_IS_BETTER = ("rmse", "loss", "seconds", "error")
+
+
+def objectives(tree: Mapping[str, Any]) -> tuple[Objective, ...]:
+    """The objectives of a resolved tree, from `sweep.metric` and `sweep.direction`.
+
+    Raises:
+        ConfigError: no metric, or directions that are none or not as many.
+    """
+    metrics = _list(tree["sweep"]["metric"])
+    directions = _list(tree["sweep"]["direction"]) or [None] * len(metrics)
+    if not metrics or not all(isinstance(metric, str) for metric in metrics):
+        raise ConfigError("sweep.metric", f"{metrics!r} is no metric, such as test.mAP.")
+    if len(directions) != len(metrics):
+        raise ConfigError(
+            "sweep.direction", f"{directions!r}, but there are {len(metrics)} metrics."
+        )
+    for direction in directions:
+        if direction not in (None, MAXIMIZE, MINIMIZE):
+            raise ConfigError("sweep.direction", f"{direction!r} is not {MAXIMIZE} or {MINIMIZE}.")
+    pairs = zip(metrics, directions, strict=True)
+    return tuple(Objective(metric, given or natural(metric)) for metric, given in pairs)
+
+
+def natural(metric: str) -> str:
+    """Which way a metric is better, by its name."""
+    name = metric.rpartition(".")[2].lower()
+    return MINIMIZE if any(part in name for part in _LESS_IS_BETTER) else MAXIMIZE
+
+
+def reached(folder: Path, wanted: Sequence[Objective]) -> list[float]:
+    """The objectives in the `metrics.json` of a run folder, NaN where it has none."""
+    path = folder / "metrics.json"
+    metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    values = [metrics.get(each.metric) for each in wanted]
+    return [math.nan if value is None else float(value) for value in values]
+
+
+def better(value: float, best: float | None, objective: Objective) -> bool:
+    """Whether a value is the best so far; NaN never is."""
+    if math.isnan(value):
+        return False
+    if best is None:
+        return True
+    return value > best if objective.direction == MAXIMIZE else value < best
+
+
+def _list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]

@@ -1,0 +1,157 @@
+"""Jobs that are all known before the first one starts: which are missing, and in what order."""
+
+import logging
+import shutil
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from omegaconf import DictConfig, OmegaConf
+
+from dlcexp.config.resolvers import tree_hash
+from dlcexp.errors import ConfigError, UserError
+from dlcexp.files import write_text
+from dlcexp.status import (
+    COMPLETED,
+    FAILED,
+    INTERRUPTED,
+    KILLED,
+    PRUNED,
+    QUEUED,
+    Status,
+    write_status,
+)
+from dlcexp.sweeps.ledger import Job, Ledger
+
+if TYPE_CHECKING:
+    from dlcexp.sweeps.sweep import Experiments
+
+logger = logging.getLogger(__name__)
+
+# Jobs from which on it is said that checking them takes a while.
+_MANY = 20
+
+
+class Plan(Protocol):
+    """Which jobs a sweep runs; see `dlcexp.sweeps.launching.Source` for taking them."""
+
+    total: int | None
+
+    def begin(self) -> None:
+        """The folder of the sweep is ours now, and holds its record."""
+
+    def take(self) -> Job | None:
+        """The next job; None when there are no more."""
+
+    def ended(self, job: Job) -> None:
+        """A job has ended, and its status says how."""
+
+    def missing(self) -> int:
+        """How many jobs are still to be taken."""
+
+
+class ListPlan:
+    """All jobs, checked before any of them runs.
+
+    Args:
+        lines: the words of each job.
+        experiments: composes them.
+        ledger: knows those of an earlier start.
+        rerun: which of those run again: never, failed or always.
+        swept: the keys that vary.
+
+    Raises:
+        ConfigError: jobs that cannot be; one message for each mistake.
+    """
+
+    def __init__(
+        self,
+        lines: Iterable[Sequence[str]],
+        experiments: "Experiments",
+        ledger: Ledger,
+        rerun: str,
+        swept: Sequence[str],
+    ) -> None:
+        self._ledger, self._rerun = ledger, rerun
+        self._jobs = {job.number: job for job in ledger.jobs()}
+        self._new: list[tuple[Job, DictConfig]] = []
+        wanted = [tuple(line) for line in lines]
+        fresh = [n for n, _ in enumerate(wanted) if n not in self._jobs]
+        if len(fresh) > _MANY:
+            logger.info("checking %d jobs", len(fresh))
+        mistakes: dict[str, list[int]] = {}
+        for number in fresh:
+            try:
+                tree = experiments.tree(wanted[number])
+            except UserError as error:
+                mistakes.setdefault(str(error), []).append(number)
+                continue
+            plain = OmegaConf.to_container(tree)
+            job = Job(number, str(number), wanted[number], tree_hash(plain))  # type: ignore[arg-type]
+            self._new.append((job, tree))
+        if mistakes:
+            raise _impossible(mistakes, [differing(words, swept) for words in wanted])
+        self._left: list[Job] = []
+        self.total: int | None = len(wanted)
+
+    def begin(self) -> None:
+        """Write down the new jobs, and see which are missing."""
+        for job, tree in self._new:
+            save_tree(self._ledger, job, tree)
+            self._ledger.add(job)
+            self._jobs[job.number] = job
+        self._left = [
+            job
+            for _, job in sorted(self._jobs.items())
+            if is_missing(self._ledger.status(job), self._rerun)
+        ]
+        for job in self._left:
+            if self._rerun == "always":
+                shutil.rmtree(self._ledger.path(job), ignore_errors=True)
+            write_status(self._ledger.path(job), Status(QUEUED))
+
+    def take(self) -> Job | None:
+        """The next job that is missing."""
+        return self._left.pop(0) if self._left else None
+
+    def ended(self, job: Job) -> None:
+        """Nothing depends on it."""
+
+    def missing(self) -> int:
+        """How many jobs are still to be taken."""
+        return len(self._left)
+
+
+def differing(words: Sequence[str], swept: Sequence[str]) -> list[str]:
+    """Of the words of a job, those that vary in its sweep."""
+    return [word for word in words if word.partition("=")[0] in swept]
+
+
+def save_tree(ledger: Ledger, job: Job, tree: DictConfig) -> None:
+    """Keep the tree of a job as it is now."""
+    write_text(ledger.tree_file(job), OmegaConf.to_yaml(tree))
+
+
+def is_missing(status: Status, rerun: str) -> bool:
+    """Whether a job is to run, from how an earlier start left it."""
+    if rerun == "always":
+        return True
+    if status.status in (COMPLETED, PRUNED):
+        return False
+    if status.status in (FAILED, KILLED) and status.kind != INTERRUPTED:
+        return rerun == "failed"
+    return True
+
+
+def _impossible(mistakes: dict[str, list[int]], wanted: Sequence[Sequence[str]]) -> ConfigError:
+    """One error for all jobs that cannot be, each mistake once."""
+    if len(mistakes) == 1:
+        ((message, numbers),) = mistakes.items()
+        if len(numbers) == len(wanted):
+            return ConfigError("", message)
+    lines = []
+    for message, numbers in mistakes.items():
+        words = " ".join(wanted[numbers[0]])
+        lines.append(f"  {message}\n    in {len(numbers)} of {len(wanted)} jobs, first: {words}")
+    return ConfigError(
+        "", "the sweep has jobs that cannot be; none was started.\n" + "\n".join(lines)
+    )

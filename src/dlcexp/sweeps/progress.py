@@ -1,0 +1,115 @@
+"""What a sweep says while it goes on: lines that name jobs, results and the time left."""
+
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from dlcexp.status import COMPLETED, Status
+from dlcexp.sweeps.ledger import Job, Ledger, Objective
+from dlcexp.sweeps.objective import better, reached
+from dlcexp.sweeps.plan import differing
+from dlcexp.sweeps.space import Space
+
+if TYPE_CHECKING:
+    from dlcexp.sweeps.plan import Plan
+
+logger = logging.getLogger(__name__)
+
+
+class Progress:
+    """Tells on the terminal how a sweep goes on.
+
+    Args:
+        ledger: the folder of the sweep.
+        objectives: what decides.
+        plan: how many jobs are left.
+        resumed: the folder is that of an earlier start.
+    """
+
+    def __init__(
+        self, ledger: Ledger, objectives: Sequence[Objective], plan: "Plan", *, resumed: bool
+    ) -> None:
+        self._ledger, self._objectives, self._plan = ledger, objectives, plan
+        self._resumed = resumed
+        self._best: float | None = None
+        self._done = 0
+        self._running = 0
+        self._started = monotonic()
+
+    def tell_beginning(self, space: Space) -> None:
+        """How many jobs, what varies, and where."""
+        jobs, missing = self._plan.total, self._plan.missing()
+        for job in self._ledger.jobs():
+            self._is_best(job)
+        logger.info("sweep folder %s", self._ledger.folder)
+        for dimension in space.dimensions:
+            logger.info("  %s", dimension)
+        if self._resumed:
+            logger.info("of %s jobs, %s are missing", jobs, missing)
+        else:
+            logger.info("%s jobs", jobs)
+
+    def tell_start(self, job: Job) -> None:
+        """A job is about to run."""
+        self._running += 1
+        logger.info("job %s  %s", self._place(job), " ".join(self._differing(job)))
+
+    def tell_job(self, job: Job) -> None:
+        """A job has ended."""
+        self._running -= 1
+        self._done += 1
+        status = self._ledger.status(job)
+        logger.info(
+            "job %s  %s in %s%s%s",
+            self._place(job),
+            status.kind if status.kind not in (None, "error") else status.status,
+            timedelta(seconds=round(status.seconds)),
+            self._outcome(job, status),
+            self._left(),
+        )
+
+    def tell_interrupt(self) -> None:
+        """What remains after Ctrl-C."""
+        logger.info("interrupted; what is done is kept, and the same command goes on with the rest")
+
+    def tell_end(self) -> None:
+        """The table of the jobs, best first."""
+        from dlcexp.sweeps.results import read_sweep
+        from dlcexp.sweeps.table import leaderboard
+
+        print(leaderboard(read_sweep(self._ledger.folder)))
+
+    def _place(self, job: Job) -> str:
+        return f"{job.number + 1}/{self._plan.total}" if self._plan.total else f"{job.number + 1}"
+
+    def _differing(self, job: Job) -> list[str]:
+        record = self._ledger.record()
+        return differing(job.overrides, record.swept if record else ())
+
+    def _outcome(self, job: Job, status: Status) -> str:
+        if status.error:
+            return f": {status.error}"
+        values = reached(self._ledger.path(job), self._objectives)
+        pairs = zip(self._objectives, values, strict=True)
+        told = ", ".join(f"{each.metric} {value:.4g}" for each, value in pairs)
+        best = " (the best so far)" if self._is_best(job) else ""
+        return f"  {told}{best}"
+
+    def _is_best(self, job: Job) -> bool:
+        """Whether a job beats all before it, where there is one objective."""
+        if len(self._objectives) != 1 or self._ledger.status(job).status != COMPLETED:
+            return False
+        (value,) = reached(self._ledger.path(job), self._objectives)
+        if not better(value, self._best, self._objectives[0]):
+            return False
+        self._best = value
+        return True
+
+    def _left(self) -> str:
+        jobs = self._plan.missing() + self._running
+        if not jobs:
+            return ""
+        seconds = (monotonic() - self._started) / self._done * jobs
+        return f"  {timedelta(seconds=round(seconds))} left"

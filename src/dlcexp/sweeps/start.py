@@ -1,0 +1,155 @@
+"""`dlcexp -m`: from the words of the command line to a sweep."""
+
+import logging
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from dlcexp.config.composition import check_choices, compose_raw, conf_folder
+from dlcexp.config.imports import with_imports
+from dlcexp.errors import ConfigError, nearest
+from dlcexp.sweeps.space import parse_space
+
+SWEEPER, LAUNCHER = "hydra/sweeper", "hydra/launcher"
+
+# The launchers of Hydra and its plugins: the module of each, and the extra that installs it.
+LAUNCHERS = {
+    "processes": ("hydra", ""),
+    "basic": ("hydra", ""),
+    "joblib": ("hydra_plugins.hydra_joblib_launcher", "sweep"),
+    "submitit_local": ("hydra_plugins.hydra_submitit_launcher", "slurm"),
+    "submitit_slurm": ("hydra_plugins.hydra_submitit_launcher", "slurm"),
+    "ray": ("hydra_plugins.hydra_ray_launcher", "ray"),
+}
+
+
+def start(words: Sequence[str], config_dir: Path | None) -> int:
+    """Run a sweep.
+
+    Args:
+        words: overrides as typed, Hydra's own (`hydra/launcher=joblib`) among them.
+        config_dir: a folder with options of the user's own.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: what is asked for cannot be.
+    """
+    words = with_imports(words)
+    own = [word for word in words if not _is_hydras(word)]
+    hydras = [word for word in words if _is_hydras(word)]
+    _check_options(hydras)
+    if config_dir is None:
+        check_choices(own)
+    master = _compose(own, hydras, config_dir)
+    _check_chosen(master)
+    with _shown_logs():
+        return _sweep(master, own, words, config_dir)
+
+
+def _compose(own: Sequence[str], hydras: Sequence[str], config_dir: Path | None) -> DictConfig:
+    """The tree of a first job, for the sake of Hydra's own node."""
+    first = parse_space(own, {}).representative()
+    try:
+        return compose_raw([*first, *hydras], config_dir)
+    except ConfigError:
+        # A key may exist only under a choice that a file sweeps over.
+        overlays = [w for w in first if w.startswith(("experiment=", "project=", "sweep."))]
+        return compose_raw([*overlays, *hydras], config_dir)
+
+
+def _sweep(
+    master: DictConfig, own: Sequence[str], words: Sequence[str], config_dir: Path | None
+) -> int:
+    from hydra._internal.callbacks import Callbacks
+    from hydra.core.plugins import Plugins
+    from hydra.types import HydraContext
+
+    from dlcexp.sweeps.frozen import FrozenLoader
+    from dlcexp.sweeps.job import run_job
+    from dlcexp.sweeps.sweep import Command
+    from hydra_plugins.dlcexp_sweeps import process_launcher, sweepers
+
+    plugins = Plugins.instance()
+    plugins.register(process_launcher.ProcessLauncher)
+    for plugin in sweepers.SWEEPERS:
+        plugins.register(plugin)
+    sweeper = plugins.instantiate_sweeper(
+        hydra_context=HydraContext(config_loader=FrozenLoader(), callbacks=Callbacks()),
+        task_function=run_job,
+        config=master,
+    )
+    assert isinstance(sweeper, sweepers.DlcexpSweeper)
+    flags = ["-m", *([f"--config-dir={config_dir}"] if config_dir else [])]
+    choices = master.hydra.runtime.choices
+    sweeper.command = Command(
+        line=shlex.join(["dlcexp", *flags, *words]),
+        words=tuple(words),
+        config_dir=config_dir,
+        sweeper=str(choices[SWEEPER]),
+        launcher=str(choices[LAUNCHER]),
+    )
+    return sweeper.sweep(list(own))
+
+
+def _is_hydras(word: str) -> bool:
+    return word.lstrip("+~").startswith(("hydra.", "hydra/"))
+
+
+def _check_options(words: Sequence[str]) -> None:
+    """Refuse an unknown sweeper, sampler, pruner or launcher, and one that is not installed."""
+    for word in words:
+        group, _, name = word.partition("=")
+        if group == LAUNCHER:
+            _check_launcher(name)
+        elif group.startswith("hydra/"):
+            known = sorted(path.stem for path in Path(conf_folder(), group).glob("*.yaml"))
+            if known and name not in known:
+                hint = " 'basic' is Hydra's own, which remembers nothing." * (name == "basic")
+                raise ConfigError(
+                    group,
+                    f"{name!r} is not one of {', '.join(known)}.{hint or nearest(name, known)}",
+                )
+        elif group == "hydra.searchpath":
+            raise ConfigError(group, "a sweep copies its folders: name yours by --config-dir DIR.")
+
+
+def _check_launcher(name: str) -> None:
+    if name not in LAUNCHERS:
+        raise ConfigError(
+            LAUNCHER, f"{name!r} is not one of {', '.join(LAUNCHERS)}.{nearest(name, LAUNCHERS)}"
+        )
+    module, extra = LAUNCHERS[name]
+    try:
+        found = find_spec(module) is not None
+    except ModuleNotFoundError:
+        found = False
+    if not found:
+        raise ConfigError(
+            LAUNCHER, f"{name!r} is not installed. Install it: pip install 'dlcexp[{extra}]'"
+        )
+
+
+def _check_chosen(master: DictConfig) -> None:
+    """The same for what a file has chosen."""
+    chosen = master.hydra.runtime.choices
+    _check_options([f"{group}={chosen[group]}" for group in (SWEEPER, LAUNCHER)])
+
+
+@contextmanager
+def _shown_logs() -> Iterator[None]:
+    """What the sweep says goes to standard error, in our words only."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    package = logging.getLogger("dlcexp")
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)

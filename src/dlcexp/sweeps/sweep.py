@@ -1,0 +1,210 @@
+"""A sweep from what varies to its table: find or begin its folder, launch what is missing, tell."""
+
+import copy
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from dlcexp.config.composition import (
+    compose_raw,
+    conf_folder,
+    resolve,
+    validated,
+    without_hydra,
+)
+from dlcexp.config.resolvers import tree_hash
+from dlcexp.config.validation import check_keys
+from dlcexp.status import FAILED, KILLED, MISTAKE
+from dlcexp.sweeps.frozen import settled
+from dlcexp.sweeps.launching import launch
+from dlcexp.sweeps.ledger import Job, Ledger, SweepRecord, check_same, unfinished
+from dlcexp.sweeps.objective import objectives
+from dlcexp.sweeps.progress import Progress
+from dlcexp.sweeps.space import Space
+
+if TYPE_CHECKING:
+    from hydra_plugins.dlcexp_sweeps.sweepers import DlcexpSweeper
+
+logger = logging.getLogger(__name__)
+
+# Keys of the tree that say how a job runs, not what it computes: the same sweep with others.
+_VOLATILE = ("trainer.progress_bar", "trainer.num_workers", "trainer.display_iters")
+
+
+@dataclass(frozen=True)
+class Command:
+    """How a sweep was asked for.
+
+    Attributes:
+        line: the command as it was typed.
+        words: its overrides, Hydra's own included.
+        config_dir: a folder with options of the user's own.
+        sweeper, launcher: names of their options.
+    """
+
+    line: str
+    words: tuple[str, ...]
+    config_dir: Path | None
+    sweeper: str
+    launcher: str
+
+
+class Experiments:
+    """Composes jobs from config folders, which may be copies.
+
+    Args:
+        packaged: dlcexp's options.
+        own: those of the user.
+    """
+
+    def __init__(self, packaged: Path, own: Path | None) -> None:
+        self._packaged, self._own = packaged, own
+
+    def tree(self, words: Sequence[str]) -> DictConfig:
+        """The resolved tree of a job, checked.
+
+        Raises:
+            ConfigError: it cannot be.
+        """
+        return validated(without_hydra(compose_raw(words, self._own, self._packaged)))
+
+    def draft(self, words: Sequence[str]) -> DictConfig:
+        """The same, its keys checked and not its targets; imports nothing heavy."""
+        raw = compose_raw(words, self._own, self._packaged)
+        return DictConfig(check_keys(resolve(without_hydra(raw))))
+
+
+class Sweep:
+    """One start of a sweep.
+
+    Args:
+        sweeper: says which jobs there are, and knows Hydra's settings.
+        space: what varies.
+        command: how it was asked for.
+    """
+
+    def __init__(self, sweeper: "DlcexpSweeper", space: Space, command: Command) -> None:
+        self.sweeper, self.space, self.command = sweeper, space, command
+        self.live = Experiments(conf_folder(), command.config_dir)
+
+    def run(self) -> int:
+        """Run what is missing.
+
+        Returns:
+            The exit code: 0, or 1 where a job failed, or 2 where all that failed were mistakes.
+
+        Raises:
+            ConfigError: a job that cannot be, before any runs.
+            UserError: the folder holds another sweep, or another process runs this one.
+        """
+        ledger = Ledger(self._folder())
+        record = ledger.record()
+        frozen = self.live if record is None else Experiments(*ledger.config_folders)
+        tree = frozen.draft(self.space.representative())
+        identity = self.identity(tree)
+        if record is not None:
+            check_same(record, identity, ledger.folder)
+        wanted = objectives(tree)
+        plan = self.sweeper.plan(self.space, frozen, ledger, tree)
+        with ledger.held():
+            new = self._record(identity, tree, record)
+            ledger.begin(new, conf_folder(), self.command.config_dir)
+            plan.begin()
+            progress = Progress(ledger, wanted, plan, resumed=record is not None)
+            progress.tell_beginning(self.space)
+            if plan.missing():
+                self._launch(ledger, plan, progress)
+            progress.tell_end()
+        return exit_code(ledger)
+
+    def identity(self, tree: DictConfig) -> str:
+        """Eight hexadecimal digits of what is swept, the same for the same command."""
+        plain = copy.deepcopy(tree)
+        for key in _VOLATILE:
+            OmegaConf.update(plain, key, None, merge=False)
+        project = str(tree.project)
+        parts = {
+            "sweeper": self.command.sweeper,
+            "space": [str(each) for each in self.space.dimensions],
+            "where": [str(each) for each in self.space.where],
+            "tree": tree_hash(OmegaConf.to_container(plain)),  # type: ignore[arg-type]
+            "project": project if project == "demo" else str(Path(project).expanduser().resolve()),
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
+
+    def _folder(self) -> Path:
+        """The folder that was named, or where this sweep stopped, or a new one."""
+        given = str(self.sweeper.settings.hydra.sweep.dir)
+        if given != "auto":
+            return Path(given).expanduser()
+        tree = self.live.draft(self.space.representative())
+        parent = Path("multirun", str(tree.metadata.project_name or "project"))
+        identity = self.identity(tree)
+        found = unfinished(parent, identity)
+        if found is None or tree.sweep.rerun == "always":
+            return parent / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{identity}"
+        return found
+
+    def _record(self, identity: str, tree: DictConfig, before: SweepRecord | None) -> SweepRecord:
+        if before is not None:
+            return replace(before, objectives=objectives(tree))
+        from dlcexp.training.run import describe_environment
+
+        return SweepRecord(
+            id=identity,
+            command=self.command.line,
+            overrides=self.command.words,
+            swept=tuple(self.space.swept),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            objectives=objectives(tree),
+            sweeper=self.command.sweeper,
+            launcher=self.command.launcher,
+            environment=describe_environment(str(tree.device)),
+        )
+
+    def _launch(self, ledger: Ledger, plan: Any, progress: Progress) -> None:
+        from hydra.core.plugins import Plugins
+
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=self.sweeper.context,
+            task_function=self.sweeper.task_function,
+            config=settled(self.sweeper.settings, str(ledger.folder)),
+        )
+        try:
+            launch(launcher, _Told(plan, progress), ledger)
+        except KeyboardInterrupt:
+            progress.tell_interrupt()
+            raise
+
+
+class _Told:
+    """A plan whose jobs are told of as they come and go."""
+
+    def __init__(self, plan: Any, progress: Progress) -> None:
+        self._plan, self._progress = plan, progress
+
+    def take(self) -> Job | None:
+        job: Job | None = self._plan.take()
+        if job is not None:
+            self._progress.tell_start(job)
+        return job
+
+    def ended(self, job: Job) -> None:
+        self._plan.ended(job)
+        self._progress.tell_job(job)
+
+
+def exit_code(ledger: Ledger) -> int:
+    """0 where no job failed, 2 where all that did were a user's mistakes, else 1."""
+    states = [ledger.status(job) for job in ledger.jobs()]
+    kinds = [state.kind for state in states if state.status in (FAILED, KILLED)]
+    if not kinds:
+        return 0
+    return 2 if set(kinds) == {MISTAKE} else 1

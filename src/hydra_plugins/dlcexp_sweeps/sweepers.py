@@ -1,0 +1,126 @@
+"""`hydra/sweeper=grid`, `random`, `paired`."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    from dlcexp.sweeps.ledger import Ledger
+    from dlcexp.sweeps.plan import Plan
+    from dlcexp.sweeps.space import Space
+    from dlcexp.sweeps.sweep import Command, Experiments
+
+
+class DlcexpSweeper(Sweeper):
+    """What the sweepers have in common: a space, and a folder that remembers.
+
+    `command` is set by `dlcexp.sweeps.start`, which knows how the sweep was asked for.
+
+    Args:
+        params: key to values, beside those of the command line.
+        where: condition to such params that exist only under it.
+    """
+
+    def __init__(
+        self,
+        params: Mapping[str, Any] | None = None,
+        where: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.params, self.where = _plain(params), _plain(where)
+        self.command: Command
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        """Remember what jobs are made of."""
+        self.context, self.task_function, self.settings = hydra_context, task_function, config
+
+    def sweep(self, arguments: Sequence[str]) -> int:  # type: ignore[override]
+        """Run all jobs; the exit code of the command."""
+        from dlcexp.sweeps.space import parse_space
+        from dlcexp.sweeps.sweep import Sweep
+
+        space = parse_space(arguments, self.params, self.where)
+        return Sweep(self, space, self.command).run()
+
+    @abstractmethod
+    def plan(
+        self, space: "Space", experiments: "Experiments", ledger: "Ledger", tree: DictConfig
+    ) -> "Plan":
+        """Which jobs run.
+
+        Args:
+            space: what varies.
+            experiments: composes jobs.
+            ledger: knows those of an earlier start.
+            tree: the resolved tree of a first job.
+        """
+
+
+class ListSweeper(DlcexpSweeper):
+    """All jobs are known before the first one starts."""
+
+    def plan(
+        self, space: "Space", experiments: "Experiments", ledger: "Ledger", tree: DictConfig
+    ) -> "Plan":
+        """All of them, those that are done left out."""
+        from dlcexp.sweeps.plan import ListPlan
+
+        return ListPlan(self.jobs(space), experiments, ledger, tree.sweep.rerun, space.swept)
+
+    @abstractmethod
+    def jobs(self, space: "Space") -> Iterator[list[str]]:
+        """The words of each job."""
+
+
+class GridSweeper(ListSweeper):
+    """Every value with every other."""
+
+    def jobs(self, space: "Space") -> Iterator[list[str]]:
+        """The words of each job."""
+        from dlcexp.sweeps.space import grid
+
+        return grid(space)
+
+
+class PairedSweeper(ListSweeper):
+    """The first values together, then the second, and so on."""
+
+    def jobs(self, space: "Space") -> Iterator[list[str]]:
+        """The words of each job."""
+        from dlcexp.sweeps.space import paired
+
+        return paired(space)
+
+
+class RandomSweeper(ListSweeper):
+    """Jobs drawn at random.
+
+    Args:
+        n_trials: how many.
+        seed: the same seed draws the same jobs.
+        params, where: as above.
+    """
+
+    def __init__(self, n_trials: int, seed: int, **space: Any) -> None:
+        super().__init__(**space)
+        self.n_trials, self.seed = n_trials, seed
+
+    def jobs(self, space: "Space") -> Iterator[list[str]]:
+        """The words of each job."""
+        from dlcexp.sweeps.space import drawn
+
+        return drawn(space, self.n_trials, self.seed)
+
+
+SWEEPERS: tuple[type[DlcexpSweeper], ...] = (GridSweeper, PairedSweeper, RandomSweeper)
+
+
+def _plain(node: Any) -> dict[str, Any]:
+    """A mapping of the tree, or none, as a plain one."""
+    plain: Any = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    return dict(plain or {})

@@ -1,0 +1,129 @@
+import math
+
+import pytest
+
+from dlcexp.errors import ConfigError
+from dlcexp.sweeps.space import (
+    Choices,
+    Condition,
+    Interval,
+    drawn,
+    grid,
+    paired,
+    parse_dimension,
+    parse_space,
+)
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("optimizer=adamw", None),
+        ("split.test=[a,b]", None),
+        ("project='a,b'", None),
+        ("optimizer=adamw,sgd", Choices("optimizer", ("adamw", "sgd"))),
+        ("batch_size=choice(4,8)", Choices("batch_size", ("4", "8"))),
+        ("split.fold=range(3)", Choices("split.fold", ("0", "1", "2"))),
+        ("optimizer.lr=range(0.1,0.35,0.1)", Choices("optimizer.lr", ("0.1", "0.2", "0.3"))),
+        (
+            "data.train.affine=null,{rotation: 9}",
+            Choices("data.train.affine", ("null", "{rotation:9}")),
+        ),
+        ("+a.b=1,2", Choices("+a.b", ("1", "2"))),
+        (
+            "optimizer@detector.optimizer=adam,sgd",
+            Choices("optimizer@detector.optimizer", ("adam", "sgd")),
+        ),
+        (
+            "model/backbone=glob(hrnet_*)",
+            Choices("model/backbone", ("hrnet_w18", "hrnet_w32", "hrnet_w48")),
+        ),
+        ("optimizer.lr=interval(0.1,0.2)", Interval("optimizer.lr", 0.1, 0.2)),
+        (
+            "optimizer.lr=tag(log,interval(1e-5,1e-2))",
+            Interval("optimizer.lr", 1e-5, 1e-2, log=True),
+        ),
+        ("epochs=int(interval(1,9))", Interval("epochs", 1, 9, integer=True)),
+        ("epochs=tag(int,log,interval(1,9))", Interval("epochs", 1, 9, log=True, integer=True)),
+    ],
+)  # fmt: skip
+def test_a_word_is_a_dimension(word, expected):
+    assert parse_dimension(word) == expected
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("a=interval(2,1)", "a: the interval from 2.0 to 1.0 is empty"),
+        ("a=tag(log,interval(0,1))", "begins above 0"),
+        ("a=tag(loog,interval(1,2))", "unknown tag 'loog'"),
+        ("model/backbone=glob(nothing*)", "model/backbone: no values"),
+        ("a=range(3", "cannot read the override 'a=range\\(3'"),
+    ],
+)
+def test_what_varies_nothing_is_told(word, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_dimension(word)
+
+
+def test_a_grid_crosses_all_with_all_the_last_fastest():
+    space = parse_space(["seed=1", "b=1,2"], {"a": "x,y"})
+    assert list(grid(space)) == [
+        ["seed=1", "a=x", "b=1"],
+        ["seed=1", "a=x", "b=2"],
+        ["seed=1", "a=y", "b=1"],
+        ["seed=1", "a=y", "b=2"],
+    ]
+    assert space.swept == ["a", "b"]
+
+
+def test_the_command_line_wins_over_a_file():
+    space = parse_space(["a=z", "+b=1,2"], {"a": "x,y", "b": "3,4", "c": None, "d": [1, 2]})
+    assert space.fixed == ("c=null", "d=[1,2]", "a=z")
+    assert space.dimensions == (Choices("+b", ("1", "2")),)
+
+
+def test_paired_values_go_side_by_side():
+    space = parse_space(["a=1,2", "b=3,4", "c=0"], {})
+    assert list(paired(space)) == [["c=0", "a=1", "b=3"], ["c=0", "a=2", "b=4"]]
+    with pytest.raises(ConfigError, match="a has 2, b has 3"):
+        list(paired(parse_space(["a=1,2", "b=3,4,5"], {})))
+
+
+def test_dimensions_exist_only_where_their_condition_holds():
+    where = {"optimizer=sgd,rmsprop": {"optimizer.momentum": "0.8,0.9"}}
+    space = parse_space(["optimizer=adamw,sgd"], {}, where)
+    assert list(grid(space)) == [
+        ["optimizer=adamw"],
+        ["optimizer=sgd", "optimizer.momentum=0.8"],
+        ["optimizer=sgd", "optimizer.momentum=0.9"],
+    ]
+    fixed = parse_space(["optimizer=rmsprop"], {}, where)
+    assert len(list(grid(fixed))) == 2
+    assert Condition.parse("a=1,2 b=3").holds(["a=2", "b=3"])
+    assert not Condition.parse("a=1,2 b=3").holds(["a=2", "b=3", "a=4"])
+
+
+def test_a_grid_has_no_interval():
+    with pytest.raises(ConfigError, match=r"lr: .*hydra/sweeper=optuna"):
+        list(grid(parse_space(["lr=interval(0.1,1.0)"], {})))
+
+
+def test_draws_follow_the_seed_and_the_limits():
+    words = ["lr=tag(log,interval(1e-5,1e-1))", "n=int(interval(2,4))", "m=a,b"]
+    lines = list(drawn(parse_space(words, {}), 400, seed=1))
+    assert lines == list(drawn(parse_space(words, {}), 400, seed=1))
+    assert lines != list(drawn(parse_space(words, {}), 400, seed=2))
+    rates = [float(line[0].removeprefix("lr=")) for line in lines]
+    assert min(rates) >= 1e-5
+    assert max(rates) <= 1e-1
+    # Evenly in the logarithm: half of the draws lie below the geometric mean.
+    assert sum(rate < 1e-3 for rate in rates) == pytest.approx(200, abs=4 * math.sqrt(100))
+    assert {line[1] for line in lines} == {"n=2", "n=3", "n=4"}
+
+
+def test_nothing_is_drawn_twice():
+    lines = list(drawn(parse_space(["a=1,2", "b=x,y"], {}), 50, seed=0))
+    assert sorted(map(tuple, lines)) == [
+        ("a=1", "b=x"), ("a=1", "b=y"), ("a=2", "b=x"), ("a=2", "b=y"),
+    ]  # fmt: skip

@@ -1,0 +1,151 @@
+"""Whole sweeps, as a user types them."""
+
+import json
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+import dlcexp.sweeps.job
+
+posix = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+
+
+def config(folder: Path, job: int) -> dict:
+    return yaml.safe_load((folder / str(job) / "config.yaml").read_text())
+
+
+def test_the_same_command_finishes_what_is_missing_and_repeats_nothing(sweeps, capfd):
+    words = ["optimizer=adamw,sgd", "hydra/launcher=basic"]
+    assert sweeps.main(*words) == 0
+    told = capfd.readouterr()
+    assert "2 jobs" in told.err
+    assert "job 2/2  optimizer=sgd" in told.err
+    assert "test.rmse" in told.out
+    (folder,) = sweeps.folder("multirun/small").iterdir()
+    targets = [config(folder, job)["optimizer"]["_target_"] for job in (0, 1)]
+    assert targets == ["torch.optim.AdamW", "torch.optim.SGD"]
+
+    before = (folder / "0" / "metrics.csv").stat().st_mtime_ns
+    status = json.loads((folder / "1" / "status.json").read_text())
+    (folder / "1" / "status.json").write_text(json.dumps(status | {"status": "running"}))
+    assert sweeps.main(*words) == 0
+    told = capfd.readouterr()
+    assert "of 2 jobs, 1 are missing" in told.err
+    assert "job 1/2" not in told.err
+    assert (folder / "0" / "metrics.csv").stat().st_mtime_ns == before
+    assert [each.name for each in sweeps.folder("multirun/small").iterdir()] == [folder.name]
+
+    assert sweeps.main("optimizer=adamw,adam", f"hydra.sweep.dir={folder}") == 2
+    assert "holds another sweep" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+@posix
+def test_a_killed_job_is_one_row_and_a_killed_sweep_goes_on(sweeps):
+    words = ["seed=1,2,3", "epochs=2000", "hydra.sweep.dir=sweep"]
+    process = sweeps.start(*words)
+    wait_for(sweeps, "0", "running")
+    os.kill(worker_of(process.pid), signal.SIGKILL)
+    wait_for(sweeps, "1", "running")
+    state = sweeps.states("sweep")["0"]
+    assert (state["status"], state["kind"]) == ("killed", "killed")
+    assert "SIGKILL" in state["error"]
+
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    stale = sweeps.states("sweep")
+    assert stale["1"]["status"] == "running"
+    assert stale["2"]["status"] == "queued"
+
+    process = sweeps.start(*words, "sweep.rerun=never")
+    wait_for(sweeps, "1", "running", after=stale["1"]["started"])
+    second = sweeps.run(*words)
+    assert second.returncode == 2
+    assert "being swept by another process" in second.stderr
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "the same command goes on" in output
+    assert "Traceback" not in output
+    states = sweeps.states("sweep")
+    assert states["0"]["status"] == "killed"
+    assert states["1"]["kind"] == "interrupted"
+
+
+def wait_for(sweeps, job: str, status: str, after: str | None = None) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        state = sweeps.states("sweep").get(job, {})
+        # An epoch is behind it: it is in the middle of training, not about to begin.
+        begun = (sweeps.folder("sweep") / job / "metrics.csv").is_file()
+        if state.get("status") == status and state["started"] != after and begun:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"job {job} is not {status}: {sweeps.states('sweep')}")
+
+
+def worker_of(pid: int) -> int:
+    """The process that runs jobs, a child of the sweep (one more keeps track of resources)."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    (worker,) = [int(child) for child in children if is_spawned(int(child))]
+    return worker
+
+
+def is_spawned(pid: int) -> bool:
+    return "spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes().decode()
+
+
+def test_editing_a_file_during_a_sweep_changes_no_later_job(sweeps, monkeypatch, capfd):
+    options = sweeps.home / "options" / "optimizer"
+    options.mkdir(parents=True)
+    mine = options / "mine.yaml"
+    mine.write_text("_target_: torch.optim.SGD\n_partial_: true\nlr: 0.001\n")
+    train = dlcexp.sweeps.job._train
+
+    def train_and_edit(folder):
+        train(folder)
+        mine.write_text("_target_: torch.optim.SGD\n_partial_: true\nlr: 0.5\n")
+
+    monkeypatch.setattr(dlcexp.sweeps.job, "_train", train_and_edit)
+    flags = ["--config-dir", "options", "optimizer=mine"]
+    words = [*flags, "seed=1,2", "hydra.sweep.dir=sweep", "hydra/launcher=basic"]
+    assert sweeps.main(*words) == 0
+    folder = sweeps.folder("sweep")
+    assert [config(folder, job)["optimizer"]["lr"] for job in (0, 1)] == [0.001, 0.001]
+    capfd.readouterr()
+    assert sweeps.main(*words) == 0
+    assert "0 are missing" in capfd.readouterr().err
+
+
+def test_impossible_jobs_are_told_before_the_first_one_runs(sweeps, capfd):
+    assert sweeps.main("optimizer=adamw,sgd", "++optimizer.momentum=0.9", "epochs=1,0") == 2
+    told = capfd.readouterr().err
+    assert "none was started" in told
+    assert re.search(r"momentum.*\n.*in 1 of 4 jobs, first: epochs=1 optimizer=adamw\n", told)
+    assert re.search(r"epochs: 0 is below 1.*\n.*in 2 of 4 jobs, first: .*epochs=0", told)
+    assert not sweeps.folder("multirun").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["hydra/sweeper=basic", "seed=1,2"], "hydra/sweeper: 'basic' is not one of grid"),
+        (["hydra/sweeper=gird", "seed=1,2"], "'grid'"),
+        (["hydra/launcher=jobli", "seed=1,2"], "'joblib'"),
+        (["model=dekrr,heatmap"], "model: 'dekrr'.*'dekr'"),
+        (["hydra/sweeper=paired", "seed=1,2", "epochs=1,2,3"], "seed has 2, epochs has 3"),
+        (["optimizer.lr=interval(0.1,0.2)"], "hydra/sweeper=optuna"),
+        (["sweep.direction=upwards", "seed=1,2"], "sweep.direction: 'upwards'"),
+    ],
+)
+def test_a_mistake_is_one_message(sweeps, words, message, capfd):
+    assert sweeps.main(*words) == 2
+    told = capfd.readouterr().err
+    assert re.search(message, told)
+    assert len(told.strip().splitlines()) == 1
+    assert list(sweeps.home.iterdir()) == []
