@@ -135,8 +135,7 @@ def parse_space(
     lines = [f"{key}={_text(value)}" for key, value in params.items() if key not in given]
     fixed: list[Word] = []
     dimensions: list[Dimension] = []
-    # Of several words on a key the last counts.
-    for line in {_key(line): line for line in [*lines, *words]}.values():
+    for line in _last_words([*lines, *words]):
         dimension = parse_dimension(line)
         if dimension is None:
             fixed.append(line)
@@ -148,6 +147,15 @@ def parse_space(
         found = [parse_dimension(line) or Choices(*_single(line)) for line in lines]
         further.append((Condition.parse(text), tuple(found)))
     return Space(tuple(fixed), tuple(dimensions), tuple(further))
+
+
+def _last_words(words: Iterable[Word]) -> list[Word]:
+    """Of several words on a key the last, at its place."""
+    last: dict[str, Word] = {}
+    for word in words:
+        last.pop(_key(word), None)
+        last[_key(word)] = word
+    return list(last.values())
 
 
 def parse_dimension(word: Word) -> Dimension | None:
