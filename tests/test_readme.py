@@ -26,7 +26,7 @@ EXAMPLES = {
 }
 
 # Commands whose words are no experiment's.
-OWN_WORDS = ("evaluate", "predict", "export", "import", "diff", "report", "best")
+OWN_WORDS = ("evaluate", "predict", "export", "import", "diff", "schema", "report", "best")
 
 SMALL_BACKBONE = {"model/backbone": "timm", "model.backbone.model_name": "resnet10t"}
 

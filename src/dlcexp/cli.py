@@ -15,6 +15,7 @@ COMMANDS = {
     "diff": "show what differs between two runs, files or command lines",
     "report": "which run of a sweep is best and why: a table, and a page that works offline",
     "best": "the winner of a sweep: its folder, weights and pytorch_config.yaml",
+    "schema": "print the keys and their types, for editors or as a reference page",
     "demo": "draw the synthetic DeepLabCut project",
 }
 

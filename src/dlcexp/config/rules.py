@@ -10,10 +10,11 @@ from dlcexp.errors import ConfigError, nearest
 
 @dataclass(frozen=True)
 class Rule:
-    """One kind of value that a key accepts, and how to say so."""
+    """One kind of value that a key accepts, and how to say so: in words, and as a JSON schema."""
 
     text: str
     accepts: Callable[[Any], bool]
+    schema: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,17 @@ def _is_number(value: Any) -> bool:
 
 def number(text: str, low: float = -inf, high: float = inf) -> Rule:
     """A finite number from `low` to `high`, both included."""
-    return Rule(text, lambda value: _is_number(value) and low <= value <= high)
+    limits = {"minimum": low, "maximum": high}
+    schema = {"type": "number"} | {name: end for name, end in limits.items() if isfinite(end)}
+    return Rule(text, lambda value: _is_number(value) and low <= value <= high, schema)
 
 
 def integer(text: str, low: float = -inf) -> Rule:
     """A whole number from `low` up."""
-    return Rule(text, lambda value: _is_number(value) and value == int(value) and value >= low)
+    schema = {"type": "integer"} | ({"minimum": low} if isfinite(low) else {})
+    return Rule(
+        text, lambda value: _is_number(value) and value == int(value) and value >= low, schema
+    )
 
 
 def pair(item: Rule) -> Rule:
@@ -86,7 +92,8 @@ def pair(item: Rule) -> Rule:
             and value[0] <= value[1]
         )
 
-    return Rule(f"[min, max], each {item.text}", accepts)
+    schema = {"type": "array", "items": dict(item.schema), "minItems": 2, "maxItems": 2}
+    return Rule(f"[min, max], each {item.text}", accepts, schema)
 
 
 def list_of(*items: Rule) -> Rule:
@@ -99,15 +106,21 @@ def list_of(*items: Rule) -> Rule:
             and any(all(map(item.accepts, value)) for item in items)
         )
 
-    return Rule("a list, each member " + " (or each ".join(i.text for i in items), accepts)
+    schema = {"type": "array", "minItems": 1, "items": {"anyOf": [dict(i.schema) for i in items]}}
+    return Rule("a list, each member " + " (or each ".join(i.text for i in items), accepts, schema)
 
 
 def choice(names: Sequence[str]) -> Rule:
     """One of `names`."""
-    return Rule("one of " + ", ".join(names), lambda value: value in names)
+    text = "one of " + ", ".join(names)
+    return Rule(text, lambda value: value in names, {"enum": list(names)})
 
 
-SWITCH = Rule("true or false", lambda value: isinstance(value, bool))
+SWITCH = Rule("true or false", lambda value: isinstance(value, bool), {"type": "boolean"})
 PROBABILITY = number("a probability from 0 to 1", 0, 1)
 PIXELS = integer("a whole number of pixels from 1 up", 1)
-POSITIVE = Rule("a number above 0", lambda value: _is_number(value) and value > 0)
+POSITIVE = Rule(
+    "a number above 0",
+    lambda value: _is_number(value) and value > 0,
+    {"type": "number", "exclusiveMinimum": 0},
+)

@@ -148,6 +148,19 @@ def type_in_words(annotation: Any) -> str:
     return _WORDS.get(annotation) or str(getattr(annotation, "__name__", annotation))
 
 
+def json_type(annotation: Any) -> dict[str, Any]:
+    """The JSON schema of a type, as far as plain values tell it; {} allows anything."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        known = [each for each in map(json_type, get_args(annotation)) if each]
+        return {"anyOf": known} if len(known) > 1 else (known or [{}])[0]
+    from pydantic import PydanticUserError, TypeAdapter
+
+    try:
+        return TypeAdapter(_checkable(annotation)).json_schema()
+    except (PydanticUserError, TypeError, NameError):
+        return {}
+
+
 def literals(annotation: Any) -> Iterator[Any]:
     """The words that a type allows, those of its parts included."""
     if get_origin(annotation) is Literal:

@@ -1,0 +1,235 @@
+"""The tree as a JSON schema (draft 2020-12), by which editors complete and check overlays.
+
+An overlay says only a part of the tree, and any value in it may be an interpolation. So nothing is
+required, and each value may be a text with `${...}`.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dlcexp.config.build import find_class
+from dlcexp.config.catalogue import (
+    NO_DEFAULT,
+    Entry,
+    field_json,
+    menu_entries,
+    nested_schema,
+    option_entries,
+)
+from dlcexp.config.options import Option
+from dlcexp.config.schema import Tree
+from dlcexp.config.signatures import arguments
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_INTERPOLATION = {"type": "string", "pattern": r"\$\{|^\?\?\?$"}
+_REFERENCE = {"$ref": "#/$defs/interpolation"}
+
+# Nodes of augmentations: what stands in a menu stands directly under these, too.
+_MENUS = ("data", "data_detector")
+# Short forms that stand for a node.
+_SHORT_FORMS = {"weights": {"type": "string"}}
+
+
+def json_schema(options: Iterable[Option]) -> dict[str, Any]:
+    """The schema of the tree with these options."""
+    options = list(options)
+    schema = _of_dataclass(Tree, "", _by_place(options))
+    schema["properties"] |= {"defaults": _defaults_list(options), "hydra": {"type": "object"}}
+    return {
+        "$schema": DRAFT,
+        "title": "dlcexp",
+        "description": "An experiment of dlcexp, or an overlay that sets a part of it.",
+        **schema,
+        "$defs": {"interpolation": _INTERPOLATION, "menu": _menu()},
+    }
+
+
+def _by_place(options: Iterable[Option]) -> dict[str, list[Entry]]:
+    """The entries of all options by the top-level key they are below, with full keys."""
+    entries: dict[str, list[Entry]] = {}
+    for option in options:
+        if option.is_overlay and option.group:
+            continue
+        for entry in option_entries(option):
+            for place in _places(option):
+                key = f"{place}.{entry.key}" if place else entry.key
+                full = dataclasses.replace(entry, key=key)
+                entries.setdefault(key.partition(".")[0], []).append(full)
+    return entries
+
+
+def _places(option: Option) -> list[str]:
+    """Where an option can stand; optimizers and schedulers also in the detector."""
+    twice = option.group in ("optimizer", "scheduler")
+    return [option.place, f"detector.{option.place}"] if twice else [option.place]
+
+
+def _of_dataclass(schema: type, path: str, entries: Mapping[str, list[Entry]]) -> dict[str, Any]:
+    properties = {}
+    for field in dataclasses.fields(schema):
+        full = f"{path}.{field.name}" if path else field.name
+        nested = nested_schema(field.type)
+        if nested is not None:
+            value = _of_dataclass(nested, full, entries)
+            others = [{"type": "null"}, *([_SHORT_FORMS[full]] if full in _SHORT_FORMS else [])]
+        elif path in _MENUS and field.name in ("train", "inference"):
+            value, others = {"$ref": "#/$defs/menu"}, [{"type": "null"}]
+        elif field.name == "recipe" or "dict" in str(field.type):
+            value, others = _of_entries(entries.get(full.partition(".")[0], []), full), []
+            others = [{"type": "null"}]
+        else:
+            value, others = _loosened(field_json(field)), []
+        properties[field.name] = _or_interpolation(value, *others) | {
+            "description": field.metadata["doc"]
+        }
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _of_entries(entries: Iterable[Entry], path: str) -> dict[str, Any]:
+    """The object at a path: what any option has there; keys of other classes are let through."""
+    root: dict[str, Any] = {"type": "object"}
+    for entry in entries:
+        if not entry.key.startswith(f"{path}."):
+            continue
+        node = root
+        *parents, name = entry.key.removeprefix(f"{path}.").split(".")
+        for parent in parents:
+            node = _below(node, parent)
+        _add(node.setdefault("properties", {}), name, entry)
+        if name == "_target_":
+            _close(node, str(entry.default))
+    _name_keys(root)
+    return root
+
+
+def _name_keys(node: Any) -> None:
+    """Put the keys that are possible into every node whose classes are known.
+
+    Where an option says what a node is, the argument of a class that takes any object is no
+    alternative.
+    """
+    if isinstance(node, dict):
+        choices = node.get("anyOf", [])
+        if {} in choices and any("properties" in each for each in choices):
+            choices.remove({})
+        if "if" in node:
+            names = [*node["properties"], "_partial_", "recipe"]
+            node["then"] = {"propertyNames": {"enum": list(dict.fromkeys(names))}}
+        for child in node.values():
+            _name_keys(child)
+    elif isinstance(node, list):
+        for child in node:
+            _name_keys(child)
+
+
+def _close(node: dict[str, Any], target: str) -> None:
+    """Note the class: where a node is of one that is known, it has no other keys than these."""
+    if arguments(find_class(target, "_target_"))[1]:
+        return
+    known = node.setdefault("if", {"properties": {"_target_": {"enum": []}}})
+    if target not in known["properties"]["_target_"]["enum"]:
+        known["properties"]["_target_"]["enum"].append(target)
+
+
+def _below(node: dict[str, Any], name: str) -> dict[str, Any]:
+    """The object schema of a key, made where there is none yet; `name[]`: of each list member."""
+    slot = node.setdefault("properties", {}).setdefault(name.removesuffix("[]"), {"anyOf": []})
+    wanted = "array" if name.endswith("[]") else "object"
+    found = next((each for each in slot["anyOf"] if each.get("type") == wanted), None)
+    if found is None:
+        found = {"type": wanted}
+        slot["anyOf"] += [found] if _REFERENCE in slot["anyOf"] else [found, _REFERENCE]
+    if wanted == "array":
+        return dict.setdefault(found, "items", {"type": "object"})
+    return found
+
+
+def _add(properties: dict[str, Any], name: str, entry: Entry) -> None:
+    """Add what an option says of a key to what the others say."""
+    slot = properties.setdefault(name, {"anyOf": []})
+    for each in _loosened(entry.json).get("anyOf", [_loosened(entry.json)]):
+        if each not in slot["anyOf"]:
+            slot["anyOf"].append(each)
+    if entry.default is None and {"type": "null"} not in slot["anyOf"]:
+        slot["anyOf"].append({"type": "null"})
+    if _REFERENCE not in slot["anyOf"]:
+        slot["anyOf"].append(_REFERENCE)
+    if entry.meaning:
+        slot.setdefault("description", entry.meaning)
+    if entry.default is not NO_DEFAULT and name != "_target_" and _is_plain(entry.default):
+        slot.setdefault("examples", [])
+        if entry.default not in slot["examples"]:
+            slot["examples"].append(entry.default)
+
+
+def _loosened(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with an interpolation allowed for each member of a list or mapping."""
+
+    def member(inner: Any) -> Any:
+        return _or_interpolation(_loosened(inner)) if isinstance(inner, dict) else inner
+
+    loosened = dict(schema)
+    if "anyOf" in schema:
+        loosened["anyOf"] = [_loosened(each) for each in schema["anyOf"]]
+    if "items" in schema:
+        loosened["items"] = member(schema["items"])
+    if "prefixItems" in schema:
+        loosened["prefixItems"] = [member(each) for each in schema["prefixItems"]]
+    if "properties" in schema:
+        loosened["properties"] = {name: member(each) for name, each in schema["properties"].items()}
+    return loosened
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return isinstance(value, str | int | float | bool) and "${" not in str(value)
+
+
+def _menu() -> dict[str, Any]:
+    properties = {
+        entry.key: _loosened(entry.json) | {"description": entry.meaning}
+        for entry in menu_entries()
+        if "." not in entry.key
+    }
+    own = {"type": "object", "required": ["_target_"]}
+    return {
+        "type": "object",
+        "properties": {
+            name: {"anyOf": [*value.pop("anyOf"), _REFERENCE]} | value
+            for name, value in properties.items()
+        },
+        "additionalProperties": {"anyOf": [own, {"enum": [None, False]}]},
+    }
+
+
+def _or_interpolation(value: dict[str, Any], *others: dict[str, Any]) -> dict[str, Any]:
+    if not value:
+        return {}
+    return (
+        {"anyOf": [*value.pop("anyOf"), *others, _REFERENCE]}
+        if "anyOf" in value
+        else {"anyOf": [value, *others, _REFERENCE]}
+    )
+
+
+def _defaults_list(options: Iterable[Option]) -> dict[str, Any]:
+    """The choices of an overlay: `override /optimizer: sgd`."""
+    known: dict[str, list[str]] = {}
+    for option in options:
+        if option.group:
+            known.setdefault(option.group, []).append(option.name)
+    choices: dict[str, Any] = {}
+    for group, names in known.items():
+        several = group in ("logger", "model/heads")
+        allowed: dict[str, Any] = {"enum": [*names, None]}
+        # Options of the user's own are as good as those that come with dlcexp.
+        value = {"anyOf": [allowed, {"type": "string"}]}
+        if several:
+            value["anyOf"].append({"type": "array", "items": {"type": "string"}})
+        choices |= {f"override /{group}": value, f"/{group}": value}
+    return {
+        "type": "array",
+        "items": {"anyOf": [{"type": "string"}, {"type": "object", "properties": choices}]},
+    }
