@@ -49,7 +49,7 @@ def _by_place(options: Iterable[Option]) -> dict[str, list[Entry]]:
     """The entries of all options by the top-level key they are below, with full keys."""
     entries: dict[str, list[Entry]] = {}
     for option in options:
-        if option.is_overlay and option.group:
+        if (option.is_overlay and option.group) or option.group.startswith("hydra"):
             continue
         for entry in option_entries(option):
             for place in _places(option):

@@ -20,7 +20,7 @@ epochs where nothing else is said. The arguments of optimizers and schedules are
 """
 
 # Groups whose options set keys of the table of the tree, and are told by one line each.
-_OF_TREE = ("method", "net_type", "experiment", "data", "data_detector", "trainer", "sweep")
+_OF_TREE = ("method", "net_type", "experiment", "data", "data_detector", "trainer", "sweep", "hydra")
 _STEERING = ("_target_", "_partial_")
 
 
