@@ -20,7 +20,7 @@ epochs where nothing else is said. The arguments of optimizers and schedules are
 """
 
 # Groups whose options set keys of the table of the tree, and are told by one line each.
-_OF_TREE = ("method", "net_type", "experiment", "data", "data_detector", "trainer", "sweep", "hydra")
+_TREE_GROUPS = ("method", "net_type", "experiment", "data", "data_detector", "trainer", "sweep")
 _STEERING = ("_target_", "_partial_")
 
 
@@ -51,7 +51,7 @@ def reference_page(defaults: DictConfig, options: Iterable[Option]) -> str:
 
 def _group(group: str, options: list[Option]) -> Iterator[str]:
     yield f"## {group}=\n"
-    if group.startswith(_OF_TREE):
+    if group.startswith((*_TREE_GROUPS, "hydra")):
         yield "\n".join(f"- `{option.name}`: {option.meaning}" for option in options) + "\n"
         return
     for option in options:
