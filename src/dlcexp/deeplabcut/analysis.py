@@ -110,7 +110,8 @@ class Analysis:
             written.append(path)
         path = stem.with_name(f"{stem.name}.h5")
         with replacing(path) as temporary:
-            table.to_hdf(temporary, key=_TABLE, format="table", mode="w")
+            # Not as pandas' format "table": what pandas 3 writes so, DeepLabCut's pandas cannot read.
+            table.to_hdf(temporary, key=_TABLE, mode="w")
         return [*written, path]
 
     def _named(self) -> dict[str, Any]:

@@ -201,7 +201,7 @@ def _label(finder: PoseFinder, source: VideoSource, table: Path, stem: Path) -> 
     size = (len(values), metadata.num_individuals, len(names), 3)
     poses = values[:, : int(np.prod(size[1:]))].reshape(size)
     links = [(names.index(a), names.index(b)) for a, b in metadata.skeleton]
-    path = stem.with_name(f"{stem.name}_labeled.mp4")
+    path = stem.with_name(f"{stem.name}_dlcexp_labeled.mp4")
     drawing = PoseDrawing(len(names), links, float(finder.cfg.evaluation.pcutoff))
     write_labelled_video(source.video, poses, drawing, path)
     return path
