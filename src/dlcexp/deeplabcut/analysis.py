@@ -110,7 +110,7 @@ class Analysis:
             written.append(path)
         path = stem.with_name(f"{stem.name}.h5")
         with replacing(path) as temporary:
-            # Not as pandas' format "table": what pandas 3 writes so, DeepLabCut's pandas cannot read.
+            # Not in the format "table": what pandas 3 writes so, DeepLabCut's cannot read.
             table.to_hdf(temporary, key=_TABLE, mode="w")
         return [*written, path]
 
