@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
@@ -24,7 +25,10 @@ from dlcexp.status import (
     read_status,
     write_status,
 )
-from dlcexp.sweeps.ledger import Ledger
+from dlcexp.sweeps.ledger import Job, Ledger
+
+if TYPE_CHECKING:
+    from dlcexp.training.epochs import Watch
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +50,7 @@ def run_job(cfg: DictConfig) -> None:
             return
         with _printing_to(folder / "log.txt"):
             try:
-                _train(folder)
+                _train(folder, HydraConfig.get().sweeper)
             except KeyboardInterrupt:
                 record_failure(folder, KeyboardInterrupt())
                 raise
@@ -55,7 +59,7 @@ def run_job(cfg: DictConfig) -> None:
     _release_memory()
 
 
-def _train(folder: Path) -> None:
+def _train(folder: Path, sweeper: DictConfig) -> None:
     from dlcexp.training import train
     from dlcexp.training.run import Pruned
 
@@ -64,9 +68,21 @@ def _train(folder: Path) -> None:
     tree = OmegaConf.load(ledger.tree_file(job))
     assert isinstance(tree, DictConfig)
     try:
-        train(tree, folder, overrides=list(job.overrides))
+        watch = _watch(ledger, job, sweeper)
+        train(tree, folder, overrides=list(job.overrides), watch=watch)
     except Pruned as stop:
         logger.info("%s", stop)
+
+
+def _watch(ledger: Ledger, job: Job, sweeper: DictConfig) -> "Watch | None":
+    """Who is told of evaluations: the trial of the job, where the study has one objective."""
+    record = ledger.record()
+    if job.trial is None or record is None or len(record.objectives) > 1:
+        return None
+    from dlcexp.sweeps.study import TrialWatch
+
+    settings: Any = OmegaConf.to_container(sweeper)
+    return TrialWatch(ledger.folder, settings, job.trial, record.objectives[0].metric)
 
 
 def record_failure(folder: Path, error: BaseException) -> None:

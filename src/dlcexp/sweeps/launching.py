@@ -6,9 +6,10 @@ processes dies they give up, and what is left is handed to them again.
 """
 
 import logging
+import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from hydra.plugins.launcher import Launcher
@@ -34,6 +35,9 @@ logger = logging.getLogger(__name__)
 # Seconds between two looks at whether an interrupt has come, or a job has ended.
 _PATIENCE = 0.2
 
+# Jobs that wait on a cluster at the same time, where nothing else is said.
+_QUEUED = 256
+
 # A job whose process died beside others is not to blame at once; twice is enough.
 _STARTS = 2
 
@@ -43,6 +47,8 @@ ENDED = (COMPLETED, FAILED, PRUNED, KILLED)
 class Source(Protocol):
     """Where jobs come from, and who is told when they have ended."""
 
+    at_once: int | None  # jobs that a launcher of batches gets; None: all
+
     def take(self) -> Job | None:
         """The next job; None when there are no more."""
 
@@ -50,27 +56,46 @@ class Source(Protocol):
         """A job has ended, and its status says how."""
 
 
-def launch(launcher: Launcher, source: Source, ledger: Ledger) -> None:
+def launch(launcher: Launcher, source: Source, ledger: Ledger, n_jobs: int | None = None) -> None:
     """Run all jobs of a source.
+
+    Args:
+        launcher: of Hydra.
+        source: where jobs come from.
+        ledger: the folder of the sweep.
+        n_jobs: jobs at the same time, where the launcher does not say; None: as many as fit.
 
     Raises:
         KeyboardInterrupt: the user wants no more; what was running is marked as interrupted.
     """
-    simultaneous = _simultaneous(launcher)
+    simultaneous = _simultaneous(launcher, n_jobs)
     if simultaneous is None:
         _launch_together(launcher, source, ledger)
     else:
         _Threads(launcher, source, ledger).run(simultaneous)
 
 
-def _simultaneous(launcher: Launcher) -> int | None:
+def _simultaneous(launcher: Any, n_jobs: int | None) -> int | None:
     """Jobs at a time for a launcher that takes one by one; None for one that wants them all."""
-    name = type(launcher).__name__
-    if name == "ProcessLauncher":
-        return int(launcher.n_jobs)  # type: ignore[attr-defined]
-    if name == "BasicLauncher":
-        return 1
+    match type(launcher).__name__:
+        case "ProcessLauncher":
+            return int(launcher.n_jobs)
+        case "BasicLauncher":
+            return 1
+        case "LocalLauncher":  # submitit; it would start all of them at once
+            return n_jobs or _fitting(launcher.params)
+        case "SlurmLauncher":
+            return n_jobs or int(launcher.params.get("array_parallelism") or _QUEUED)
     return None
+
+
+def _fitting(params: Mapping[str, Any]) -> int:
+    """Jobs that this machine has room for: by its CUDA devices, or else by its cores."""
+    import torch
+
+    if torch.cuda.device_count():
+        return max(1, torch.cuda.device_count() // int(params.get("gpus_per_node") or 1))
+    return max(1, (os.cpu_count() or 1) // int(params.get("cpus_per_task") or 1))
 
 
 class _Threads:
@@ -157,10 +182,15 @@ def settle(ledger: Ledger, jobs: Sequence[Job], error: BaseException | None) -> 
 
 def _launch_together(launcher: Launcher, source: Source, ledger: Ledger) -> None:
     pending: list[Job] = []
-    while (job := source.take()) is not None:
-        pending.append(job)
     starts: dict[int, int] = {}
-    while pending:
+    while True:
+        while source.at_once is None or len(pending) < source.at_once:
+            job = source.take()
+            if job is None:
+                break
+            pending.append(job)
+        if not pending:
+            return
         failure: BaseException | None = None
         with _Watch(source, ledger, pending):
             try:

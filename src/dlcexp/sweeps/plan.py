@@ -34,7 +34,8 @@ _MANY = 20
 class Plan(Protocol):
     """Which jobs a sweep runs; see `dlcexp.sweeps.launching.Source` for taking them."""
 
-    total: int | None
+    total: int | None  # jobs in all
+    at_once: int | None  # jobs that a launcher of batches gets; None: all
 
     def begin(self) -> None:
         """The folder of the sweep is ours now, and holds its record."""
@@ -76,22 +77,14 @@ class ListPlan:
         self._new: list[tuple[Job, DictConfig]] = []
         wanted = [tuple(line) for line in lines]
         fresh = [n for n, _ in enumerate(wanted) if n not in self._jobs]
-        if len(fresh) > _MANY:
-            logger.info("checking %d jobs", len(fresh))
-        mistakes: dict[str, list[int]] = {}
-        for number in fresh:
-            try:
-                tree = experiments.tree(wanted[number])
-            except UserError as error:
-                mistakes.setdefault(str(error), []).append(number)
-                continue
+        trees = check_jobs([wanted[number] for number in fresh], experiments, swept)
+        for number, tree in zip(fresh, trees, strict=True):
             plain = OmegaConf.to_container(tree)
             job = Job(number, str(number), wanted[number], tree_hash(plain))  # type: ignore[arg-type]
             self._new.append((job, tree))
-        if mistakes:
-            raise _impossible(mistakes, [differing(words, swept) for words in wanted])
         self._left: list[Job] = []
         self.total: int | None = len(wanted)
+        self.at_once: int | None = None
 
     def begin(self) -> None:
         """Write down the new jobs, and see which are missing."""
@@ -119,6 +112,28 @@ class ListPlan:
     def missing(self) -> int:
         """How many jobs are still to be taken."""
         return len(self._left)
+
+
+def check_jobs(
+    lines: Sequence[Sequence[str]], experiments: "Experiments", swept: Sequence[str]
+) -> list[DictConfig]:
+    """The trees of jobs.
+
+    Raises:
+        ConfigError: some cannot be; one message for each mistake.
+    """
+    if len(lines) > _MANY:
+        logger.info("checking %d jobs", len(lines))
+    trees: list[DictConfig] = []
+    mistakes: dict[str, list[int]] = {}
+    for number, words in enumerate(lines):
+        try:
+            trees.append(experiments.tree(words))
+        except UserError as error:
+            mistakes.setdefault(str(error), []).append(number)
+    if mistakes:
+        raise _impossible(mistakes, [differing(words, swept) for words in lines])
+    return trees
 
 
 def differing(words: Sequence[str], swept: Sequence[str]) -> list[str]:

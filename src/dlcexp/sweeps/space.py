@@ -228,6 +228,27 @@ def drawn(space: Space, count: int, seed: int) -> Iterator[list[Word]]:
         yield [*space.fixed, *words]
 
 
+def one_at_a_time(space: Space) -> list[list[Word]]:
+    """The first job, and one more for each further value: each is so in one of them."""
+    lines = [space.representative()]
+    for dimension in space.dimensions:
+        for value in _further(dimension):
+            words = [value if each is dimension else _first(each) for each in space.dimensions]
+            added = map(_first, space.following(words))
+            lines.append([*space.fixed, *words, *added])
+    return lines
+
+
+def _further(dimension: Dimension) -> list[Word]:
+    if isinstance(dimension, Interval):
+        return [f"{dimension.key}={_number(dimension, dimension.high)}"]
+    return [f"{dimension.key}={value}" for value in dimension.values[1:]]
+
+
+def _number(interval: Interval, value: float) -> float:
+    return int(value) if interval.integer else value
+
+
 # Draws in a row that brought nothing new: the space has no more.
 _MISSES = 1000
 
@@ -256,8 +277,9 @@ def _words(dimension: Dimension, sweeper: str) -> list[Word]:
 
 
 def _first(dimension: Dimension) -> Word:
-    value = dimension.values[0] if isinstance(dimension, Choices) else dimension.low
-    return f"{dimension.key}={value}"
+    if isinstance(dimension, Choices):
+        return f"{dimension.key}={dimension.values[0]}"
+    return f"{dimension.key}={_number(dimension, dimension.low)}"
 
 
 def _interval(key: str, sweep: Any) -> Interval:

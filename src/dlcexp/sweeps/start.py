@@ -1,6 +1,7 @@
 """`dlcexp -m`: from the words of the command line to a sweep."""
 
 import logging
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from dlcexp.config.imports import with_imports
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.sweeps.space import parse_space
 
+_INSTALL = "pip install 'dlcexp[sweep]'"
 SWEEPER, LAUNCHER = "hydra/sweeper", "hydra/launcher"
 
 # The launchers of Hydra and its plugins: the module of each, and the extra that installs it.
@@ -88,13 +90,18 @@ def _sweep(
     flags = ["-m", *([f"--config-dir={config_dir}"] if config_dir else [])]
     choices = master.hydra.runtime.choices
     sweeper.command = Command(
-        line=shlex.join(["dlcexp", *flags, *words]),
-        words=tuple(words),
+        line=shlex.join(["dlcexp", *flags, *map(_without_password, words)]),
+        words=tuple(map(_without_password, words)),
         config_dir=config_dir,
         sweeper=str(choices[SWEEPER]),
         launcher=str(choices[LAUNCHER]),
     )
     return sweeper.sweep(list(own))
+
+
+def _without_password(word: str) -> str:
+    """`postgresql://me:secret@host` is recorded without the secret."""
+    return re.sub(r"(://[^:/@\s]+):[^@\s]+@", r"\1:***@", word)
 
 
 def _is_hydras(word: str) -> bool:
@@ -115,6 +122,8 @@ def _check_options(words: Sequence[str]) -> None:
                     group,
                     f"{name!r} is not one of {', '.join(known)}.{hint or nearest(name, known)}",
                 )
+            if (group, name) == (SWEEPER, "optuna") and find_spec("optuna") is None:
+                raise ConfigError(group, f"{name!r} is not installed. Install it: {_INSTALL}")
         elif group == "hydra.searchpath":
             raise ConfigError(group, "a sweep copies its folders: name yours by --config-dir DIR.")
 

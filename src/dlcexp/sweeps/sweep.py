@@ -178,7 +178,7 @@ class Sweep:
             config=settled(self.sweeper.settings, str(ledger.folder)),
         )
         try:
-            launch(launcher, _Told(plan, progress), ledger)
+            launch(launcher, _Told(plan, progress), ledger, self.sweeper.n_jobs)
         except KeyboardInterrupt:
             progress.tell_interrupt()
             raise
@@ -189,6 +189,7 @@ class _Told:
 
     def __init__(self, plan: Any, progress: Progress) -> None:
         self._plan, self._progress = plan, progress
+        self.at_once: int | None = plan.at_once
 
     def take(self) -> Job | None:
         job: Job | None = self._plan.take()

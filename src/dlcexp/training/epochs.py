@@ -16,13 +16,16 @@ from dlcexp.deeplabcut.snapshots import Snapshot, SnapshotManager
 from dlcexp.training.fine_tuning import unscaled
 from dlcexp.training.module import StageModule, whole_epochs
 from dlcexp.training.progress import Clock
-from dlcexp.training.run import RunFolder
+from dlcexp.training.run import Pruned, RunFolder
 from dlcexp.training.stages import POSE, Stage
 
 logger = logging.getLogger(__name__)
 
 # Scores a network: test (and train) metrics by name, `test.rmse` and the like.
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
+
+# Is told the epoch and the metrics of each evaluation; the reason where training should stop.
+Watch = Callable[[int, Mapping[str, float]], str | None]
 
 
 @dataclass
@@ -77,11 +80,18 @@ class EpochEnd(Callback):
         stage: which of its networks is trained.
         folder: the run folder.
         evaluate: scores the network.
+        watch: decides after each evaluation whether training goes on.
     """
 
     def __init__(
-        self, cfg: DictConfig, stage: Stage, folder: RunFolder, evaluate: Evaluate
+        self,
+        cfg: DictConfig,
+        stage: Stage,
+        folder: RunFolder,
+        evaluate: Evaluate,
+        watch: Watch | None = None,
     ) -> None:
+        self.watch = watch
         self.trainer_cfg = cfg.trainer
         self.stage = stage
         self.epochs = int(stage.settings.epochs)
@@ -132,6 +142,19 @@ class EpochEnd(Callback):
         trainer.save_checkpoint(self.checkpoint)
         if trainer.is_global_zero:
             self.manager.prune()
+        if metrics and not last:
+            self._ask_watch(trainer, epoch, metrics)
+
+    def _ask_watch(self, trainer: Trainer, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Stop all processes where the first is told to.
+
+        Raises:
+            Pruned: with the reason.
+        """
+        reason = self.watch(epoch, metrics) if self.watch and trainer.is_global_zero else None
+        reason = trainer.strategy.broadcast(reason, src=0)
+        if reason is not None:
+            raise Pruned(reason)
 
     def _evaluate(self, trainer: Trainer, module: StageModule) -> dict[str, float]:
         """Metrics of the network, computed in single precision by the first process for all."""

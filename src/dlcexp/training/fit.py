@@ -31,7 +31,7 @@ from dlcexp.models.detectors import available_weights
 from dlcexp.models.detectors.pretrained import AUTO
 from dlcexp.training.conditions import condition_source, split_conditions
 from dlcexp.training.detector_module import DetectorModule
-from dlcexp.training.epochs import EpochEnd
+from dlcexp.training.epochs import EpochEnd, Watch
 from dlcexp.training.fine_tuning import freeze
 from dlcexp.training.hardware import Hardware, choose_hardware
 from dlcexp.training.limbs import settle_edges
@@ -68,13 +68,19 @@ TERMINATED = 128 + signal.SIGTERM
 _FOLDER_VARIABLE = "DLCEXP_RUN_FOLDER"
 
 
-def train(cfg: DictConfig, folder: str | Path | None = None, overrides: Sequence[str] = ()) -> Run:
+def train(
+    cfg: DictConfig,
+    folder: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    watch: Watch | None = None,
+) -> Run:
     """Train each stage, evaluate and leave a run folder.
 
     Args:
         cfg: the validated, resolved tree (`dlcexp.compose`).
         folder: the run folder; None makes `runs/<project>/<timestamp>-<hash>`.
         overrides: what the tree was composed from, for the record.
+        watch: is told each evaluation of the last stage, and may end the run.
 
     Returns:
         The finished run.
@@ -83,6 +89,7 @@ def train(cfg: DictConfig, folder: str | Path | None = None, overrides: Sequence
         ConfigError: something in the tree is impossible here, such as a device that is not there.
         SnapshotError: the checkpoint to resume from, or the detector to take over, does not fit.
         DivergenceError: the loss became NaN or infinite.
+        Pruned: `watch` has ended the run.
     """
     hardware = choose_hardware(cfg)
     run_folder = _run_folder(cfg, folder)
@@ -107,7 +114,8 @@ def train(cfg: DictConfig, folder: str | Path | None = None, overrides: Sequence
             conditions = split_conditions(source, data, hardware.device) if source else None
             with _one_process_group():
                 for start in starts:
-                    fit(cfg, start, run_folder, hardware, loggers)
+                    last = start is starts[-1]
+                    fit(cfg, start, run_folder, hardware, loggers, watch if last else None)
             settle_edges(cfg, run_folder, data, hardware.device)
             run = Run.open(run_folder.path)
             report(run, run_folder, hardware.device, data, loggers, conditions)
@@ -236,7 +244,12 @@ def _tell_weights(cfg: DictConfig, starts: Sequence[Start], folder: RunFolder) -
 
 
 def fit(
-    cfg: DictConfig, start: Start, folder: RunFolder, hardware: Hardware, loggers: list[Logger]
+    cfg: DictConfig,
+    start: Start,
+    folder: RunFolder,
+    hardware: Hardware,
+    loggers: list[Logger],
+    watch: Watch | None = None,
 ) -> None:
     """Train a stage up to its last epoch, in every process of a distributed run."""
     stage, module, epochs = start.stage, start.module, start.stage.settings.epochs
@@ -256,7 +269,7 @@ def fit(
         evaluation = evaluate_model(model, module.data, cfg, module.device, splits=splits)
         return by_split(evaluation.metrics)
 
-    callbacks = [EpochEnd(cfg, stage, folder, score), progress(cfg.trainer)]
+    callbacks = [EpochEnd(cfg, stage, folder, score, watch), progress(cfg.trainer)]
     trainer = make_trainer(cfg, epochs, folder, hardware, callbacks, loggers)
     with _keyboard_interrupts():
         trainer.fit(module, ckpt_path=start.checkpoint, weights_only=True)

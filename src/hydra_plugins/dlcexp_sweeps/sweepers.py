@@ -1,4 +1,4 @@
-"""`hydra/sweeper=grid`, `random`, `paired`."""
+"""`hydra/sweeper=grid`, `random`, `paired`, `optuna`."""
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,13 +23,17 @@ class DlcexpSweeper(Sweeper):
     Args:
         params: key to values, beside those of the command line.
         where: condition to such params that exist only under it.
+        n_jobs: jobs at the same time, for launchers that do not say (submitit, and batches of
+            trials under joblib and Ray).
     """
 
     def __init__(
         self,
         params: Mapping[str, Any] | None = None,
         where: Mapping[str, Mapping[str, Any]] | None = None,
+        n_jobs: int | None = None,
     ) -> None:
+        self.n_jobs = n_jobs
         self.params, self.where = _plain(params), _plain(where)
         self.command: Command
 
@@ -103,7 +107,7 @@ class RandomSweeper(ListSweeper):
     Args:
         n_trials: how many.
         seed: the same seed draws the same jobs.
-        params, where: as above.
+        params, where, n_jobs: as above.
     """
 
     def __init__(self, n_trials: int, seed: int, **space: Any) -> None:
@@ -117,7 +121,55 @@ class RandomSweeper(ListSweeper):
         return drawn(space, self.n_trials, self.seed)
 
 
-SWEEPERS: tuple[type[DlcexpSweeper], ...] = (GridSweeper, PairedSweeper, RandomSweeper)
+class OptunaSweeper(DlcexpSweeper):
+    """Trials of an Optuna study.
+
+    Args:
+        n_trials: how many, those of earlier starts included.
+        storage: an Optuna URL; None: a journal file in the folder of the sweep.
+        study_name: the study in that storage.
+        sampler, pruner: nodes with the `_target_` of a class of Optuna.
+        params, where, n_jobs: as above.
+    """
+
+    def __init__(
+        self,
+        n_trials: int,
+        storage: str | None,
+        study_name: str,
+        sampler: DictConfig,
+        pruner: DictConfig,
+        **space: Any,
+    ) -> None:
+        super().__init__(**space)
+        self._settings = {
+            "n_trials": n_trials,
+            "storage": storage,
+            "study_name": study_name,
+            "sampler": _plain(sampler),
+            "pruner": _plain(pruner),
+        }
+
+    def plan(
+        self, space: "Space", experiments: "Experiments", ledger: "Ledger", tree: DictConfig
+    ) -> "Plan":
+        """The trials that are left."""
+        from dlcexp.sweeps.objective import objectives
+        from dlcexp.sweeps.study import StudyPlan
+
+        wanted = objectives(tree)
+        rerun = tree.sweep.rerun
+        plan = StudyPlan(space, experiments, ledger, rerun, wanted, self._settings)
+        plan.at_once = self.n_jobs or 1
+        return plan
+
+
+SWEEPERS: tuple[type[DlcexpSweeper], ...] = (
+    GridSweeper,
+    PairedSweeper,
+    RandomSweeper,
+    OptunaSweeper,
+)
 
 
 def _plain(node: Any) -> dict[str, Any]:
