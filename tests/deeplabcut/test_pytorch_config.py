@@ -204,6 +204,14 @@ def test_a_backbone_that_deeplabcut_does_not_have_is_told():
     assert "no backbone TimmBackbone" in told
 
 
+def test_a_resize_that_deeplabcut_refuses_is_told():
+    told = cannot_build(compose("model=dekr", "data.resize.width=320"))
+    assert "data.resize with only one of width and height" in told
+    sides = ["data.resize.width=320", "data.resize.height=240"]
+    assert cannot_build(compose("model=dekr", *sides)) is None
+    assert cannot_build(compose("model=dekr", "data.longest_max_size=320")) is None
+
+
 def test_nested_schedulers_keep_deeplabcuts_form(shared):
     root = shared / "data" / "openfield"
     exported = read(

@@ -39,7 +39,7 @@ Keys often set:
   project=PATH             a DeepLabCut project, a COCO .json, or demo
   batch_size=8 epochs=200 save_epochs=25 seed=42
   device=auto              auto, cpu, cuda, cuda:0, mps
-  data.resize.width=640    resize in training and inference (the height follows the ratio)
+  data.longest_max_size=640           resize in training and inference, the longer side to 640 px
   data.train.affine.rotation=90
   trainer.precision=bf16-mixed trainer.accumulate_grad_batches=4 trainer.early_stopping.patience=3
   resume=auto              auto, never, or a run folder to go on from

@@ -127,7 +127,7 @@ def _in_schema(sections: dict[str, Any], schema: str) -> dict[str, Any]:
 
 
 def cannot_build(tree: Mapping[str, Any] | DictConfig) -> str | None:
-    """Why DeepLabCut loads the export of this tree and cannot build its model; None if it can."""
+    """Why DeepLabCut cannot use the export of this tree, though dlcexp can; None if it can."""
     backbone = tree["model"]["backbone"]
     for node in (backbone, backbone.get("backbone") or backbone):
         name = str(node["_target_"]).rpartition(".")[2]
@@ -138,6 +138,15 @@ def cannot_build(tree: Mapping[str, Any] | DictConfig) -> str | None:
             )
     if str(tree.get("conditions") or "").endswith(".csv"):
         return "DeepLabCut reads conditions from .h5 and .json files only, not from .csv."
+    for key in ("data", "data_detector"):
+        data = tree.get(key) or {}
+        for menu in (data, *(data.get(section) or {} for section in ("train", "inference"))):
+            resize = menu.get("resize") or {}
+            if bool(resize.get("width")) != bool(resize.get("height")):
+                return (
+                    f"DeepLabCut refuses {key}.resize with only one of width and height: give "
+                    f"both, or {key}.longest_max_size, the longer side, instead."
+                )
     return None
 
 

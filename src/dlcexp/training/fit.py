@@ -22,6 +22,7 @@ from torch import nn
 
 from dlcexp.config.build import allowing, build
 from dlcexp.data.loading import PoseData
+from dlcexp.deeplabcut.pytorch_config import cannot_build
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.evaluation.boxes import DETECTOR_METRICS, evaluate_detector
 from dlcexp.evaluation.evaluate import SPLITS, by_split, evaluate_model
@@ -105,6 +106,8 @@ def train(
         run_folder.start(cfg, overrides, fresh=fresh, device=str(hardware.device))
         with run_folder.recording(), _termination(), _loggers(cfg, run_folder) as loggers:
             logger.info("run folder %s, device %s", run_folder.path, hardware.device)
+            if problem := cannot_build(cfg):
+                logger.info("%s", problem)
             os.environ[_FOLDER_VARIABLE] = str(run_folder.path.resolve())
             if detector is not None:
                 take_over_detector(detector, run_folder)
