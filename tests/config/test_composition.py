@@ -158,6 +158,27 @@ def test_heads_of_what_the_project_does_not_have_are_refused(words, message):
         compose(*words)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["pytorch_config="], "pytorch_config: names no file"),
+        (
+            ["model/backbone=prenet_timm", "model.backbone.model_name=resnet18"],
+            "Did you mean 'model.backbone.backbone.model_name'",
+        ),
+        (["model=rtmpose"], r"model\.backbone: CoAM is for heatmaps.*prenet_cspnext_m"),
+        (["model.backbone.kpt_encoder.kernel_size=[4,5]"], r"\[4, 5\] is not allowed.*odd"),
+        (
+            ["data.top_down_crop.width=32", "model.backbone.kpt_encoder.kernel_size=[65,3]"],
+            r"kernel_size: \[65, 3\] is not allowed.*crops, 32 x 256",
+        ),
+    ],
+)
+def test_what_a_conditional_model_cannot_be_is_told(words, message):
+    with pytest.raises(ConfigError, match=message):
+        compose("method=ctd", *words)
+
+
 @pytest.mark.parametrize("net_type", ["top_down_resnet_50", "rtmpose_s"])
 def test_a_net_of_crops_has_no_place_for_unique_bodyparts(net_type, arena):
     with pytest.raises(ConfigError, match=r"method: 'td' has no place for .* \(u, v\)\. Use"):

@@ -209,6 +209,11 @@ GEN_SAMPLING = {
     "a typo": ({"jiter_prob": 0.1}, r"gen_sampling\.jiter_prob: unknown.*'jitter_prob'"),
     "no spread": ({"keypoint_sigmas": 0}, r"gen_sampling\.keypoint_sigmas: 0 is not allowed"),
     "too few spreads": ({"keypoint_sigmas": [0.1]}, r"keypoint_sigmas: 1 numbers for 3 bodyparts"),
+    "null": (None, r"gen_sampling: null is not allowed.*jitter_prob=0, .*miss_prob=0"),
+    "more than all": (
+        {"jitter_prob": 0.7, "miss_prob": 0.4},
+        r"gen_sampling: the probabilities sum to more than 1: jitter_prob 0\.7, miss_prob 0\.4",
+    ),
     "no such bodypart": (
         {"keypoints_symmetry": [["nose", "tial"]]},
         r"gen_sampling\.keypoints_symmetry: 'tial' is no bodypart.*'tail'",
@@ -217,7 +222,7 @@ GEN_SAMPLING = {
 
 
 @pytest.mark.parametrize(("sampling", "message"), GEN_SAMPLING.values(), ids=GEN_SAMPLING.keys())
-def test_refuses_in_conditional_top_down(sampling: dict, message: str) -> None:
+def test_refuses_in_conditional_top_down(sampling: dict | None, message: str) -> None:
     data = {"top_down_crop": CROPS | {"crop_with_context": False}, "gen_sampling": sampling}
     with pytest.raises(ConfigError, match=message):
         validate_data(data, ["nose", "tail", "ear"], method="ctd")

@@ -240,3 +240,12 @@ def test_a_thousand_frames_with_four_animals_take_less_than_two_seconds():
     start = time.perf_counter()
     evaluate_poses(frames, found, bodyparts=[str(k) for k in range(20)])
     assert time.perf_counter() - start < 2  # 0.12 s on a quiet core
+
+
+def test_what_the_rmse_is_of_is_told():
+    truth = {"0": np.concatenate([SQUARE, SQUARE + np.array([500, 0, 0])])}
+    poses = {"0": moved(SQUARE, x=3)}
+
+    scores = evaluate_poses(truth, poses, bodyparts=NAMES)
+
+    assert (scores["rmse"], scores["found"]) == (3.0, 50.0)

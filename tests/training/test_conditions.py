@@ -226,7 +226,7 @@ def test_conditions_that_cannot_be_are_refused_before_training(
     for given, message in (
         (str(finished.folder), "is a run of method=ctd"),
         (str(tmp_path / "nowhere"), "there is no"),
-        (str(tmp_path), "is not a run folder"),
+        (str(tmp_path), "is no run folder"),
         (3, "no shuffle 3"),
     ):
         with pytest.raises(ConfigError, match=f"^conditions: .*{message}"):

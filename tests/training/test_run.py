@@ -9,7 +9,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from dlcexp.deeplabcut.snapshots import Snapshot, save_snapshot
 from dlcexp.errors import ConfigError, SnapshotError, UserError
-from dlcexp.training.run import Run, RunFolder, describe_environment, new_run_folder, write_json
+from dlcexp.training.run import (
+    Run,
+    RunFolder,
+    anchored,
+    describe_environment,
+    new_run_folder,
+    write_json,
+)
 
 Tree = Callable[..., DictConfig]
 
@@ -106,6 +113,27 @@ def test_the_same_experiment_elsewhere(
     folder = RunFolder(tmp_path)
     folder.start(tree(), [], fresh=[], device="cpu")
     folder.check_same_experiment(tree(changes))
+
+
+def test_a_run_older_than_a_key_is_the_same_experiment(tree: Tree, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.start(tree(), [], fresh=[], device="cpu")
+    old = OmegaConf.load(folder.config)
+    del old["weights"], old["trainer"]["memory_format"]
+    OmegaConf.save(old, folder.config)
+    folder.check_same_experiment(tree())
+    with pytest.raises(ConfigError, match=r"weights\.freeze: None there"):
+        folder.check_same_experiment(tree({"weights.freeze": ["backbone"]}))
+
+
+def test_a_run_is_found_from_another_folder(
+    tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mouse").mkdir()
+    monkeypatch.chdir(tmp_path)
+    cfg = anchored(tree({"project": "mouse", "conditions": 3}))
+    assert (Path(cfg.project), cfg.conditions) == (tmp_path.resolve() / "mouse", 3)
+    assert anchored(tree({"project": "demo"})).project == "demo"
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,10 @@ def run(words: list[str]) -> int:
     from dlcexp.deeplabcut.overrides import command_line
 
     source = Path(files[0].removeprefix("pytorch_config=")).expanduser()
+    if source.is_dir():
+        inside = source / "pytorch_config.yaml"
+        hint = f", such as {inside}" if inside.is_file() else ""
+        raise UserError(f"{source} is a folder; import takes a file{hint}.")
     imported = import_config(source, overrides)
     line = [*overrides, *imported.words]
     check_keys(resolve(without_hydra(compose_raw(line))))

@@ -15,6 +15,7 @@ from dlcexp.config import resolvers
 from dlcexp.config.imports import with_imports
 from dlcexp.config.schedules import late_milestones
 from dlcexp.config.validation import DETECTOR_KEYS, check_keys, check_tree, needs_top_down
+from dlcexp.config.weights import check_weights_file
 from dlcexp.errors import ConfigError, ProjectError, UserError, nearest
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,8 @@ def compose_run(
     try:
         folder = Path(raw.hydra.run.dir)
         tree = validated(without_hydra(raw))
+        if tree.resume == "never" or not (folder / "snapshots" / "last.ckpt").is_file():
+            check_weights_file(tree.weights.path)
     except OmegaConfBaseException as error:
         raise _readable(error, raw) from error
     return tree, folder
@@ -355,7 +358,7 @@ def _weights_in_full(word: str) -> str:
     """`weights=PATH` means `weights.path=PATH`; any module may be a key of `weights.lr_scale`."""
     if word.startswith("weights=") and not word.startswith("weights={"):
         return f"weights.path={word.removeprefix('weights=')}"
-    return f"++{word}" if word.startswith("weights.lr_scale") else word
+    return f"++{word}" if word.startswith(("weights.lr_scale", "weights={")) else word
 
 
 def _values_of(key: str, overrides: Iterable[str], default: str) -> list[str]:
@@ -562,10 +565,15 @@ def _missing_key(
         if part not in names:
             candidates = [*names, *others] if not path else names
             allowed = f" {path} has {', '.join(names)}." if path and names else ""
-            return ConfigError(
-                key,
-                f"there is no such key{given}.{allowed}{nearest(part, candidates)}",
-            )
+            deeper = [f"{path}.{n}.{part}" for n in names if path and _holds(node, n, part)]
+            hint = f" Did you mean {deeper[0]!r}?" if deeper else nearest(part, candidates)
+            return ConfigError(key, f"there is no such key{given}.{allowed}{hint}")
         path = f"{path}.{part}" if path else part
         node = OmegaConf.select(tree, path)
     return None
+
+
+def _holds(node: Any, name: str, part: str) -> bool:
+    """Whether the mapping at `name` in a node has the key `part`."""
+    inner = OmegaConf.select(node, name, throw_on_resolution_failure=False)
+    return OmegaConf.is_dict(inner) and part in inner

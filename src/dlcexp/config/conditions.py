@@ -41,7 +41,7 @@ def check_conditions(conditions: Any, method: str) -> None:
         raise ConfigError("conditions", f"there is no {conditions!r}.{nearest(path.name, names)}")
     if path.is_dir():
         _check_run(path, conditions)
-    elif path.suffix not in FILE_TYPES:
+    elif path.suffix.lower() not in FILE_TYPES:
         raise ConfigError("conditions", f"{conditions!r} is not allowed. Allowed: {ALLOWED}.")
 
 

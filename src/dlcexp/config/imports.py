@@ -23,6 +23,8 @@ def with_imports(overrides: Iterable[str]) -> list[str]:
     files = [word for word in words if word.startswith("pytorch_config=")]
     own = [word for word in words if word not in files]
     name = files[-1].partition("=")[2].strip("'\"") if files else ""
+    if files and not name:
+        raise ConfigError("pytorch_config", "names no file; leave the word out, or give a path.")
     if name in ("", "null"):
         return own
     path = Path(name).expanduser()

@@ -32,6 +32,8 @@ SECTIONS: tuple[Section, ...] = ("train", "inference")
 
 CROP_METHODS = ("uniform", "keypoints", "density", "hybrid")
 MISTAKES = ("jitter_prob", "swap_prob", "inv_prob", "miss_prob")
+# By so much a sum of probabilities may be above 1.
+_ROUNDING = 1e-9
 PAD_POSITIONS = ("center", "top_left", "top_right", "bottom_left", "bottom_right", "random")
 BORDER_MODES = ("constant", "reflect_101")
 
@@ -245,7 +247,7 @@ def validate_data(
     settings = _DETECTOR_SETTINGS if key == "data_detector" else tuple(SETTINGS)
     for name in settings:
         check_value(data.get(name), f"{key}.{name}", SETTINGS[name])
-    if "gen_sampling" in settings and data.get("gen_sampling") is not None:
+    if "gen_sampling" in settings and "gen_sampling" in data:
         _check_gen_sampling(data["gen_sampling"], bodyparts, method)
     elsewhere = (*settings, *SECTIONS)
     shared = {name: value for name, value in data.items() if name not in elsewhere}
@@ -303,12 +305,24 @@ def _check_method(full: str, name: str, value: Any, method: str) -> None:
 
 
 def _check_gen_sampling(
-    value: Mapping[str, Any], bodyparts: Sequence[str] | None, method: str
+    value: Mapping[str, Any] | None, bodyparts: Sequence[str] | None, method: str
 ) -> None:
     """Check the mistakes of conditions against the bodyparts that make them."""
     key = "data.gen_sampling"
+    if value is None:
+        if method == "ctd":
+            raise ConfigError(
+                key,
+                "null is not allowed: with method=ctd the model learns from mistakes made of the "
+                f"labels. For none, set {', '.join(f'{key}.{name}=0' for name in MISTAKES)}.",
+            )
+        return
     if method != "ctd":
         raise ConfigError(key, f"{value!r} needs method=ctd; with method={method} it must be null.")
+    shares = {name: value[name] for name in MISTAKES if value.get(name) is not None}
+    if sum(shares.values()) > 1 + _ROUNDING:
+        given = ", ".join(f"{name} {share:g}" for name, share in shares.items())
+        raise ConfigError(key, f"the probabilities sum to more than 1: {given}.")
     if bodyparts is None:
         return
     sigmas: Any = value.get("keypoint_sigmas")

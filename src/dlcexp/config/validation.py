@@ -20,7 +20,7 @@ from dlcexp.config.menu import SECTIONS, check_batchable, effective_menu, valida
 from dlcexp.config.schedules import check_schedule
 from dlcexp.config.schema import Tree
 from dlcexp.config.signatures import type_in_words
-from dlcexp.config.weights import weights_node
+from dlcexp.config.weights import check_modules, weights_node
 from dlcexp.errors import ConfigError, nearest
 
 # Keys that only a top-down tree has.
@@ -90,6 +90,7 @@ def check_tree(tree: Mapping[str, Any]) -> None:
     check_combinations(tree)
     if tree["method"] != "bu":
         _check_top_down(tree)
+    check_modules(tree["weights"], tree["model"])
     check_batchable(tree["data"], _backbone_recipe(tree).get("padding") or 1)
     with allowing(tree["allow_targets"]):
         for group in ("model", "optimizer", "scheduler", "logger", "split"):
@@ -208,13 +209,13 @@ def _check_heads(tree: Mapping[str, Any]) -> None:
         raise ConfigError(
             "model.heads.unique_bodypart",
             "the project has no unique bodyparts (uniquebodyparts in its config.yaml). "
-            "Leave this head out: '~model.heads.unique_bodypart'.",
+            "Leave it out of model/heads=, or say '~model.heads.unique_bodypart'.",
         )
     if "identity" in heads and not metadata["with_identity"]:
         raise ConfigError(
             "model.heads.identity",
             "the individuals of the project have no identity (identity: true in its config.yaml). "
-            "Leave this head out: '~model.heads.identity'.",
+            "Leave it out of model/heads=, or say '~model.heads.identity'.",
         )
 
 
@@ -285,16 +286,36 @@ def _check_conditional(tree: Mapping[str, Any]) -> None:
             f"{name} cannot read the poses that method=ctd gives it. Use model/backbone=coam_w32, "
             "model/backbone=prenet_hrnet_w32 or another of coam_* and prenet_*.",
         )
+    if name == "HRNetCoAM" and _head_name(tree) == "RTMCCHead":
+        raise ConfigError(
+            "model.backbone",
+            "CoAM is for heatmaps, and model=rtmpose classifies. Use model/backbone="
+            "prenet_cspnext_m or another of prenet_cspnext_*, or net_type=ctd_prenet_rtmpose_m.",
+        )
     for section in SECTIONS:
         crop = effective_menu(tree["data"], section)["top_down_crop"]
         expected = [crop["height"], crop["width"]]
         _check_size("model.backbone.img_size", backbone.get("img_size", expected), expected)
+        _check_kernel(backbone.get("kpt_encoder", {}).get("kernel_size"), expected)
     bodyparts = tree["metadata"]["num_bodyparts"]
     joints = backbone.get("kpt_encoder", {}).get("num_joints", bodyparts)
     if joints != bodyparts:
         raise ConfigError(
             "model.backbone.kpt_encoder.num_joints",
             f"{joints!r}, but the project has {bodyparts} bodyparts.",
+        )
+
+
+def _check_kernel(kernel: Any, crop: list[int]) -> None:
+    """The blob drawn for a keypoint has a middle, and is mirrored where it leaves the crop."""
+    if kernel is None:
+        return
+    odd = [isinstance(side, int) and side > 0 and side % 2 == 1 for side in kernel]
+    if len(kernel) != 2 or not all(odd) or max(kernel) // 2 >= min(crop):
+        raise ConfigError(
+            "model.backbone.kpt_encoder.kernel_size",
+            f"{kernel!r} is not allowed. Allowed: a width and a height, each an odd number of "
+            f"pixels below twice the sides of the crops, {crop[1]} x {crop[0]}.",
         )
 
 

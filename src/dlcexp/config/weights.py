@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from dlcexp.deeplabcut.superanimal import SUPERANIMALS
@@ -33,6 +34,56 @@ def weights_node(value: Any) -> Any:
     if given.get("bodyparts") is not None:
         given["bodyparts"] = _bodyparts(given["bodyparts"])
     return given
+
+
+def check_weights_file(path: str | None) -> None:
+    """Check that there is what `weights.path` names; only an experiment that begins needs it.
+
+    Raises:
+        ConfigError: there is not.
+    """
+    file = Path(path or ".").expanduser()
+    if not file.exists():
+        names = [each.name for each in file.parent.iterdir()] if file.parent.is_dir() else []
+        raise ConfigError(
+            "weights.path",
+            f"there is no {path!r}. Allowed: {_PATH}.{nearest(file.name, names)}",
+        )
+
+
+def check_modules(weights: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+    """Check what `weights.freeze` and `weights.lr_scale` name, as far as the tree tells.
+
+    Raises:
+        ConfigError: a path outside of the network, or a learning rate for what is frozen.
+    """
+    heads = [f"heads.{name}" for name in model.get("heads") or {}]
+    parts = [name for name in ("backbone", "neck") if model.get(name)] + ["heads"]
+    for key in ("freeze", "lr_scale"):
+        for path in weights.get(key) or ():
+            known = heads if path.startswith("heads.") else parts
+            if not any(f"{path}.".startswith(f"{part}.") for part in known):
+                raise ConfigError(
+                    f"weights.{key}",
+                    f"the network has no {path!r}; it has {', '.join([*parts, *heads])}, and what "
+                    f"is inside of them.{nearest(path, [*parts, *heads])}",
+                )
+    frozen = {_short(path): path for path in weights.get("freeze") or ()}
+    for path in weights.get("lr_scale") or ():
+        around = [
+            own for short, own in frozen.items() if f"{_short(path)}.".startswith(f"{short}.")
+        ]
+        if around:
+            raise ConfigError(
+                f"weights.lr_scale.{path}",
+                f"has no effect beside weights.freeze={around[0]}, which keeps it as it is. "
+                "Leave one of them out.",
+            )
+
+
+def _short(path: str) -> str:
+    """A path without the `model` that may be left out of it, as in `find_module`."""
+    return f"{path}.".replace(".model.", ".", 1).removesuffix(".")
 
 
 def _names(key: str, value: Any) -> list[str]:

@@ -131,6 +131,8 @@ def read_table(path: Path) -> "pd.DataFrame":
     Raises:
         ProjectError: the file is broken, empty, or no label table.
     """
+    if path.is_file() and not path.stat().st_size:
+        raise ProjectError(f"{path}: is empty.")
     try:
         table = _read_h5(path) if path.suffix == ".h5" else _read_csv(path)
     except Exception as error:  # HDF5 and pandas raise more than two dozen types on broken files

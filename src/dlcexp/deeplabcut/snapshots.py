@@ -103,6 +103,8 @@ def load_plain(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     """
     if not path.is_file():
         raise SnapshotError(f"there is no file {path}")
+    if not path.stat().st_size:
+        raise SnapshotError(f"{path} is empty")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # torch raises whatever the bytes lead it to

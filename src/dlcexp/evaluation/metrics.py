@@ -58,8 +58,10 @@ def evaluate_poses(
         with_identity: the n-th place is the same animal in labels and predictions.
 
     Returns:
-        `rmse`, `rmse_pcutoff`, `median_error` (px, matched animals); `rmse_detections`,
-        `rmse_detections_pcutoff` (px, keypoints matched one by one; several animals only);
+        `rmse`, `rmse_pcutoff`, `median_error` (px, matched animals); `found` (percent of the
+        animals' labels that were matched with a prediction, of which these are);
+        `rmse_detections`, `rmse_detections_pcutoff` (px, keypoints matched one by one; several
+        animals only);
         `mAP`, `mAR` (percent); `pck_<threshold>` (0 to 1); `rmse_<bodypart>` (px);
         `identity_accuracy` (percent of the matched animals that are in their place).
 
@@ -76,6 +78,7 @@ def evaluate_poses(
 
     scores = _rmse("rmse", matched, unique, pcutoff)
     scores["median_error"] = _median_or_nan(matched.pixels)
+    scores["found"] = 100 * mean_or_nan(np.isfinite(matched.pixels)[pairs.labelled] * 1.0)
     precision, recall = average_precision_and_recall(pairs, sigma, oks_bbox_margin)
     scores |= {"mAP": precision, "mAR": recall}
     scores |= _pck(pairs, matched, pck_thresholds)

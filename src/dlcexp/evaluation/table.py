@@ -11,6 +11,7 @@ from dlcexp.evaluation.evaluate import Evaluation, split_of
 # Metric: words, format. The order of the table.
 _ROWS = {
     "rmse": ("RMSE (px)", ".2f"),
+    "found": ("Labels found, of which RMSE is (%)", ".1f"),
     "rmse_pcutoff": ("RMSE above pcutoff (px)", ".2f"),
     "median_error": ("Median error (px)", ".2f"),
     "rmse_mean_pose": ("RMSE of the mean pose (px)", ".2f"),
@@ -23,6 +24,7 @@ _ROWS = {
 
 _CAPTION = "RMSE as in DeepLabCut: the mean Euclidean distance"
 _BOXES = "found: in the boxes of the detector; labelled: in those of the labels"
+_UNIQUE = "no animal was found: RMSE is of the unique bodyparts only"
 _CONDITIONS = "given: by the conditions; labelled: by poses drawn from the labels"
 
 
@@ -63,7 +65,12 @@ def evaluation_table(evaluation: Evaluation) -> Table:
 def _captions(evaluation: Evaluation) -> list[str]:
     if not evaluation.metrics:
         return []
-    words = {_BOXES: evaluation.boxes, _CONDITIONS: evaluation.conditions}
+    unique_only = [
+        scores
+        for scores in evaluation.metrics.values()
+        if scores.get("found") == 0 and math.isfinite(scores.get("rmse", math.nan))
+    ]
+    words = {_BOXES: evaluation.boxes, _CONDITIONS: evaluation.conditions, _UNIQUE: unique_only}
     return [_CAPTION, *(line for line, there in words.items() if there)]
 
 

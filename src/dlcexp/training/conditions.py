@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from dlcexp.config.build import allowing
 from dlcexp.config.composition import compose, quoted
-from dlcexp.config.conditions import ALLOWED, FILE_TYPES
+from dlcexp.config.conditions import check_conditions
 from dlcexp.data.conditional_crops import MIN_SCORE, Conditions, usable_conditions
 from dlcexp.data.loading import FrameData, PoseData, unlabelled_frames
 from dlcexp.deeplabcut.predictions import Predictions, read_predictions
@@ -156,14 +156,13 @@ def condition_source(cfg: DictConfig) -> ConditionSource | None:
     key = cfg.get("conditions")
     if cfg.method != "ctd" or key is None:
         return None
+    check_conditions(key, cfg.method)
     bodyparts = list(cfg.metadata.bodyparts)
     if isinstance(key, int):
         return _of_shuffle(cfg, key, bodyparts)
     path = Path(str(key)).expanduser()
     if path.is_dir():
         return _of_run(path, bodyparts)
-    if path.suffix.lower() not in FILE_TYPES or not path.is_file():
-        raise ConfigError("conditions", f"there is no {path}. Allowed: {ALLOWED}.")
     return FileConditions(read_predictions(path), bodyparts)
 
 
@@ -187,16 +186,7 @@ def split_conditions(
 
 
 def _of_run(folder: Path, bodyparts: Sequence[str]) -> ModelConditions:
-    try:
-        run = Run.open(folder)
-    except UserError as error:
-        raise ConfigError("conditions", f"{error}. Allowed: {ALLOWED}.") from error
-    if run.cfg.method != "bu":
-        raise ConfigError(
-            "conditions",
-            f"{folder} is a run of method={run.cfg.method}, and a condition must come from one of "
-            "method=bu.",
-        )
+    run = Run.open(folder)
     return ModelConditions(str(folder), run.cfg, run.best_snapshot, bodyparts)
 
 

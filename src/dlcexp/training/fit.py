@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from dlcexp.config.build import allowing, build
+from dlcexp.config.menu import effective_menu
 from dlcexp.data.loading import PoseData
 from dlcexp.deeplabcut.pytorch_config import cannot_build
 from dlcexp.errors import ConfigError, nearest
@@ -53,6 +54,7 @@ from dlcexp.training.run import (
     DETECTOR_WEIGHTS,
     Run,
     RunFolder,
+    anchored,
     new_run_folder,
     plain,
     write_json,
@@ -95,7 +97,7 @@ def train(
     hardware = choose_hardware(cfg)
     run_folder = _run_folder(cfg, folder)
     with _private_environment(), allowing(cfg.get("allow_targets") or []), quiet():
-        cfg = settle_weights(cfg, run_folder)
+        cfg = settle_weights(anchored(cfg), run_folder)
         data = PoseData(cfg)
         detector = foreign_detector(cfg)
         source = condition_source(cfg)
@@ -113,6 +115,7 @@ def train(
                 take_over_detector(detector, run_folder)
             _adopt(starts, run_folder)
             _tell_weights(cfg, starts, run_folder)
+            _warn_of_padding(cfg)
             # Now, and not after hours of training: it may be that there are none.
             conditions = split_conditions(source, data, hardware.device) if source else None
             with _one_process_group():
@@ -244,6 +247,31 @@ def _tell_weights(cfg: DictConfig, starts: Sequence[Start], folder: RunFolder) -
             write_json(folder.weights, start.weights.record())
         elif path and start.stage.name == POSE:
             logger.info("weights=%s starts a fresh run only, and this one goes on", path)
+        if node.get("freeze") and start.stage.name == POSE:
+            logger.info("frozen: %s; %s", ", ".join(node.freeze), _count_trained(start.module))
+
+
+def _warn_of_padding(cfg: DictConfig) -> None:
+    """Say that frames are made smaller than the crops that are then cut from them."""
+    menu = effective_menu(plain(cfg.data), "train")
+    resize, crop = menu.get("resize") or {}, menu.get("crop_sampling")
+    sizes = [(resize.get(side), crop[side]) for side in ("width", "height")] if crop else []
+    if sizes and all(given and given < wanted for given, wanted in sizes):
+        (width, wide), (height, high) = sizes
+        logger.warning(
+            "data.resize makes frames of %d x %d px, and data.train.crop_sampling pads them to "
+            "%d x %d, which takes time for nothing; better: "
+            "'data.train.crop_sampling={width: %d, height: %d}'",
+            *(width, height, wide, high, width, height),
+        )
+
+
+def _count_trained(module: StageModule) -> str:
+    """How many weights of a network are trained, in words."""
+    parameters = list(module.model.parameters())
+    trained = sum(p.numel() for p in parameters if p.requires_grad)
+    whole = sum(p.numel() for p in parameters)
+    return f"{trained:,} of {whole:,} weights ({trained / whole:.1%}) are trained"
 
 
 def fit(

@@ -34,6 +34,13 @@ def settle_edges(
     if chosen is None:
         logger.info("all %d limbs are kept: no training frame has two labelled animals", len(graph))
         return None
+    if max(chosen.scores.values()) <= 0:
+        logger.info(
+            "all %d limbs are kept: no choice of them assembles a single animal of the training "
+            "frames (mAP 0)",
+            len(graph),
+        )
+        return None
     settled = copy.deepcopy(cfg)
     settled.model.heads.bodypart.predictor.edges_to_keep = chosen.edges
     folder.write_tree(settled)

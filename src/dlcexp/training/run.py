@@ -1,5 +1,6 @@
 """The folder of a run: what it holds while it is written, and how it is read back."""
 
+import copy
 import json
 import logging
 import math
@@ -84,6 +85,10 @@ _FREE_KEYS = [
 ]
 
 
+# Keys that older runs lack and that decide on no more than the last digits of their weights.
+_NEWER_KEYS = ["trainer.memory_format"]
+
+
 class Pruned(Exception):  # noqa: N818  (not an error: the run has told enough)
     """Training stopped early because other runs of the sweep do better."""
 
@@ -103,6 +108,16 @@ def new_run_folder(cfg: DictConfig) -> Path:
     name = str(OmegaConf.select(cfg, "metadata.project_name") or "project")
     stamp = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     return Path("runs", name, f"{stamp}-{tree_hash(plain(cfg))}")
+
+
+def anchored(cfg: DictConfig) -> DictConfig:
+    """The tree with `project` and `conditions` as absolute paths: a run is read from anywhere."""
+    changed = copy.deepcopy(cfg)
+    for key in ("project", "conditions"):
+        value = cfg.get(key)
+        if isinstance(value, str) and value != "demo" and Path(value).expanduser().exists():
+            changed[key] = str(Path(value).expanduser().resolve())
+    return changed
 
 
 class RunFolder:
@@ -205,6 +220,7 @@ class RunFolder:
             f"{name}: {before.get(name)} there, {now.get(name)} here"
             for name in sorted(before.keys() | now.keys())
             if before.get(name) != now.get(name)
+            and not (name not in before and _means_nothing(name, now[name]))
             and not any(name == each or name.startswith(f"{each}.") for each in free)
         ]
 
@@ -412,6 +428,11 @@ def _log_file(path: Path) -> Iterator[None]:
         package.setLevel(level)
         package.removeHandler(handler)
         handler.close()
+
+
+def _means_nothing(key: str, value: Any) -> bool:
+    """Whether a key that an older tree lacks, as there was none, changes nothing by its value."""
+    return key in _NEWER_KEYS or value in (None, [], {}, "")
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
