@@ -132,6 +132,18 @@ def test_the_project_chooses_the_heads_beside_the_bodyparts(model, arena):
     assert list(compose(f"model={model}").model.heads) == ["bodypart"]
 
 
+def test_the_project_of_an_overlay_chooses_heads_and_net_types_too(arena, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    text = f"# @package _global_\nproject: {arena.as_posix()}\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(text, encoding="utf-8")
+    cfg = compose("experiment=mine", "net_type=resnet_50", config_dir=tmp_path)
+    assert list(cfg.model.heads) == ["bodypart", "unique_bodypart", "identity"]
+    assert cfg.model.heads.bodypart["_target_"].endswith(".DLCRNetHead")
+    words = ["--config-dir", str(tmp_path), "experiment=mine,demo"]
+    with pytest.raises(ConfigError, match="need different heads"):
+        expand(words)
+
+
 @pytest.mark.parametrize("words", [["~model.heads.identity"], ["model/heads=[unique_bodypart]"]])
 def test_the_user_has_the_last_word_on_heads(words, arena):
     heads = compose(f"project={quoted(str(arena))}", *words).model.heads

@@ -5,9 +5,11 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -178,28 +180,30 @@ def compose_raw(
     )
     with initialized:
         try:
-            words = [*settings, *expand(overrides)]
+            words = [*settings, *expand(overrides, config_dir)]
             return hydra_compose(CONFIG_NAME, words, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise _diagnose(overrides, error) from error
 
 
-def expand(overrides: Iterable[str]) -> list[str]:
+def expand(overrides: Iterable[str], config_dir: Path | None = None) -> list[str]:
     """Overrides as Hydra can take them: short forms in full, what fits the project.
 
     `group=null` means `group=none`, and `weights=PATH` means `weights.path=PATH`.
 
     Hydra picks options before it knows the project. What a net type means in that project, and
-    which heads its model has beside the bodyparts, is therefore put into words here.
+    which heads its model has beside the bodyparts, is therefore put into words here. The project
+    may also stand in an overlay, `experiment=`, of a folder that `config_dir` or a flag names.
     """
     overrides = [word for word in map(_null_means_none, with_imports(overrides)) if word]
     overrides = [*map(_weights_in_full, overrides)]
     for word in overrides:
         _check_form(word)
-    return [*_fitting_net_types(overrides), *_heads_of_project(overrides)]
+    projects = _projects(overrides, config_dir)
+    return [*_fitting_net_types(overrides, projects), *_heads_of_project(overrides, projects)]
 
 
-def _fitting_net_types(overrides: list[str]) -> list[str]:
+def _fitting_net_types(overrides: list[str], projects: list[str]) -> list[str]:
     """Net types as they are meant in the project.
 
     DeepLabCut gives a plain name such as `hrnet_w32` heatmaps in a single-animal project and
@@ -211,7 +215,7 @@ def _fitting_net_types(overrides: list[str]) -> list[str]:
     if not any(name in re.split(r"[=,\s]", word) for word in chosen for name in multi):
         return overrides
     methods = _values_of("method", overrides, "bu")
-    if methods == ["td"] or not _is_multianimal(overrides):
+    if methods == ["td"] or not _is_multianimal(projects):
         return overrides
     if "td" in methods:
         raise ConfigError(
@@ -226,7 +230,7 @@ def _fitting_net_types(overrides: list[str]) -> list[str]:
     ]
 
 
-def _heads_of_project(overrides: Sequence[str]) -> list[str]:
+def _heads_of_project(overrides: Sequence[str], projects: list[str]) -> list[str]:
     """The choice of heads that the project asks for; none where the user chooses.
 
     Raises:
@@ -234,7 +238,7 @@ def _heads_of_project(overrides: Sequence[str]) -> list[str]:
     """
     if any(group_of(word) == HEADS for word in overrides):
         return []
-    wanted = {project: _heads_of(project) for project in _projects(overrides)}
+    wanted = {project: _heads_of(project) for project in projects}
     if len(set(map(tuple, wanted.values()))) > 1:
         told = "; ".join(f"{p}: {', '.join(heads) or 'none'}" for p, heads in wanted.items())
         raise ConfigError(
@@ -261,7 +265,7 @@ def _heads_of(project: str) -> list[str]:
     return [head for head, there in present.items() if there]
 
 
-def _projects(overrides: Iterable[str]) -> list[str]:
+def _projects(overrides: Sequence[str], config_dir: Path | None) -> list[str]:
     """Every project that the overrides name; the demo where they name none."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import Transformer
@@ -269,7 +273,7 @@ def _projects(overrides: Iterable[str]) -> list[str]:
 
     given = [word for word in overrides if word.startswith("project=")]
     if not given:
-        return ["demo"]
+        return _projects_of_overlays(overrides, config_dir)
     try:
         override = OverridesParser.create().parse_override(given[-1])
         if not override.is_sweep_override():
@@ -280,6 +284,37 @@ def _projects(overrides: Iterable[str]) -> list[str]:
         return [str(getattr(value, "text", value)) for value in values]  # text: without quotes
     except HydraException:
         return []  # Hydra says what it cannot read
+
+
+def _projects_of_overlays(overrides: Sequence[str], config_dir: Path | None) -> list[str]:
+    """The project of each overlay that is chosen; the demo where it has none of its own."""
+    folders = [conf_folder(), *([config_dir] if config_dir else _config_dirs(overrides))]
+    found = []
+    for name in _values_of("experiment", overrides, ""):
+        files = [folder / "experiment" / f"{name}.yaml" for folder in folders]
+        there = (_project_in(file) for file in files if file.is_file())
+        found.append(next((project for project in there if project), "demo"))
+    return list(dict.fromkeys(found))
+
+
+def _config_dirs(words: Sequence[str]) -> list[Path]:
+    """The folders that flags among the words name."""
+    found = []
+    for word, following in pairwise([*words, ""]):
+        flag, equals, value = word.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            found.append(Path(value if equals else following).expanduser())
+    return found
+
+
+def _project_in(file: Path) -> str | None:
+    """The project that an overlay sets; what cannot be read, Hydra will tell."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    project = content.get("project") if isinstance(content, dict) else None
+    return project if isinstance(project, str) and "${" not in project else None
 
 
 def quoted(value: Any) -> str:
@@ -367,10 +402,10 @@ def _values_of(key: str, overrides: Iterable[str], default: str) -> list[str]:
     return given[-1].split(",") if given else [default]
 
 
-def _is_multianimal(overrides: Iterable[str]) -> bool:
+def _is_multianimal(projects: list[str]) -> bool:
     from dlcexp.deeplabcut.project import open_project
 
-    answers = {open_project(project).multianimal for project in _projects(overrides)}
+    answers = {open_project(project).multianimal for project in projects}
     if len(answers) > 1:
         raise ConfigError(
             "net_type",
