@@ -16,6 +16,7 @@ COMMANDS = {
     "report": "which run of a sweep is best and why: a table, and a page that works offline",
     "best": "the winner of a sweep: its folder, weights and pytorch_config.yaml",
     "schema": "print the keys and their types, for editors or as a reference page",
+    "install": "make a run a new shuffle of its DeepLabCut project",
     "demo": "draw the synthetic DeepLabCut project",
 }
 
@@ -27,7 +28,6 @@ dlcexp: which model and which recipe is best for your animals?
   dlcexp project=~/mouse method=td                       a detector, then poses in its boxes
   dlcexp project=~/mouse method=ctd conditions=RUN       correct the poses of a bottom-up run
   dlcexp project=~/mouse weights=RUN weights.freeze=backbone     fine-tune what another run learned
-  dlcexp project=~/mouse model=heatmap optimizer=sgd optimizer.lr=1e-2
   dlcexp -m project=~/mouse model/backbone=hrnet_w18,hrnet_w32   a sweep: one run for each
   dlcexp project=~/mouse --cfg job --resolve             show the experiment, run nothing
   dlcexp browse project=~/mouse batch_size=8             see what the model will see

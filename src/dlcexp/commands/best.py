@@ -10,19 +10,20 @@ if TYPE_CHECKING:
     from dlcexp.sweeps.results import Job, Sweep
 
 HELP = """\
-dlcexp best DIR [metric=NAME] [direction=WAY] [--export]
+dlcexp best DIR [metric=NAME] [direction=WAY] [--export | --install]
 
 Prints the winner of a sweep, or of any folder of runs: its recipe, its metric, its folder and its
 weights. Of several repeats it is the best one of the best recipe.
 
   --export                 print its pytorch_config.yaml for DeepLabCut instead
+  --install                make it a new shuffle of its DeepLabCut project (dlcexp install)
   metric=test.rmse         decide by another number of metrics.json than the sweep did
   direction=minimize       minimize or maximize it; as the metric wants where it is not said
 
   dlcexp best multirun/mouse/DIR --export > pytorch_config.yaml
 """
 
-EXPORT = "--export"
+EXPORT, INSTALL = "--export", "--install"
 
 
 def run(words: list[str]) -> int:
@@ -31,7 +32,7 @@ def run(words: list[str]) -> int:
         return 0
     from dlcexp.commands.report import folder_and_settings, read
 
-    rest = [word for word in words if word != EXPORT]
+    rest = [word for word in words if word not in (EXPORT, INSTALL)]
     folder, settings = folder_and_settings("best", rest, ("metric", "direction"))
     sweep = read(folder, settings)
     job = sweep.best_job
@@ -39,8 +40,12 @@ def run(words: list[str]) -> int:
         raise UserError(f"{folder} has no completed run with {sweep.objective.metric} yet.")
     if EXPORT in words:
         return _export(job)
-    for line in _winner(sweep, job):
-        print(line)
+    lines = _winner(sweep, job)
+    if INSTALL in words:
+        from dlcexp.commands.install import install_run
+
+        lines += install_run(job.folder)
+    print("\n".join(lines))
     return 0
 
 

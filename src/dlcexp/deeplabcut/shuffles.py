@@ -17,9 +17,7 @@ from dlcexp.deeplabcut.labels import frame_name, read_table
 from dlcexp.deeplabcut.project import Project
 from dlcexp.errors import ConfigError, ProjectError
 
-_DOCUMENTATION = re.compile(
-    r"Documentation_data-.*_(?P<percent>\d+)shuffle(?P<shuffle>\d+)\.pickle"
-)
+DOCUMENTATION = re.compile(r"Documentation_data-.*_(?P<percent>\d+)shuffle(?P<shuffle>\d+)\.pickle")
 _MODEL = re.compile(r".*-trainset(?P<percent>\d+)shuffle(?P<shuffle>\d+)")
 _ITERATION = "iteration-"
 
@@ -116,7 +114,7 @@ def _documentation(folder: Path, shuffle: int, trainset_fraction: float | None) 
     found = {
         (int(match["shuffle"]), int(match["percent"])): path
         for path in folder.iterdir()
-        if (match := _DOCUMENTATION.fullmatch(path.name))
+        if (match := DOCUMENTATION.fullmatch(path.name))
     }
     percents = {percent: path for (number, percent), path in found.items() if number == shuffle}
     if not percents:

@@ -102,6 +102,8 @@ def commands(sweep: Sweep) -> list[tuple[str, str]]:
          command_line(["evaluate", f"run={folder}", "evaluation.pcutoff=0.4"])),
         ("Its pytorch_config.yaml for DeepLabCut",
          command_line(["best", sweep.folder.as_posix(), "--export"]) + " > pytorch_config.yaml"),
+        ("Make it a new shuffle of its DeepLabCut project",
+         command_line(["install", f"run={folder}"])),
         ("Go on from its weights",
          command_line([f"project={job.tree.get('project', 'demo')}", f"weights={folder}"])),
     ]  # fmt: skip
