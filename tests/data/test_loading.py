@@ -133,10 +133,12 @@ def test_frames_to_be_predicted_are_not_augmented(openfield: Path) -> None:
     np.testing.assert_allclose(original[visible], labelled[visible], rtol=1e-5)
 
 
-def test_a_batch_larger_than_the_data_is_one_smaller_batch(openfield: Path) -> None:
-    data = PoseData(tree(openfield, batch_size=64))
+def test_a_batch_can_be_all_of_the_data_and_not_more(openfield: Path) -> None:
+    data = PoseData(tree(openfield, batch_size=12))
     [batch] = batches(data, [0])
     assert sorted(batch["index"].tolist()) == sorted(data.split.train)
+    with pytest.raises(ConfigError, match=r"^batch_size: 64 .* 12 samples\. Allowed: 1 to 12"):
+        PoseData(tree(openfield, batch_size=64)).train_loader()
 
 
 @pytest.mark.parametrize("world_size", [2, 3])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from dlcexp.config import resolvers
@@ -110,8 +110,6 @@ def modified(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     Raises:
         ConfigError: as `compose`, and for a group that chooses the options of others.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
     tree = copy.deepcopy(cfg)
     OmegaConf.set_readonly(tree, False)
     known_groups = groups()
@@ -126,13 +124,40 @@ def modified(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
         for place in {place_of(word) for word in choices}:
             OmegaConf.update(tree, place, OmegaConf.select(composed, place), merge=False)
     OmegaConf.set_struct(tree, True)
-    for override in OverridesParser.create().parse_overrides(values):
-        try:
-            OmegaConf.update(tree, override.key_or_group, override.value(), merge=True)
-        except OmegaConfBaseException as error:
-            missing = _missing_key(tree, override.key_or_group, override.value())
-            raise missing or _readable(error) from error
+    for word in values:
+        _put(tree, word)
     return _checked(tree)
+
+
+def _put(tree: DictConfig, word: str) -> None:
+    """Change a tree in place by an override of a key."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        raise _unreadable(word) from error
+    key = override.key_or_group
+    if override.is_sweep_override():
+        raise ConfigError(key, f"{word!r} has several values, and a finished run takes one.")
+    adds = override.is_add() or override.is_force_add()
+    missing = None if adds else _missing_key(tree, key, override.value())
+    if missing:
+        raise missing
+    parent, _, name = key.rpartition(".")
+    try:
+        with open_dict(tree):
+            if override.is_delete():
+                del (OmegaConf.select(tree, parent) if parent else tree)[name]
+            else:
+                OmegaConf.update(tree, key, override.value(), merge=True, force_add=adds)
+    except (OmegaConfBaseException, TypeError, AttributeError, ValueError) as error:
+        raise _readable(error) from error
+
+
+def _unreadable(word: str) -> ConfigError:
+    return ConfigError("", f"cannot read the override {word!r}; the form is key=value.")
 
 
 def group_of(word: str) -> str:
@@ -362,6 +387,8 @@ def _check_form(word: str) -> None:
         )
     if group_of(word) in groups() and value.startswith("_"):
         raise _wrong_option(group_of(word), value) or ConfigError(name, f"{value!r}")
+    if group_of(word) in groups() and re.search(r"\[.*[\[{]", value):
+        raise ConfigError(name, f"{value!r} is no list of options, such as [csv,wandb].")
     if name in ("detector.optimizer", "detector.scheduler") and re.fullmatch(r"\w+", value):
         group = name.rpartition(".")[2]
         raise ConfigError(name, f"{value!r} is an option of a group: {group}@{name}={value}")
@@ -495,7 +522,7 @@ def _diagnose(overrides: Sequence[str], error: BaseException) -> UserError:
         try:
             override = parser.parse_override(word)
         except HydraException:
-            return ConfigError("", f"cannot read the override {word!r}; the form is key=value.")
+            return _unreadable(word)
         if override.is_sweep_override():
             return ConfigError(override.key_or_group, "several values are a sweep; add -m.")
         if override.key_or_group in known_groups:

@@ -1,0 +1,207 @@
+"""Whatever is typed, and whatever stands in a file: composed or refused in words, nothing touched.
+
+A few hundred inputs a door, quickly; `DLCEXP_FUZZ=10000` tries that many. Every input goes through
+the checks of its door; a share goes all the way, as composing a tree takes a third of a second.
+"""
+
+import os
+import zlib
+from collections.abc import Callable
+from contextlib import chdir
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dlcexp.config import compose
+from dlcexp.config.composition import compose_raw, expand, modified, resolve, without_hydra
+from dlcexp.config.validation import check_keys
+from dlcexp.deeplabcut.import_config import import_config
+from dlcexp.deeplabcut.safe_yaml import read_mapping
+from dlcexp.errors import UserError
+
+INPUTS = int(os.environ.get("DLCEXP_FUZZ", "200"))
+# One input in so many is put on a finished run's tree, or composed.
+TREE, WHOLE = 10, 40
+
+fuzz = settings(
+    max_examples=INPUTS,
+    deadline=None,
+    derandomize=INPUTS < 1000,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+KEYS = [
+    *("model", "model/backbone", "optimizer", "scheduler@detector.scheduler", "net_type", "method"),
+    *("logger", "model/heads", "experiment", "split", "project", "pytorch_config", "weights"),
+    *("batch_size", "epochs", "device", "conditions", "optimizer.lr", "scheduler.milestones"),
+    *("data.train.hflip", "data.resize.width", "weights.lr_scale.backbone", "weights.freeze"),
+    *("model.heads.bodypart._target_", "model.recipe.graph", "export.extra.x", "hydra.run.dir"),
+    *("metadata.bodyparts", "trainer", "detector.epochs", "train.stages", "allow_targets", "data"),
+]
+VALUES = [
+    *("dekr", "paf", "null", "none", "[]", "{}", "1", "-1", "1e400", "nan", "true", "''", "a,b"),
+    *("[csv,wandb]", "${batch_size}", "${optimizer.lr", "${oc.env:HOME}", "${dlcexp.hash:}", "???"),
+    *("choice(1,2)", "range(3)", "interval(0,1)", "glob(*)", "os.system", "torch.load", "{a:1}"),
+    *("{_target_:os.system}", "[[0,1],[1,9]]", "[a,[b]]", "_base", "nowhere/at/all", "\\", "'"),
+]
+
+
+def spelt(words: list[str]) -> st.SearchStrategy[str]:
+    """One of the words, as it is, with a slip, or any text at all."""
+    slip = st.tuples(st.sampled_from(words), st.integers(0, 30), st.sampled_from("x.=[@/~ ${'"))
+    slips = slip.map(lambda s: s[0][: s[1]] + s[2] + s[0][s[1] + 1 :])
+    return st.sampled_from(words) | st.sampled_from(words) | slips | st.text(max_size=12)
+
+
+overrides = st.lists(
+    st.builds(
+        lambda sign, key, equals, value: f"{sign}{key}{equals}{value}",
+        st.sampled_from(["", "", "", "+", "++", "~"]),
+        spelt(KEYS),
+        st.sampled_from(["=", "=", "=", ""]),
+        spelt(VALUES),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory) -> Path:
+    """The config.yaml of a project, alone in an empty folder that is the current one."""
+    folder = tmp_path_factory.mktemp("fuzz") / "mouse"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(
+        "Task: mouse\nscorer: me\ndate: Nov24\nmultianimalproject: false\nbodyparts: [a, b, c]\n"
+    )
+    return folder
+
+
+def untouched(folder: Path) -> bool:
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    return names == ["mouse", "mouse/config.yaml"]
+
+
+def one_in(share: int, example: object) -> bool:
+    """The same answer for the same example, whenever it is tried."""
+    return zlib.crc32(repr(example).encode(errors="replace")) % share == 0
+
+
+def is_refused(door: Callable[[], object]) -> bool:
+    """Whether the door refuses, and says something; any other exception passes through."""
+    try:
+        door()
+    except UserError as error:
+        return bool(str(error))
+    return False
+
+
+def test_any_words_are_composed_or_refused_in_words(single):
+    project = f"project={single.as_posix()}"
+    finished = compose(project, "model=heatmap")
+
+    def whole(line):
+        check_keys(resolve(without_hydra(compose_raw(line))))
+
+    @fuzz
+    @given(overrides)
+    def try_words(words):
+        line = [project, "model=heatmap", *words]
+        is_refused(lambda: expand(line))
+        if one_in(TREE, words):
+            is_refused(lambda: modified(finished, words))
+        if one_in(WHOLE, words):
+            is_refused(lambda: whole(line))
+
+    with chdir(single.parent):
+        try_words()
+        assert Path.cwd() == single.parent
+    assert untouched(single.parent)
+
+
+SAMPLE = {
+    "data": {
+        "colormode": "RGB",
+        "inference": {"normalize_images": True},
+        "train": {"affine": {"p": 0.5, "rotation": 30}, "hflip": True},
+    },
+    "metadata": {"project_path": "x", "bodyparts": ["a", "b", "c"], "individuals": ["animal"]},
+    "method": "bu",
+    "model": {
+        "backbone": {"type": "ResNet", "model_name": "resnet50_gn", "output_stride": 16},
+        "backbone_output_channels": 2048,
+        "heads": {"bodypart": {"type": "HeatmapHead", "predictor": {"type": "HeatmapPredictor"}}},
+    },
+    "net_type": "resnet_50",
+    "runner": {"optimizer": {"type": "AdamW", "params": {"lr": 1e-3}}, "scheduler": None},
+    "train_settings": {"batch_size": 8, "epochs": 200},
+}
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from(["${x}", "???", "!!python/name:os", "HRNet", "bu", "td", "1e-4"])
+)
+NAMES = st.text(max_size=6) | st.sampled_from(["type", "_target_", "params", "model", "detector"])
+ODD = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3)
+)
+
+
+def places(node, path=()):
+    for name, child in node.items() if isinstance(node, dict) else enumerate(node):
+        yield (*path, name)
+        if isinstance(child, dict | list):
+            yield from places(child, (*path, name))
+
+
+PLACES = list(places(SAMPLE))
+
+
+@st.composite
+def documents(draw) -> str:
+    """The text of a file of DeepLabCut's that was edited, cut, or is no such file at all."""
+    kind = draw(st.integers(0, 9))
+    if kind == 0:
+        return draw(st.text(max_size=200))
+    if kind == 1:
+        return yaml.safe_dump(draw(ODD))
+    document = yaml.safe_load(yaml.safe_dump(SAMPLE))
+    for _ in range(draw(st.integers(1, 3))):
+        *parents, name = draw(st.sampled_from(PLACES))
+        node = document
+        for part in parents:
+            node = node[part] if isinstance(node, dict) and part in node else None
+        if isinstance(node, dict):
+            if draw(st.booleans()):
+                node[name] = draw(ODD)
+            else:
+                node.pop(name, None)
+                node[draw(NAMES)] = draw(ODD)
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+    if kind == 2:
+        at = draw(st.integers(0, len(text)))
+        return text[:at] + draw(st.sampled_from(["\t", "&a [*a]", "!x ", "{", "- ", "\0", ": "]))
+    return text
+
+
+def test_any_file_is_imported_or_refused_in_words(single):
+    source = single.parent / "odd.yaml"
+
+    @fuzz
+    @given(documents())
+    def try_file(text):
+        source.write_text(text, encoding="utf-8", errors="surrogatepass")
+        if not is_refused(lambda: read_mapping(source)) and one_in(WHOLE, text):
+            is_refused(lambda: import_config(source, [f"project={single.as_posix()}"]))
+
+    with chdir(single.parent):
+        try_file()
+    source.unlink()
+    assert untouched(single.parent)
