@@ -80,7 +80,8 @@ def read(folder: Path, settings: dict[str, str]) -> "Sweep":
     Raises:
         UserError: as `read_sweep`, or a direction that is none.
     """
-    from dlcexp.sweeps.results import MAXIMIZE, MINIMIZE, read_sweep
+    from dlcexp.sweeps.objective import MAXIMIZE, MINIMIZE
+    from dlcexp.sweeps.results import read_sweep
 
     direction = settings.get("direction")
     if direction not in (None, MAXIMIZE, MINIMIZE):

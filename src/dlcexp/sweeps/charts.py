@@ -10,17 +10,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from dlcexp.status import COMPLETED
 from dlcexp.sweeps.factors import ABSENT, Factor
 from dlcexp.sweeps.importance import importances, is_number
-from dlcexp.sweeps.results import (
-    COMPLETED,
-    INFERENCE_SPEED,
-    MINIMIZE,
-    TRAINING_SPEED,
-    Job,
-    Objective,
-    Sweep,
-)
+from dlcexp.sweeps.ledger import Objective
+from dlcexp.sweeps.objective import MINIMIZE, gain
+from dlcexp.sweeps.results import INFERENCE_SPEED, TRAINING_SPEED, Job, Sweep
 from dlcexp.sweeps.wording import label, number, shown
 
 # Okabe and Ito (2008): told apart with any colour vision. The best recipe comes first.
@@ -255,7 +250,7 @@ def speed_chart(sweep: Sweep) -> Chart | None:
     if len(jobs) < 2:
         return None
     front = _front(
-        [(speeds[job.number], objective.gain(job.metric(objective.metric)), job) for job in jobs]
+        [(speeds[job.number], gain(objective, job.metric(objective.metric)), job) for job in jobs]
     )
     names = {
         job.number: _wrapped(f"job {job.name}: {label(sweep.recipe_factors, job.values)}")
@@ -293,10 +288,10 @@ def speed_chart(sweep: Sweep) -> Chart | None:
 def _front(points: Iterable[tuple[float, float, Job]]) -> list[Job]:
     """From the fastest to the most accurate, the jobs that none surpasses in both."""
     front, best = [], -math.inf
-    for _, gain, job in sorted(points, key=lambda point: (-point[0], -point[1])):
-        if gain > best:
+    for _, accuracy, job in sorted(points, key=lambda point: (-point[0], -point[1])):
+        if accuracy > best:
             front.append(job)
-            best = gain
+            best = accuracy
     return front
 
 

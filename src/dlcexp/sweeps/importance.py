@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dlcexp.status import COMPLETED
 from dlcexp.sweeps.factors import ABSENT, Factor
-from dlcexp.sweeps.results import COMPLETED, Job, Sweep
+from dlcexp.sweeps.results import Job, Sweep
 
 # Numbers with more values than that are cut into as many parts.
 _MOST_LEVELS, _PARTS = 8, 4

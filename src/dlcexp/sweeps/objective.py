@@ -54,9 +54,14 @@ def better(value: float, best: float | None, objective: Objective) -> bool:
     """Whether a value is the best so far; NaN never is."""
     if math.isnan(value):
         return False
-    if best is None:
-        return True
-    return value > best if objective.direction == MAXIMIZE else value < best
+    return best is None or gain(objective, value) > gain(objective, best)
+
+
+def gain(objective: Objective, value: float) -> float:
+    """The value, larger for the better; NaN is worst of all."""
+    if math.isnan(value):
+        return -math.inf
+    return value if objective.direction == MAXIMIZE else -value
 
 
 def _list(value: Any) -> list[Any]:

@@ -79,7 +79,10 @@ class Progress:
         from dlcexp.sweeps.results import read_sweep
         from dlcexp.sweeps.table import leaderboard
 
-        print(leaderboard(read_sweep(self._ledger.folder)))
+        folder = self._ledger.folder
+        print(leaderboard(read_sweep(folder)))
+        print(f"why and how sure  dlcexp report {folder}")
+        print(f"the winner        dlcexp best {folder}")
 
     def _place(self, job: Job) -> str:
         return f"{job.number + 1}/{self._plan.total}" if self._plan.total else f"{job.number + 1}"

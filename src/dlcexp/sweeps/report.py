@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from dlcexp.deeplabcut.overrides import command_line
 from dlcexp.files import write_text
+from dlcexp.status import COMPLETED
 from dlcexp.sweeps import wording
 from dlcexp.sweeps.charts import (
     Chart,
@@ -25,7 +26,7 @@ from dlcexp.sweeps.charts import (
     speed_chart,
 )
 from dlcexp.sweeps.grids import job_grid, recipe_grid
-from dlcexp.sweeps.results import COMPLETED, Job, Recipe, Sweep
+from dlcexp.sweeps.results import Job, Recipe, Sweep
 
 _PAGE = "dlcexp.sweeps.page"
 # Pictures of a run, in this order, each no wider than that many pixels.

@@ -16,14 +16,13 @@ from typing import Any
 import yaml
 
 from dlcexp.errors import UserError, nearest
+from dlcexp.status import COMPLETED, FAILED, KILLED, QUEUED
 from dlcexp.sweeps.factors import ABSENT, Factor, find_factors, select, words_by_key
+from dlcexp.sweeps.ledger import Objective
+from dlcexp.sweeps.objective import gain, natural
 
 UNREADABLE = "unreadable"
-COMPLETED = "completed"
 
-MAXIMIZE, MINIMIZE = "maximize", "minimize"
-# Parts of the name of a metric of which less is better: pixels, losses, time.
-_LESS_IS_BETTER = ("rmse", "loss", "seconds", "error")
 # What decides where neither sweep nor trees say, the first that any job has.
 _USUAL_METRICS = ("test.mAP", "test.rmse", "train.mAP", "train.rmse")
 # Between jobs that are equal in the objective.
@@ -35,20 +34,6 @@ TRAINING_SPEED, INFERENCE_SPEED = "images_per_second", "speed.images_per_second"
 _DEPTH = 3
 
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What decides: a key of `metrics.json`, and whether to maximize or minimize it."""
-
-    metric: str
-    direction: str
-
-    def gain(self, value: float) -> float:
-        """The value, larger for the better; NaN is worst of all."""
-        if math.isnan(value):
-            return -math.inf
-        return value if self.direction == MAXIMIZE else -value
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,13 +206,13 @@ class Sweep:
     @property
     def failed(self) -> tuple[Job, ...]:
         """The jobs that ended without a result."""
-        return tuple(job for job in self.jobs if job.status in ("failed", "killed", UNREADABLE))
+        return tuple(job for job in self.jobs if job.status in (FAILED, KILLED, UNREADABLE))
 
     def front(self) -> set[int]:
         """Numbers of the completed jobs that none surpasses in every objective (Pareto)."""
         done = [job for job in self.jobs if job.status == COMPLETED]
         gains = {
-            job.number: [o.gain(job.metric(o.metric)) for o in self.objectives] for job in done
+            job.number: [gain(o, job.metric(o.metric)) for o in self.objectives] for job in done
         }
         return {
             number
@@ -243,7 +228,7 @@ class Sweep:
         return self._rank(recipe.mean)
 
     def _rank(self, value: Any) -> tuple[float, float]:
-        return self.objective.gain(value(self.objective.metric)), _descending(value(_TIE_BREAKER))
+        return gain(self.objective, value(self.objective.metric)), _descending(value(_TIE_BREAKER))
 
 
 def read_sweep(
@@ -273,12 +258,6 @@ def read_sweep(
     return Sweep(root, jobs, factors, objectives, str(record.get("command") or ""))
 
 
-def natural_direction(metric: str) -> str:
-    """Which way a metric is better, by its name."""
-    name = metric.rpartition(".")[2].lower()
-    return MINIMIZE if any(part in name for part in _LESS_IS_BETTER) else MAXIMIZE
-
-
 def _objectives(
     jobs: Sequence[Job], record: Mapping[str, Any], metric: str | None, direction: str | None
 ) -> tuple[Objective, ...]:
@@ -287,7 +266,7 @@ def _objectives(
         if known and metric not in known:
             names = sorted(known)
             raise UserError(f"metric: no run has {metric!r}.{nearest(metric, names)}")
-        return (Objective(metric, direction or natural_direction(metric)),)
+        return (Objective(metric, direction or natural(metric)),)
     named = [
         Objective(str(each["metric"]), str(each.get("direction") or ""))
         for each in _list(record.get("objectives"))
@@ -299,9 +278,7 @@ def _objectives(
     if not any(objective.metric in known for objective in named):
         usual = [Objective(name, "") for name in _USUAL_METRICS if name in known][:1]
         named = usual or named or [Objective(_USUAL_METRICS[0], "")]
-    return tuple(
-        Objective(o.metric, direction or o.direction or natural_direction(o.metric)) for o in named
-    )
+    return tuple(Objective(o.metric, direction or o.direction or natural(o.metric)) for o in named)
 
 
 def _jobs(root: Path) -> Iterator[Job]:
@@ -397,9 +374,9 @@ def _read_job(root: Path, name: str, number: int, overrides: Iterable[Any]) -> J
     label = folder.resolve().name if name == "." else name
     if problems:
         return Job(number, label, folder, UNREADABLE, UNREADABLE, problems[0], **common)
-    word = str(status.get("status") or "queued")
+    word = str(status.get("status") or QUEUED)
     error = status.get("error")
-    kind = status.get("kind") or ("error" if word == "failed" else None)
+    kind = status.get("kind") or ("error" if word == FAILED else None)
     return Job(number, label, folder, word, kind, str(error) if error else None, **common)
 
 

@@ -13,7 +13,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from dlcexp.sweeps.results import COMPLETED, Job, Recipe, Sweep
+from dlcexp.status import COMPLETED, PRUNED
+from dlcexp.sweeps.results import Job, Recipe, Sweep
 from dlcexp.sweeps.wording import (
     better,
     counts,
@@ -146,7 +147,7 @@ def _status(recipe: Recipe) -> Text:
 
 
 def _state(job: Job) -> str:
-    if job.status == "pruned":
+    if job.status == PRUNED:
         return f"pruned at {job.epochs}/{job.planned}" if job.planned else "pruned"
     vague = job.kind in (None, "error", job.status)
     return job.status if job.status == COMPLETED or vague else str(job.kind)

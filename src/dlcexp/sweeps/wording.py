@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dlcexp.sweeps.factors import ABSENT, Factor
-from dlcexp.sweeps.results import MINIMIZE, Job, Objective, Recipe, Sweep
+from dlcexp.sweeps.ledger import Objective
+from dlcexp.sweeps.objective import MINIMIZE
+from dlcexp.sweeps.results import Job, Recipe, Sweep
 from dlcexp.sweeps.statistics import Comparison, compare
 
 # Characters of a value, at most.
