@@ -24,8 +24,15 @@ main()
 COMMANDS = {
     "dlcexp --help": ["-m", "dlcexp.cli", "--help"],
     "dlcexp --cfg job --resolve": ["-m", "dlcexp.cli", "--cfg", "job", "--resolve"],
-    "dlcexp --cfg job --resolve method=td": [
-        *("-m", "dlcexp.cli", "--cfg", "job", "--resolve", "method=td"),
+    **{
+        f"dlcexp --cfg job --resolve {words}": [
+            *("-m", "dlcexp.cli", "--cfg", "job", "--resolve", *words.split()),
+        ]
+        for words in ("method=td", "method=ctd", "net_type=dlcrnet_stride32_ms5")
+    },
+    "dlcexp --cfg job pytorch_config=FILE": [
+        *("-m", "dlcexp.cli", "--cfg", "job", "pytorch_config=pytorch_config.yaml"),
+        *("project=demo", "optimizer=sgd"),
     ],
 }
 
@@ -35,6 +42,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         bare = Path(folder) / "bare.py"
         bare.write_text(BARE, encoding="utf-8")
+        export = ["-m", "dlcexp.cli", "export", "net_type=rtmpose_m"]
+        cpu_seconds([*export, "export.file=pytorch_config.yaml"], folder)
         commands = {"a bare Hydra application": [str(bare), "--cfg", "job"], **COMMANDS}
         seconds = {name: float("inf") for name in commands}
         for _ in range(repetitions):
@@ -42,7 +51,7 @@ def main() -> None:
                 seconds[name] = min(seconds[name], cpu_seconds(words, folder))
     reference = seconds["a bare Hydra application"]
     for name, value in seconds.items():
-        print(f"{name:<40}{value:6.2f} s  {value / reference:5.1f} x")
+        print(f"{name:<60}{value:6.2f} s  {value / reference:5.1f} x")
 
 
 def cpu_seconds(words: list[str], folder: str) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from dlcexp.deeplabcut.snapshots import Snapshot, save_snapshot
@@ -30,7 +31,9 @@ def test_start_writes_what_the_run_is_made_of(tree: Tree, tmp_path: Path) -> Non
     folder.start(tree(), ["batch_size=4"], fresh=[], device="cpu")
     assert OmegaConf.load(folder.config) == tree()
     assert OmegaConf.load(folder.path / "overrides.yaml") == ["batch_size=4"]
-    assert "bodyparts" in (folder.path / "pytorch_config.yaml").read_text()
+    exported = (folder.path / "pytorch_config.yaml").read_text()
+    assert exported.startswith("# dlcexp train batch_size=4\n# dlcexp ")
+    assert "bodyparts" in yaml.safe_load(exported)["metadata"]
     environment = json.loads((folder.path / "environment.json").read_text())
     assert environment["device"] == "cpu"
     assert environment["packages"]["torch"]

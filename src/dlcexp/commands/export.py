@@ -2,8 +2,12 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from dlcexp.commands.arguments import take_config_dir, take_values, wants_help
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 HELP = """\
 dlcexp export [group=option ...] [key=value ...]
@@ -39,6 +43,8 @@ def run(words: list[str]) -> int:
     for problem in (cannot_build(cfg), cannot_say(cfg)):
         if problem:
             print(f"dlcexp: {problem}", file=sys.stderr)
+    if cfg.export.schema == "flat":
+        _tell_lost(cfg)
     target = Path(cfg.export.file).expanduser() if cfg.export.file else None
     command = ["export", *words]
     text = export_config(cfg, schema=cfg.export.schema, path=target, command=command)
@@ -48,3 +54,18 @@ def run(words: list[str]) -> int:
         write_text(target, text)
         print(f"wrote {target}")
     return 0
+
+
+def _tell_lost(cfg: "DictConfig") -> None:
+    """Print what the flat form cannot say of a tree."""
+    from omegaconf import OmegaConf
+
+    from dlcexp.deeplabcut.carrying import lost_in_flat
+    from dlcexp.deeplabcut.pytorch_config import export_sections
+
+    tree = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+    lost = lost_in_flat(export_sections(tree))
+    if lost:
+        print("dlcexp: not carried, as the flat form has no words for it:", file=sys.stderr)
+    for line in lost:
+        print(f"  {line}", file=sys.stderr)

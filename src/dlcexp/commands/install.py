@@ -73,7 +73,7 @@ def install_run(
         labels,
         split.train,
         split.test,
-        export_config(run.cfg),
+        export_config(run.cfg, command=["install", f"run={folder}"]),
         [path for path in snapshots if path],
         number,
     )

@@ -380,6 +380,8 @@ def check_choices(words: Iterable[str]) -> None:
 def _check_form(word: str) -> None:
     """Refuse a choice of what is no option, and a group choice in the form of a key."""
     name, _, value = word.partition("=")
+    if not key_of(word):
+        raise _unreadable(word)
     if group_of(word) in groups() and name[:1] in "+~":
         plain = key_of(word)
         raise _wrong_option(group_of(word), value) or ConfigError(

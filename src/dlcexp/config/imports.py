@@ -1,5 +1,6 @@
 """`pytorch_config=FILE` among overrides: the words that the file amounts to, before the user's."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 from dlcexp.config.sweeping import one_at_a_time
 from dlcexp.config.validation import DETECTOR_KEYS
 from dlcexp.errors import ConfigError, UserError
+
+logger = logging.getLogger(__name__)
 
 
 def with_imports(overrides: Iterable[str]) -> list[str]:
@@ -34,7 +37,10 @@ def with_imports(overrides: Iterable[str]) -> list[str]:
         )
     from dlcexp.deeplabcut.import_config import import_config
 
-    return [*_still_fitting(import_config(path, own).words, own), *own]
+    imported = import_config(path, own)
+    for note in imported.notes:
+        logger.warning("%s: not carried as it is: %s", path, note)
+    return [*_still_fitting(imported.words, own), *own]
 
 
 def _still_fitting(imported: Sequence[str], own: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dlcexp.config.menu import SECTIONS, is_off, sides_divisible
+from dlcexp.deeplabcut.carrying import with_menus
 from dlcexp.deeplabcut.flat_schema import PLACES, unflatten
 from dlcexp.deeplabcut.form import CROP, FOLLOWERS, MENU, assume, same, schema_of
 from dlcexp.deeplabcut.layout import LAYOUT, Key, Part, Stage, select
@@ -172,7 +173,7 @@ def _request(source: Path, document: dict[str, Any]) -> _Request:
         raise ProjectError(f"{source}: is no pytorch_config.yaml; it has none of {known}.{hint}")
     if schema == "flat":
         _check_names(document, _flat_names(), source, "")
-        sections = _flat_menus(unflatten(document))
+        sections = with_menus(unflatten(document))
         notes = [
             f"{name} = {document[name]!r}: dropped, it says nothing"
             for name in _FLAT_IGNORED
@@ -191,16 +192,6 @@ def _flat_names() -> dict[str, Any]:
     names: dict[str, Any] = {name: None for name in (*PLACES, *_FLAT_IGNORED) if "." not in name}
     inside = [name.partition(".")[2] for name in PLACES if "." in name]
     return names | {"detector": dict.fromkeys(inside)}
-
-
-def _flat_menus(sections: dict[str, Any]) -> dict[str, Any]:
-    """What is not in a flat menu is off."""
-    off = dict.fromkeys(MENU)
-    for data in (sections.get("data"), select(sections, "detector.data")):
-        for menu in ("train", "inference"):
-            if isinstance(data, dict) and isinstance(data.get(menu), Mapping):
-                data[menu] = off | data[menu]
-    return sections
 
 
 def _check_names(document: Any, layout: Any, source: Path, path: str) -> None:

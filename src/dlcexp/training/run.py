@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
@@ -152,19 +153,22 @@ class RunFolder:
             folder.mkdir(parents=True, exist_ok=True)
         for path in self.snapshots.glob(".*"):
             path.unlink()  # what a killed process had begun to write
-        self.write_tree(cfg)
         write_text(
             self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides)))
         )
+        self.write_tree(cfg)
         write_json(self.path / "environment.json", describe_environment(device))
 
     def write_tree(self, cfg: DictConfig) -> None:
-        """Write the tree, for dlcexp and for DeepLabCut."""
+        """Write the tree, for dlcexp and for DeepLabCut, there with the command that made it."""
         from dlcexp.deeplabcut.pytorch_config import export_config
 
         tree = plain(cfg)
+        typed = self.path / "overrides.yaml"
+        overrides = yaml.safe_load(typed.read_text(encoding="utf-8")) if typed.is_file() else []
+        command = ["train", *map(str, overrides)]
         write_text(self.config, OmegaConf.to_yaml(OmegaConf.create(tree)))
-        write_text(self.path / "pytorch_config.yaml", export_config(tree))
+        write_text(self.path / "pytorch_config.yaml", export_config(tree, command=command))
 
     def _clear(self, stage: str) -> None:
         """Remove the results of an earlier run of this stage, and nothing else."""
