@@ -1,7 +1,8 @@
 """Train on from snapshots with `deeplabcut.train_network`, and find poses before and after.
 
 Argument: a JSON file, a list of projects, each with `root`; `train` and `test`, rows of its labels;
-`images`; `boxes`, those of the animals in each image; and `runs`, a list of {folder, epochs}.
+`images`; `boxes`, those of the animals in each image; and `runs`, a list of {folder, epochs,
+conditions: the poses to correct in each image}.
 The folder of a run holds a `pytorch_config.yaml` and the snapshots to begin with, `start.pt` and,
 where a detector is trained too, `start-detector.pt`. It gets what comes out: the folder `theirs`
 with snapshots and tables of losses, `before.npz` and `after.npz` with poses and boxes.
@@ -42,7 +43,7 @@ def create_shuffles(project):
     return [next(root.glob(f"dlc-models-pytorch/*/*shuffle{n}/train")) for n in shuffles]
 
 
-def find_poses(folder, project, snapshot, detector, target):
+def find_poses(folder, project, run, snapshot, detector, target):
     """Poses in each image, top-down in the boxes given; boxes of the detector, if there is one."""
     config = PoseConfig.from_yaml(folder / "pytorch_config.yaml")
     common = {"device": "cpu", "max_individuals": len(config.metadata.individuals)}
@@ -52,9 +53,13 @@ def find_poses(folder, project, snapshot, detector, target):
         for place, boxes in enumerate(found):
             arrays[f"{place}/boxes"] = np.asarray(boxes["bboxes"])
             arrays[f"{place}/scores"] = np.asarray(boxes["bbox_scores"])
-    if config.method.value.lower() == "td":
+    method = config.method.value.lower()
+    if method == "td":
         boxes = [{"bboxes": np.array(each)} for each in project["boxes"]]
         images = list(zip(images, boxes, strict=True))
+    if method == "ctd":
+        poses = [{"cond_kpts": np.array(each)} for each in run["conditions"]]
+        images = list(zip(images, poses, strict=True))
     runner = get_pose_inference_runner(config, snapshot, **common)
     for place, poses in enumerate(runner.inference(images)):
         arrays[f"{place}/poses"] = np.asarray(poses["bodyparts"])
@@ -68,7 +73,7 @@ for project in json.loads(Path(sys.argv[1]).read_text()):
         here = Path(run["folder"])
         shutil.copyfile(here / "pytorch_config.yaml", there / "pytorch_config.yaml")
         start, detector = here / "start.pt", here / "start-detector.pt"
-        find_poses(there, project, start, detector, here / "before.npz")
+        find_poses(there, project, run, start, detector, here / "before.npz")
         deeplabcut.train_network(
             str(Path(project["root"], "config.yaml")),
             shuffle=shuffle,
@@ -80,5 +85,5 @@ for project in json.loads(Path(sys.argv[1]).read_text()):
         )
         shutil.copytree(there, here / "theirs")
         snapshots = [there / run[name] for name in ("snapshot", "detector")]
-        find_poses(there, project, *snapshots, here / "after.npz")
+        find_poses(there, project, run, *snapshots, here / "after.npz")
 print(json.dumps({}))
