@@ -118,6 +118,13 @@ def test_a_module_that_is_not_there_is_told(path: str, message: str, model: Pose
         find_module(model, path, "weights.freeze")
 
 
+def test_a_path_leaves_out_what_layers_are_wrapped_in(model: PoseModel) -> None:
+    assert find_module(model, "backbone.layer1", "weights.freeze") == "backbone.model.layer1"
+    outer = nn.ModuleDict({"backbone": nn.ModuleDict({"backbone": model.backbone})})
+    found = find_module(outer, "backbone.backbone.layer1", "weights.freeze")
+    assert found == "backbone.backbone.model.layer1"
+
+
 def test_something_must_be_left_to_train(model: PoseModel) -> None:
     with pytest.raises(ConfigError, match="nothing is left to train"):
         freeze(model, ["backbone", "heads"])

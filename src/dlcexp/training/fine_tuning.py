@@ -38,12 +38,10 @@ def find_module(model: nn.Module, path: str, key: str) -> str:
     Raises:
         ConfigError: there is none with weights; names those around it.
     """
-    known = {name for name, module in model.named_modules() if name and _has_weights(module)}
-    first, _, rest = path.partition(".")
-    for name in (path, f"{first}.{_TIMM}.{rest}"):
-        if name in known:
-            return name
-    short = {name.replace(f".{_TIMM}.", ".", 1) for name in known}
+    known = [name for name, module in model.named_modules() if name and _has_weights(module)]
+    short = {name.replace(f".{_TIMM}.", ".", 1): name for name in known}
+    if path in known or path in short:
+        return path if path in known else short[path]
     parent = path
     while parent and parent not in short:
         parent = parent.rpartition(".")[0]

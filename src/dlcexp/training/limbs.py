@@ -36,8 +36,8 @@ def settle_edges(
         return None
     if max(chosen.scores.values()) <= 0:
         logger.info(
-            "all %d limbs are kept: no choice of them assembles a single animal of the training "
-            "frames (mAP 0)",
+            "all %d limbs are kept: whatever the choice, the animals assembled in the training "
+            "frames are not near any label (mAP 0)",
             len(graph),
         )
         return None

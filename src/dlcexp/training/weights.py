@@ -3,7 +3,7 @@
 import io
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from rich.table import Table
 from torch import nn
 
 from dlcexp.errors import ConfigError, SnapshotError
-from dlcexp.models.transfer import Entry, Transfer, transfer
+from dlcexp.models.transfer import ABSENT, Entry, Transfer, transfer
 from dlcexp.training.weights_source import (
     BODYPART,
     Source,
@@ -133,16 +133,16 @@ def _table(started: Started) -> Table:
     table.add_column("module", overflow="fold")
     table.add_column("loaded", justify="right", no_wrap=True)
     table.add_column("at its initial weights, and why", overflow="fold")
+    left_over = Counter(map(_module, started.transfer.unused))
     for module, entries in _by_module(started.transfer.entries).items():
         loaded = sum(entry.source is not None for entry in entries)
-        table.add_row(module, f"{loaded}/{len(entries)}", _why(entries))
-    if started.transfer.unused:
-        modules = Counter(map(_module, started.transfer.unused))
+        table.add_row(module, f"{loaded}/{len(entries)}", _why(entries, left_over))
+    if left_over:
         table.add_section()
         table.add_row(
-            "only in the file",
-            f"0/{len(started.transfer.unused)}",
-            _listed([f"{module} ({count})" for module, count in modules.items()]),
+            "in the file, of no use",
+            f"0/{left_over.total()}",
+            _listed([f"{module} ({count})" for module, count in left_over.items()]),
         )
     return table
 
@@ -166,9 +166,16 @@ def _module(name: str) -> str:
     return ".".join(parts[: min(depth, len(parts) - 1)])
 
 
-def _why(entries: Sequence[Entry]) -> str:
+def _why(entries: Sequence[Entry], left_over: Collection[str]) -> str:
+    """Why tensors are at their initial weights; the modules that are left over in the file."""
+
+    def reason_of(entry: Entry) -> str:
+        other = entry.reason == ABSENT and _module(entry.name) in left_over
+        return "made of other layers in the file" if other else entry.reason
+
     new = list(dict.fromkeys(name for entry in entries for name in entry.new))
-    reasons = Counter(entry.reason for entry in entries if entry.source is None and not entry.new)
+    initial = [entry for entry in entries if entry.source is None and not entry.new]
+    reasons = Counter(map(reason_of, initial))
     told = [f"{reason} ({count})" for reason, count in reasons.most_common(_TOLD)]
     if len(reasons) > _TOLD:
         told.append(f"{len(reasons) - _TOLD} more reasons, see weights.json")
