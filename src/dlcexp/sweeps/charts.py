@@ -24,7 +24,7 @@ REST = "#8a8f98"
 # Numbers that span more than this are shown on a logarithmic axis.
 _LOG_RATIO = 20
 # A key with more values than that is drawn as points alone.
-_MOST_MEANS = 12
+_MOST_MEANS, _FEW = 12, 6
 _LOSS = "train.total_loss"
 
 
@@ -69,12 +69,12 @@ def importance_chart(sweep: Sweep) -> Chart | None:
     figure = _figure([bars], x=f"share of the variance of {metric} (%)", y="")
     figure.update_layout(height=110 + 34 * len(found), bargap=0.35)
     figure.update_xaxes(range=[0, 108])
-    rest = max(0.0, 100 - sum(shares))
+    rest, jobs = max(0.0, 100 - sum(shares)), len(_scored(sweep, sweep.objective))
     text = "; ".join(f"{n}: {t}" for n, t in zip(names[::-1], texts[::-1], strict=True))
     return Chart(
         f"What moves {metric}",
         f"{text}. The remaining {rest:.0f} % are interactions of these keys, and luck. Analysis of "
-        "variance over the completed jobs, without interactions, corrected for chance.",
+        f"variance over {jobs} completed jobs, without interactions, corrected for chance.",
         figure,
         wide=False,
     )
@@ -91,7 +91,7 @@ def marginal_charts(sweep: Sweep) -> list[Chart]:
         ]
         if len({repr(value) for value, _, _ in points}) > 1:
             figure = _marginal(factor, points, metric)
-            text = f"{metric} of each completed job by {factor.key}; diamonds: means."
+            text = f"{metric} of each completed job by {factor.key}; diamonds are means."
             charts.append(Chart(factor.name, text, figure, wide=False))
     return charts
 
@@ -99,18 +99,19 @@ def marginal_charts(sweep: Sweep) -> list[Chart]:
 def _marginal(factor: Factor, points: Sequence[tuple[Any, float, Job]], metric: str) -> go.Figure:
     numeric = all(is_number(value) for value, _, _ in points)
     xs: list[Any] = [value if numeric else shown(value) for value, _, _ in points]
+    values = sorted(set(xs)) if numeric else list(dict.fromkeys(xs))
+    repeated = _is_repeated(xs)
     dots = go.Scatter(
         x=xs,
         y=[score for _, score, _ in points],
         mode="markers",
-        marker={"color": REST, "size": 7, "opacity": 0.7},
+        marker={"color": REST if repeated else COLOURS[0], "size": 7, "opacity": 0.7},
         text=[job.name for _, _, job in points],
         hovertemplate=f"job %{{text}}<br>{factor.name}=%{{x}}: %{{y:.4g}}<extra></extra>",
         showlegend=False,
     )
     traces = [dots]
-    values = sorted(set(xs)) if numeric else list(dict.fromkeys(xs))
-    if len(values) <= _MOST_MEANS:
+    if repeated:
         means = []
         for value in values:
             scores = [score for x, (_, score, _) in zip(xs, points, strict=True) if x == value]
@@ -131,7 +132,7 @@ def _marginal(factor: Factor, points: Sequence[tuple[Any, float, Job]], metric: 
     if numeric:
         if _is_wide(values):
             figure.update_xaxes(type="log")
-        if len(values) <= _MOST_MEANS:
+        if repeated:
             figure.update_xaxes(tickvals=values, ticktext=[shown(value) for value in values])
     else:
         figure.update_xaxes(type="category")
@@ -221,14 +222,17 @@ def _dimension(factor: Factor, jobs: Sequence[Job]) -> dict[str, Any]:
         levels = sorted(set(values))
         logarithmic = _is_wide(levels)
         scaled = [math.log10(v) if logarithmic else v for v in values]
+        marks = levels if _is_repeated(values) else []
+        if logarithmic and not marks:
+            decades = range(math.floor(min(scaled)), math.ceil(max(scaled)) + 1)
+            marks = [10.0**decade for decade in decades]
         ticks: dict[str, Any] = {}
-        if len(levels) <= _MOST_MEANS:
+        if marks:
             ticks = {
-                "tickvals": [math.log10(v) if logarithmic else v for v in levels],
-                "ticktext": [shown(v) for v in levels],
+                "tickvals": [math.log10(v) if logarithmic else v for v in marks],
+                "ticktext": [shown(v) for v in marks],
             }
-        title = f"{factor.name} (log10)" if logarithmic and not ticks else factor.name
-        return {"label": title, "values": scaled, **ticks}
+        return {"label": factor.name, "values": scaled, **ticks}
     texts = [shown(value) for value in values]
     order = list(dict.fromkeys(texts))
     return {
@@ -309,12 +313,20 @@ def _figure(traces: Sequence[Any], x: str, y: str) -> go.Figure:
     )
     figure.update_xaxes(title={"text": x, "font_size": 13}, automargin=True, zeroline=False)
     figure.update_yaxes(title={"text": y, "font_size": 13}, automargin=True, zeroline=False)
+    for update in (figure.update_xaxes, figure.update_yaxes):
+        update(exponentformat="power")
     return figure
 
 
 def _is_wide(values: Sequence[float]) -> bool:
     """Whether positive numbers span so much that only a logarithmic axis shows them."""
     return len(values) > 0 and min(values) > 0 and max(values) / min(values) >= _LOG_RATIO
+
+
+def _is_repeated(values: Sequence[Any]) -> bool:
+    """Whether values are so few, or have so many jobs each, that means and marks tell something."""
+    distinct = len(set(map(repr, values)))
+    return distinct <= _FEW or (distinct <= _MOST_MEANS and 2 * distinct <= len(values))
 
 
 def _wrapped(text: str, width: int = 60) -> str:
