@@ -1,10 +1,12 @@
 """Evaluate a shuffle and find the poses of a video with it.
 
-Arguments: project, shuffle, index of its training fraction, video. Prints the scores, and the files
-that the analysis wrote.
+Arguments: project, shuffle, index of its training fraction, video, folder with predictions of ours.
+Prints the scores, the files that the analysis wrote, and how many tracklets DeepLabCut makes of
+them and of ours.
 """
 
 import json
+import pickle
 import sys
 from pathlib import Path
 
@@ -22,4 +24,27 @@ scorer = deeplabcut.analyze_videos(
     config, [video], shuffle=shuffle, trainingsetindex=index, device="cpu", auto_track=False
 )
 files = sorted(path.name for path in Path(video).parent.glob(f"{Path(video).stem}{scorer}*"))
-print(json.dumps({"scores": scores, "files": files}))
+
+
+def tracklets(folder: Path) -> dict[str, int]:
+    """How long DeepLabCut's tracks through the predictions of a folder are."""
+    deeplabcut.convert_detections2tracklets(
+        config,
+        [video],
+        shuffle=shuffle,
+        trainingsetindex=index,
+        destfolder=str(folder),
+        track_method="box",
+    )
+    (path,) = folder.glob(f"{Path(video).stem}{scorer}_bx.pickle")
+    return {str(name): len(track) for name, track in pickle.loads(path.read_bytes()).items()}
+
+
+answer = {
+    "scores": scores,
+    "scorer": scorer,
+    "files": files,
+    "tracklets": tracklets(Path(video).parent),
+    "tracklets of ours": tracklets(Path(sys.argv[5])),
+}
+print(json.dumps(answer))
