@@ -83,7 +83,9 @@ def home(tmp_path_factory) -> Path:
     cwd = Path.cwd()
     os.chdir(folder)
     try:
-        words = shorten(["project=mouse", "hydra.run.dir=runs/mouse/done"])
+        # Long enough for poses that are worth correcting.
+        longer = ["epochs=10", "save_epochs=10", "trainer.eval_interval=10", "optimizer.lr=0.005"]
+        words = shorten(["project=mouse", "hydra.run.dir=runs/mouse/done", *longer])
         assert main(words) == 0
         flat = ["export.schema=flat", "export.file=pytorch_config.yaml"]
         assert main(["export", "project=mouse", *flat]) == 0
