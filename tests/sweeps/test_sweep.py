@@ -107,8 +107,8 @@ def test_editing_a_file_during_a_sweep_changes_no_later_job(sweeps, monkeypatch,
     mine.write_text("_target_: torch.optim.SGD\n_partial_: true\nlr: 0.001\n")
     train = dlcexp.sweeps.job._train
 
-    def train_and_edit(folder):
-        train(folder)
+    def train_and_edit(*arguments):
+        train(*arguments)
         mine.write_text("_target_: torch.optim.SGD\n_partial_: true\nlr: 0.5\n")
 
     monkeypatch.setattr(dlcexp.sweeps.job, "_train", train_and_edit)
