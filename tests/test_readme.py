@@ -5,8 +5,7 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -37,6 +36,11 @@ OWN_WORDS = (
     "best",
     "install",
 )
+
+# A sweep of the README in fewer jobs.
+FEWER_JOBS = {
+    command: ["hydra.sweeper.n_trials=2"] for command in README if "hydra/sweeper=optuna" in command
+}
 
 SMALL_BACKBONE = {"model/backbone": "timm", "model.backbone.model_name": "resnet10t"}
 
@@ -144,7 +148,9 @@ def shorten(words: list[str]) -> list[str]:
         return [f"{key}={value}" for key, value in SHORT_CONDITIONAL.items()] + words
     top_down = any(word in line for word in ("method=td", "top_down", "rtmpose"))
     short = {**(SHORT_TOP_DOWN if top_down else SHORT)}
-    if not any(word in line for word in ("net_type=", "model/backbone", "=backbones")):
+    if not any(
+        word in line for word in ("net_type=", "model/backbone", "=backbones", "_and_backbones")
+    ):
         short |= SMALL_BACKBONE
     return [f"{key}={value}" for key, value in short.items()] + words
 
@@ -187,28 +193,76 @@ def test_an_option_of_ones_own_is_a_file(tmp_path, capsys):
 @pytest.mark.parametrize(
     "command", [c for c in README if " -m " in c and "multirun_examples" not in c]
 )
-def test_a_sweep_of_the_readme_runs(command, home):
-    sweep(command, home)
+def test_a_sweep_of_the_readme_runs(command, home, tmp_path, monkeypatch):
+    monkeypatch.chdir(home)
+    sweep(command, home, tmp_path / "sweep", FEWER_JOBS.get(command, ()))
+
+
+# What makes an example of a sweep few jobs; each still varies all that it varies.
+REDUCED = {
+    "accuracy_and_speed": ["hydra.sweeper.n_trials=2", "data.resize.width=64,96"],
+    "augmentation_ablation": [],
+    "backbones": ["model/backbone=hrnet_w18,resnet_50"],
+    "kfold": ["split.k=2", "split.fold=0,1"],
+    "methods": [],
+    "models_and_backbones": ["model/backbone=hrnet_w18,resnet_50", "model=dekr"],
+    "optimizer_grid": ["optimizer.lr=1e-3"],
+    "optuna": ["hydra.sweeper.n_trials=3"],
+    "paired": ["batch_size=1,2", "optimizer.lr=0.0005,0.001"],
+    "slurm": ["optimizer.lr=1e-3,1e-4"],
+}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_of_a_sweep_runs(name, home):
-    sweep(EXAMPLES[name], home)
+def test_an_example_of_a_sweep_runs(name, home, tmp_path, monkeypatch):
+    monkeypatch.chdir(home)
+    command = EXAMPLES[name]
+    if name == "methods":
+        command = command.replace("multirun_examples", str(shortened_methods(tmp_path)))
+    sweep(command, home, tmp_path / "sweep", REDUCED[name])
+
+
+def shortened_methods(folder: Path) -> Path:
+    """A copy of that example whose top-down job is as short as the other one."""
+    path = ROOT / "multirun_examples" / "experiment" / "methods.yaml"
+    example = yaml.safe_load(path.read_text(encoding="utf-8"))
+    example["hydra"]["sweeper"]["where"] = {
+        "method=td": {key: value for key, value in SHORT_TOP_DOWN.items() if key not in SHORT}
+    }
+    (folder / "experiment").mkdir()
+    text = "# @package _global_\n" + yaml.safe_dump(example)
+    (folder / "experiment" / "methods.yaml").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.slow
+def test_the_example_for_slurm_runs_without_a_cluster(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(home)
+    folder = tmp_path / "sweep"
+    local = ["hydra/launcher=submitit_local", "hydra.launcher.gpus_per_node=0"]
+    words = words_of(EXAMPLES["slurm"], home)
+    flags = [word.replace("multirun_examples", str(ROOT / "multirun_examples")) for word in words]
+    assert (
+        main([*shorten(flags), *local, "optimizer.lr=1e-3,1e-4", f"hydra.sweep.dir={folder}"]) == 0
+    )
+    assert len(list(folder.glob("*/metrics.json"))) == 2
+
+
+def test_every_example_is_reduced_in_a_test_of_its_own():
+    assert REDUCED.keys() == EXAMPLES.keys()
 
 
 def test_the_readme_names_an_example_that_is_there():
     assert EXAMPLES["optimizer_grid"] in README
 
 
-def sweep(command: str, home: Path) -> None:
-    """Run a sweep in a process of its own, as Hydra keeps global state; every job completes."""
+def sweep(command: str, home: Path, folder: Path, more: Sequence[str] = ()) -> None:
+    """Run a sweep with every job in this process; every job ends as it should."""
     words = words_of(command, home)
     flags = [word.replace("multirun_examples", str(ROOT / "multirun_examples")) for word in words]
-    folder = home / "multirun" / re.sub(r"\W+", "-", command)
-    line = [sys.executable, "-m", "dlcexp.cli", *shorten(flags), f"hydra.sweep.dir={folder}"]
-    done = subprocess.run(line, cwd=home, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
+    here = ["hydra/launcher=basic", f"hydra.sweep.dir={folder}"]
+    assert main([*shorten(flags), *here, *more]) == 0
     states = [json.loads(path.read_text())["status"] for path in folder.glob("*/status.json")]
     assert len(states) > 1
-    assert set(states) == {"completed"}
+    assert set(states) <= {"completed", "pruned"}

@@ -127,3 +127,14 @@ def test_nothing_is_drawn_twice():
     assert sorted(map(tuple, lines)) == [
         ("a=1", "b=x"), ("a=1", "b=y"), ("a=2", "b=x"), ("a=2", "b=y"),
     ]  # fmt: skip
+
+
+def test_all_is_run_with_each_variant():
+    space = parse_space(["b=1,2"], {}, {}, [None, "c.d=null e=3"])
+    assert list(grid(space)) == [
+        ["b=1"],
+        ["b=1", "c.d=null", "e=3"],
+        ["b=2"],
+        ["b=2", "c.d=null", "e=3"],
+    ]
+    assert space.swept == ["b", "c.d", "e"]

@@ -28,6 +28,11 @@ def equal(first: Run, second: Run) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+def scores(run: Run) -> dict[str, Any]:
+    """The final numbers that the same tree gives again; how long it took is not one of them."""
+    return {name: value for name, value in run.metrics.items() if not name.startswith("speed.")}
+
+
 def rows(run: Run) -> list[dict[str, str]]:
     with (run.folder / "metrics.csv").open(newline="") as file:
         return list(csv.DictReader(file))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ class Evaluation:
             were cut by: x, y px, score.
         unique: {split: float32 (frames, 1, unique bodyparts, 3)}, as `poses`, where the model
             finds them.
+        seconds: {split: time from images in memory or on disk to poses}.
     """
 
     metrics: dict[str, dict[str, float]]
@@ -51,6 +53,7 @@ class Evaluation:
     boxes: dict[str, Boxes] = field(default_factory=dict)
     conditions: dict[str, Conditions] = field(default_factory=dict)
     unique: dict[str, np.ndarray] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def update(self, part: "Evaluation", suffix: str) -> None:
         """Take in the poses of `part` and their scores, the names of splits with a suffix."""
@@ -58,6 +61,7 @@ class Evaluation:
             self.metrics[f"{split}{suffix}"] = part.metrics[split]
             self.poses[f"{split}{suffix}"] = part.poses[split]
             self.names[f"{split}{suffix}"] = part.names[split]
+            self.seconds[f"{split}{suffix}"] = part.seconds[split]
 
     def column(self, split: str) -> str | None:
         """The name under which a split was scored, end to end where it was; None if it was not."""
@@ -79,6 +83,14 @@ def by_split(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         for split, scores in metrics.items()
         for name, value in scores.items()
     }
+
+
+def images_per_second(evaluation: Evaluation) -> float | None:
+    """Test frames from image to poses, detection included; None without any."""
+    column = evaluation.column("test")
+    if column is None or not evaluation.seconds.get(column):
+        return None
+    return len(evaluation.names[column]) / evaluation.seconds[column]
 
 
 def flatten(evaluation: Evaluation) -> dict[str, float]:
@@ -116,6 +128,7 @@ def evaluate_model(
     poses: dict[str, np.ndarray] = {}
     names: dict[str, tuple[str, ...]] = {}
     unique: dict[str, np.ndarray] = {}
+    seconds: dict[str, float] = {}
     for split in splits:
         rows = getattr(data.split, split)
         if boxes is not None:
@@ -125,11 +138,13 @@ def evaluate_model(
         else:
             frames = data.frames(split)
         words = f"evaluating {split} frames" if progress else ""
+        started = monotonic()
         if data.top_down:
             size = (len(data.project.individuals), len(data.project.bodyparts))
             heads = {"bodypart": predict_crops(model, frames, rows, size, device, words)}
         else:
             heads = predict_heads(model, frames, device, description=words)
+        seconds[split] = monotonic() - started
         empty = np.zeros((0, len(data.project.individuals), len(data.project.bodyparts), 3))
         poses[split] = heads.get("bodypart", empty.astype(np.float32))
         names[split] = tuple(data.labels.names[i] for i in rows)
@@ -139,7 +154,7 @@ def evaluate_model(
         metrics[split] = score_split(
             data, cfg.evaluation, split, poses[split], heads, identity=identity
         )
-    return Evaluation(metrics, poses, names, unique=unique)
+    return Evaluation(metrics, poses, names, unique=unique, seconds=seconds)
 
 
 def evaluate_top_down(
@@ -162,16 +177,22 @@ def evaluate_top_down(
         progress: draw a bar, if there is a terminal.
     """
     whole = Evaluation({}, {}, {})
+    detection = 0.0  # seconds a frame
     if detector is not None:
+        started = monotonic()
         scores, found = evaluate_detector(detector, data, device, progress=progress)
         whole.detector.update(scores)
         whole.boxes.update(found)
+        detection = (monotonic() - started) / max(1, sum(map(len, found.values())))
     if model is None:
         return whole
     ways: dict[str, Mapping[str, Boxes] | None] = {"": whole.boxes, GT_BOXES: None}
     for suffix, boxes in ways.items() if detector is not None else [(GT_BOXES, None)]:
         part = evaluate_model(model, data, cfg, device, boxes=boxes, progress=progress)
         whole.update(part, suffix)
+        if boxes is not None:
+            for split, names in part.names.items():
+                whole.seconds[split] += detection * len(names)
     return whole
 
 

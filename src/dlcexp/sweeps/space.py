@@ -91,17 +91,20 @@ class Space:
         fixed: words that every job has.
         dimensions: what varies in every job, in the order of the command line.
         where: what varies only where choices of the job ask for it.
+        variants: words that go together; each job of a grid is run with each of these.
     """
 
     fixed: tuple[Word, ...] = ()
     dimensions: tuple[Dimension, ...] = ()
     where: tuple[tuple[Condition, tuple[Dimension, ...]], ...] = field(default_factory=tuple)
+    variants: tuple[tuple[Word, ...], ...] = ((),)
 
     @property
     def swept(self) -> list[str]:
         """The keys that vary, in order."""
         further = (dimension for _, group in self.where for dimension in group)
-        return list(dict.fromkeys(each.key for each in (*self.dimensions, *further)))
+        varied = [_key(word) for words in self.variants for word in words]
+        return list(dict.fromkeys([*(each.key for each in (*self.dimensions, *further)), *varied]))
 
     def following(self, words: Sequence[Word]) -> list[Dimension]:
         """The dimensions that the choices of a job add."""
@@ -120,6 +123,7 @@ def parse_space(
     words: Sequence[Word],
     params: Mapping[str, Any],
     where: Mapping[str, Mapping[str, Any]] | None = None,
+    variants: Sequence[str | None] = (),
 ) -> Space:
     """The space of a sweep.
 
@@ -127,6 +131,7 @@ def parse_space(
         words: overrides of the command line; they win over `params`.
         params: key to values, as `hydra.sweeper.params` of a file has them.
         where: condition to such params, `hydra.sweeper.where`.
+        variants: words with spaces between them, `hydra.sweeper.variants`; None: none.
 
     Raises:
         ConfigError: a value that cannot be read, a key without values.
@@ -146,7 +151,8 @@ def parse_space(
         lines = [f"{key}={_text(value)}" for key, value in group.items() if key not in given]
         found = [parse_dimension(line) or Choices(*_single(line)) for line in lines]
         further.append((Condition.parse(text), tuple(found)))
-    return Space(tuple(fixed), tuple(dimensions), tuple(further))
+    groups = tuple(tuple((text or "").split()) for text in variants) or ((),)
+    return Space(tuple(fixed), tuple(dimensions), tuple(further), groups)
 
 
 def _last_words(words: Iterable[Word]) -> list[Word]:
@@ -190,7 +196,8 @@ def grid(space: Space) -> Iterator[list[Word]]:
     for words in itertools.product(*(_words(each, "grid") for each in space.dimensions)):
         further = [_words(each, "grid") for each in space.following(words)]
         for more in itertools.product(*further):
-            yield [*space.fixed, *words, *more]
+            for variant in space.variants:
+                yield [*space.fixed, *words, *more, *variant]
 
 
 def paired(space: Space) -> Iterator[list[Word]]:

@@ -134,6 +134,7 @@ class Sweep:
             "sweeper": self.command.sweeper,
             "space": [str(each) for each in self.space.dimensions],
             "where": [str(each) for each in self.space.where],
+            "variants": self.space.variants,
             "tree": tree_hash(OmegaConf.to_container(plain)),  # type: ignore[arg-type]
             "project": project if project == "demo" else str(Path(project).expanduser().resolve()),
         }

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from dlcexp.data.conditional_crops import Conditions
 from dlcexp.data.loading import PoseData
-from dlcexp.evaluation.evaluate import Evaluation, flatten
+from dlcexp.evaluation.evaluate import Evaluation, flatten, images_per_second
 from dlcexp.evaluation.figures import draw_examples
 from dlcexp.evaluation.plots import draw_bodypart_errors, draw_learning_curves
 from dlcexp.evaluation.table import evaluation_table
@@ -30,7 +30,8 @@ def report(
 ) -> None:
     """Evaluate the best snapshots on train and test frames: metrics.json, table, figures."""
     evaluation = evaluate_run(run, data, device, conditions=conditions)
-    metrics = {**snapshots_used(run), **flatten(evaluation)}
+    speed = {"speed.images_per_second": images_per_second(evaluation)}
+    metrics = {**snapshots_used(run), **flatten(evaluation), **speed}
     folder.write_metrics(metrics)
     figures = draw_figures(evaluation, data, folder, run.cfg)
     for target in loggers:

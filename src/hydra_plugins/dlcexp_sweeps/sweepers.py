@@ -34,6 +34,7 @@ class DlcexpSweeper(Sweeper):
         n_jobs: int | None = None,
     ) -> None:
         self.n_jobs = n_jobs
+        self.variants: list[str | None] = []
         self.params, self.where = _plain(params), _plain(where)
         self.command: Command
 
@@ -48,7 +49,7 @@ class DlcexpSweeper(Sweeper):
         from dlcexp.sweeps.space import parse_space
         from dlcexp.sweeps.sweep import Sweep
 
-        space = parse_space(arguments, self.params, self.where)
+        space = parse_space(arguments, self.params, self.where, self.variants)
         return Sweep(self, space, self.command).run()
 
     @abstractmethod
@@ -82,7 +83,16 @@ class ListSweeper(DlcexpSweeper):
 
 
 class GridSweeper(ListSweeper):
-    """Every value with every other."""
+    """Every value with every other.
+
+    Args:
+        variants: words that go together; all else is run with each of these, None: with none.
+        params, where, n_jobs: as above.
+    """
+
+    def __init__(self, variants: Sequence[str | None] = (), **space: Any) -> None:
+        super().__init__(**space)
+        self.variants = list(variants)
 
     def jobs(self, space: "Space") -> Iterator[list[str]]:
         """The words of each job."""
