@@ -2,6 +2,7 @@ import json
 import math
 
 import pytest
+from omegaconf import OmegaConf
 
 from dlcexp.errors import ConfigError
 from dlcexp.sweeps.ledger import Objective
@@ -30,6 +31,8 @@ def tree(metric, direction=None):
 def test_several_metrics_are_several_objectives():
     found = objectives(tree(["test.rmse", "test.mAP"], [None, "minimize"]))
     assert found == (Objective("test.rmse", "minimize"), Objective("test.mAP", "minimize"))
+    composed = OmegaConf.create(tree(["test.rmse", "test.mAP"]))
+    assert [each.metric for each in objectives(composed)] == ["test.rmse", "test.mAP"]
 
 
 @pytest.mark.parametrize(

@@ -208,7 +208,7 @@ def compose_raw(
             words = [*settings, *expand(overrides, config_dir)]
             return hydra_compose(CONFIG_NAME, words, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException, ValueError) as error:
-            raise _diagnose(overrides, error) from error
+            raise _diagnose(overrides, error, config_dir) from error
 
 
 def expand(overrides: Iterable[str], config_dir: Path | None = None) -> list[str]:
@@ -511,7 +511,9 @@ def _all_keys(node: Any, path: str = "") -> list[str]:
     return keys
 
 
-def _diagnose(overrides: Sequence[str], error: BaseException) -> UserError:
+def _diagnose(
+    overrides: Sequence[str], error: BaseException, config_dir: Path | None = None
+) -> UserError:
     """Find the override that Hydra stumbled over and say what would have been right."""
     if isinstance(error, UserError):
         return error
@@ -527,6 +529,11 @@ def _diagnose(overrides: Sequence[str], error: BaseException) -> UserError:
             return _unreadable(word)
         if override.is_sweep_override():
             return ConfigError(override.key_or_group, "several values are a sweep; add -m.")
+        if (
+            config_dir
+            and Path(config_dir, override.key_or_group, f"{override.value()}.yaml").is_file()
+        ):
+            continue  # an option of the user's own
         if override.key_or_group in known_groups:
             problem = _wrong_option(override.key_or_group, override.value())
             if override.key_or_group not in OVERLAYS:

@@ -67,4 +67,4 @@ def gain(objective: Objective, value: float) -> float:
 def _list(value: Any) -> list[Any]:
     if value is None:
         return []
-    return list(value) if isinstance(value, list | tuple) else [value]
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
