@@ -57,7 +57,8 @@ Flags:
   --cfg job [--resolve]    show the composed tree and stop; --package KEY shows a part
   --info [defaults-tree]   how it was composed
   -m, --multirun           sweep: model=dekr,heatmap optimizer.lr=1e-3,1e-4 'split.fold=range(5)'
-                           hydra/sweeper=grid|paired|random|optuna  hydra/launcher=processes|basic|...
+                           hydra/sweeper=grid|paired|random|optuna
+                           hydra/launcher=processes|basic|joblib|submitit_local|submitit_slurm|ray
                            sweep.metric=test.rmse  sweep.rerun=failed|never|always
   --config-dir DIR         options of your own, in folders named as the groups
 """
