@@ -604,3 +604,16 @@ def test_the_hash_is_that_of_the_experiment_not_of_where_it_lies():
     tree = {"seed": 1, "project": "a", "export": {"file": "x"}}
     assert tree_hash(tree) == tree_hash({**tree, "project": "b", "export": {"file": "y"}})
     assert tree_hash(tree) != tree_hash({**tree, "seed": 2})
+
+
+@pytest.mark.parametrize(
+    ("words", "ascending"),
+    [
+        ([], True),
+        (["trainer.key_metric=test.rmse"], False),
+        (["trainer.key_metric=train.pck@0.1"], True),
+        (["trainer.key_metric=test.rmse", "trainer.key_metric_asc=true"], True),
+    ],
+)
+def test_the_best_snapshot_is_that_of_the_smallest_error(words, ascending):
+    assert compose(*words).trainer.key_metric_asc is ascending

@@ -19,6 +19,10 @@ from dlcexp.config.graphs import limbs
 _NOT_HASHED = ("hydra", "project", "resume", "export", "device", "allow_targets", "sweep")
 
 
+# Parts of the name of a metric of which less is better: pixels, losses, time.
+_LESS_IS_BETTER = ("rmse", "loss", "seconds", "error")
+
+
 def register() -> None:
     """Make the resolvers known to OmegaConf; needed before a tree is composed, harmless twice."""
     resolvers: dict[str, Callable[..., Any]] = {
@@ -31,6 +35,7 @@ def register() -> None:
         "equal": lambda a, b: a == b,
         "choose": lambda condition, yes, no: _node(yes if condition else no),
         "length": len,
+        "larger_is_better": larger_is_better,
         "indices": lambda items: ListConfig(list(range(len(items)))),
         "graph": _graph,
         "simcc_sigma": _simcc_sigma,
@@ -50,6 +55,12 @@ def tree_hash(tree: dict[str, Any]) -> str:
     hashed = {key: value for key, value in tree.items() if key not in _NOT_HASHED}
     text = json.dumps(hashed, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def larger_is_better(metric: str) -> bool:
+    """Which way a metric is better, by its name."""
+    name = str(metric).rpartition(".")[2].lower()
+    return not any(part in name for part in _LESS_IS_BETTER)
 
 
 def _metadata(project: str) -> DictConfig:

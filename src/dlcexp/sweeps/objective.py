@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dlcexp.config.resolvers import larger_is_better
 from dlcexp.errors import ConfigError
 from dlcexp.sweeps.ledger import Objective
 
 MAXIMIZE, MINIMIZE = "maximize", "minimize"
-
-# Parts of the name of a metric of which less is better: pixels, losses, time.
-_LESS_IS_BETTER = ("rmse", "loss", "seconds", "error")
 
 
 def objectives(tree: Mapping[str, Any]) -> tuple[Objective, ...]:
@@ -38,8 +36,7 @@ def objectives(tree: Mapping[str, Any]) -> tuple[Objective, ...]:
 
 def natural(metric: str) -> str:
     """Which way a metric is better, by its name."""
-    name = metric.rpartition(".")[2].lower()
-    return MINIMIZE if any(part in name for part in _LESS_IS_BETTER) else MAXIMIZE
+    return MAXIMIZE if larger_is_better(metric) else MINIMIZE
 
 
 def reached(folder: Path, wanted: Sequence[Objective]) -> list[float]:
