@@ -1,30 +1,9 @@
-"""The mistakes of a sweep, found before its first job starts."""
+"""A sweep as command lines of single runs, each of its values in one of them."""
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 from dlcexp.errors import ConfigError
-
-
-def check_sweep(overrides: Sequence[str], config_dir: Path | None = None) -> None:
-    """Compose and check a sweep's first job, and one more for each further value.
-
-    Each value that is swept over is so in a job that is checked, beside the first value of each
-    other sweep; of an interval, both ends are. About 0.4 s of CPU a job.
-
-    Args:
-        overrides: as on the command line, sweeps among them.
-        config_dir: a folder with options of the user's own.
-
-    Raises:
-        ConfigError: the first value that is impossible, in the words of a single run.
-        ProjectError: a project cannot be read.
-    """
-    from dlcexp.config.composition import compose_run
-
-    for line in one_at_a_time(overrides):
-        compose_run(line, config_dir)
 
 
 def one_at_a_time(overrides: Iterable[str]) -> list[list[str]]:

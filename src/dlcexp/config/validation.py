@@ -92,21 +92,32 @@ def check_tree(tree: Mapping[str, Any]) -> None:
         _check_top_down(tree)
     check_modules(tree["weights"], tree["model"])
     check_batchable(tree["data"], _backbone_recipe(tree).get("padding") or 1)
+    check_nodes(tree)
+    if _head_name(tree) == "DLCRNetHead":
+        check_graph(tree["model"]["heads"]["bodypart"], tree["metadata"]["bodyparts"])
+    with allowing(tree["allow_targets"]):
+        _check_conditional(tree)
+    if tree["detector"]:
+        _check_variant(tree["detector"]["model"])
+
+
+def check_nodes(tree: Mapping[str, Any]) -> None:
+    """Check every target of a tree against its signature, and schedules; imports torch.
+
+    Raises:
+        ConfigError: an unknown class, a keyword or a value that it does not take.
+    """
+    detector = tree["detector"] or {}
     with allowing(tree["allow_targets"]):
         for group in ("model", "optimizer", "scheduler", "logger", "split"):
             check_targets(tree[group], group)
-        if _head_name(tree) == "DLCRNetHead":
-            check_graph(tree["model"]["heads"]["bodypart"], tree["metadata"]["bodyparts"])
-        _check_conditional(tree)
         for group in ("model", "optimizer", "scheduler"):
-            check_targets((tree["detector"] or {}).get(group), f"detector.{group}")
-        check_schedule(tree["scheduler"], "scheduler")
-        check_schedule((tree["detector"] or {}).get("scheduler"), "detector.scheduler")
+            check_targets(detector.get(group), f"detector.{group}")
         for data in ("data", "data_detector"):
             for menu in ("train", "inference"):
                 check_targets((tree[data] or {}).get(menu), f"{data}.{menu}")
-    if tree["detector"]:
-        _check_variant(tree["detector"]["model"])
+    check_schedule(tree["scheduler"], "scheduler")
+    check_schedule(detector.get("scheduler"), "detector.scheduler")
 
 
 def _check_limits(schema: type, values: Mapping[str, Any], prefix: str) -> None:
