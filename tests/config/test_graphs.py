@@ -104,7 +104,7 @@ PREDICTOR = "model.heads.bodypart.predictor"
         (f"{PREDICTOR}.edges_to_keep=null", r"edges_to_keep: None is not allowed"),
         (f"~{PREDICTOR}.edges_to_keep", r"predictor: .* needs edges_to_keep"),
         (f"{PREDICTOR}.edges_to_keep=[1,1]", r"predictor\.edges_to_keep: \[1, 1\] has an edge"),
-        (f"{PREDICTOR}.edges_to_keep=3", r"predictor\.edges_to_keep: 3 is not a list"),
+        (f"{PREDICTOR}.edges_to_keep=3", r"predictor\.edges_to_keep: 3 is not allowed. Allowed: a list"),
         (f"{PREDICTOR}.edges_to_keep=[a]", r"predictor\.edges_to_keep: \['a'\] is not a list"),
         (f"{PREDICTOR}.graph=complete", r"predictor\.graph: 'complete' .*Set model\.recipe\.graph"),
         (f"{PREDICTOR}.edges_to_keep=[0]", r"predictor\.edges_to_keep: does not connect snout"),
