@@ -92,13 +92,26 @@ def check_tree(tree: Mapping[str, Any]) -> None:
         _check_top_down(tree)
     check_modules(tree["weights"], tree["model"])
     check_batchable(tree["data"], _backbone_recipe(tree).get("padding") or 1)
-    check_nodes(tree)
-    if _head_name(tree) == "DLCRNetHead":
+    if _head_name(tree) == "DLCRNetHead" and _has_graph(tree):
         check_graph(tree["model"]["heads"]["bodypart"], tree["metadata"]["bodyparts"])
+    check_nodes(tree)
     with allowing(tree["allow_targets"]):
         _check_conditional(tree)
     if tree["detector"]:
         _check_variant(tree["detector"]["model"])
+
+
+def _has_graph(tree: Mapping[str, Any]) -> bool:
+    """Whether the head has all that belongs to a graph; what it lacks is told by its class."""
+    head = tree["model"]["heads"]["bodypart"]
+    nodes = [head.get(name) for name in ("predictor", "paf_config", "target_generator")]
+    predictor, fields, _ = nodes
+    return (
+        all(isinstance(node, Mapping) for node in nodes)
+        and {"graph", "edges_to_keep"} <= predictor.keys()
+        and bool(fields.get("channels"))
+        and isinstance(fields["channels"], list)
+    )
 
 
 def check_nodes(tree: Mapping[str, Any]) -> None:
