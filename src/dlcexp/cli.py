@@ -33,7 +33,7 @@ dlcexp: which model and which recipe is best for your animals?
   dlcexp browse project=~/mouse batch_size=8             see what the model will see
   dlcexp predict run=RUN source=video.mp4 --label        poses in videos and images
   dlcexp pytorch_config=FILE batch_size=4                any of its files, any version, as a start
-  dlcexp                                                 the same on a synthetic demo project
+  dlcexp                                                 train on a synthetic demo project
 
 Commands (dlcexp COMMAND --help tells more):
 {commands}
