@@ -162,6 +162,7 @@ def words_of(command: str, home: Path) -> list[str]:
     words = shlex.split(command.partition(" > ")[0], comments=True)[1:]
     finished = re.compile(r"(run|conditions)=runs/mouse/\d\S+")
     words = [word.replace("~/mouse", str(home / "mouse")) for word in words]
+    words = ["batch_size=4" if word == "batch_size=16" else word for word in words]
     words = [finished.sub(r"\1=runs/mouse/done", word) for word in words]
     return [re.sub(r"^multirun/\S+$", "runs/mouse", word) for word in words]
 

@@ -25,7 +25,7 @@ def test_what_both_forms_can_say_is_not_lost(openfield):
         ("evaluation.pcutoff=0.4", "inference.eval.pcutoff: 0.4, read there as 0.6"),
         ("data.train.affine.p=0.7", "data.train.affine.p: 0.7, read there as 0.5"),
         ("data.bbox_margin=3", "data.bbox_margin: 3, read there as 25"),
-        ("trainer.key_metric=test.rmse", "runner.key_metric: test.rmse, read there as test.mAP"),
+        ("trainer.key_metric=test.mAR", "runner.key_metric: test.mAR, read there as test.mAP"),
     ],
 )
 def test_what_the_flat_form_has_no_words_for_is_lost(word, line, openfield):

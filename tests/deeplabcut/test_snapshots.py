@@ -82,7 +82,7 @@ class Evil:
     ("content", "message"),
     [
         pytest.param(None, "there is no file", id="missing"),
-        pytest.param(b"", "cannot be read", id="empty"),
+        pytest.param(b"", "is empty", id="empty"),
         pytest.param(b"PK\x03\x04 half a zip", "cannot be read", id="cut off"),
         pytest.param(pickle.dumps(Evil(), protocol=2), "cannot be read", id="would run code"),
         pytest.param({"state_dict": {}}, "no metadata and no model", id="foreign"),

@@ -317,7 +317,7 @@ def test_killed_in_either_stage_and_resumed_is_bitwise_equal(
     resumed = train(top_down(FAST), folder)
     assert equal(finished, resumed)
     assert equal_detectors(finished, resumed)
-    assert scores(resumed) == scores(pytest.approx(finished))
+    assert scores(resumed) == pytest.approx(scores(finished))
 
 
 CHILD_OF_TWO = """

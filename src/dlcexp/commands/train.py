@@ -4,7 +4,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -100,12 +100,22 @@ def run(words: list[str]) -> int:
     return 0
 
 
+class _Console(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is at the time."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
+
+
 def log_to_console() -> None:
     """Show what a run logs; in a sweep Hydra does."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
     package = logging.getLogger("dlcexp")
-    package.addHandler(handler)
+    if not any(isinstance(handler, _Console) for handler in package.handlers):
+        package.addHandler(_Console())
     package.setLevel(logging.INFO)
 
 

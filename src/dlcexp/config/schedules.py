@@ -24,7 +24,7 @@ def check_schedule(node: Any, key: str) -> None:
                     f"{milestones!r} has {len(milestones)} entries, and {path}.{name} has "
                     f"{len(others)}. Allowed: {len(others) - further} entries.",
                 )
-        if milestones != sorted(set(milestones)):
+        if milestones != sorted(milestones):
             raise ConfigError(f"{path}.milestones", f"{milestones!r} does not ascend.")
 
 
