@@ -16,6 +16,7 @@ import pytest
 
 import dlcexp
 from dlcexp.cli import main
+from dlcexp.errors import ProjectError
 from dlcexp.inference import stream
 from dlcexp.inference.analyze import Wishes, analyze
 from dlcexp.inference.finder import PoseFinder
@@ -167,6 +168,8 @@ def test_images_have_their_names(run: Run, frames: list[np.ndarray], tmp_path: P
     table = table_of(tmp_path)
     assert list(table.index) == ["img0.png", "img1.png", "img2.png"]
     assert table.iloc[2].isna().all()
+    with pytest.raises(ProjectError, match=r"img2\.png: not an image"):
+        dlcexp.predict(run, tmp_path)
 
 
 @pytest.mark.parametrize(

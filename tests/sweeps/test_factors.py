@@ -3,7 +3,8 @@
 import pytest
 from sweep_support import tree_with
 
-from dlcexp.sweeps.factors import ABSENT, find_factors, words_by_key
+from dlcexp.config.difference import ABSENT
+from dlcexp.sweeps.factors import find_factors, words_by_key
 
 
 def found(*experiments, swept=()):

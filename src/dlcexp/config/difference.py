@@ -11,7 +11,7 @@ _RECOMMENDATIONS = "recipe"
 
 
 class Absent:
-    """Stands where a tree has no such key."""
+    """Stands where a tree has no such key, or leaves a choice at its default."""
 
     def __repr__(self) -> str:
         return "–"

@@ -70,21 +70,20 @@ def analyze(finder: PoseFinder, source: Source, wishes: Wishes) -> list[Path]:
     if table.is_file() and not wishes.overwrite:
         logger.info("%s is there already; overwrite=true finds its poses again", table)
         written = [table]
-        analysis = None
     else:
-        analysis, seconds = _find(finder, source, scorer, stem, fresh=wishes.overwrite)
+        partial = stem.with_name(f".{stem.name}.unfinished.bin")
+        kept = Unfinished(partial, _made_with(finder, source), shapes(finder))
+        analysis, seconds = _find(finder, source, scorer, kept)
         written = analysis.write(stem, csv=wishes.csv, meta=_meta(finder, source, seconds))
-        _partial(stem).unlink(missing_ok=True)
-        _partial(stem).with_suffix(".json").unlink(missing_ok=True)
+        kept.remove()
     if wishes.label and isinstance(source, VideoSource):
         written.append(_label(finder, source, table, stem))
     return written
 
 
 def _find(
-    finder: PoseFinder, source: Source, scorer: str, stem: Path, *, fresh: bool
+    finder: PoseFinder, source: Source, scorer: str, kept: Unfinished
 ) -> tuple[Analysis, float]:
-    kept = Unfinished(_partial(stem), _made_with(finder, source), shapes(finder))
     done = kept.frames
     if done:
         logger.info("%s: going on after frame %d of %d", source.path, done, len(source))
@@ -109,10 +108,6 @@ def _find(
         unique=unique[:, 0],
     )
     return analysis, time.monotonic() - started
-
-
-def _partial(stem: Path) -> Path:
-    return stem.with_name(f".{stem.name}.unfinished.bin")
 
 
 def _made_with(finder: PoseFinder, source: Source) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dlcexp.data.cache import read_image
 from dlcexp.inference.finder import PoseFinder
-from dlcexp.inference.sources import find_sources
+from dlcexp.inference.sources import ImageSource, find_sources
 from dlcexp.inference.stream import find_poses
 from dlcexp.training.run import Run
 
@@ -33,7 +34,7 @@ def predict(
         {path of the image: float32 (individuals, bodyparts, 3)}: x and y in px of the image,
         confidence; NaN where no further individual was found. In a project with identity, each
         animal is in the place of its individual. (1, unique bodyparts, 3) for that head.
-        A video has one more axis, its frames, in front.
+        A video has one more axis, its frames, in front; NaN for those that cannot be decoded.
 
     Raises:
         UserError: there is no image or video, or the model has no such head.
@@ -46,7 +47,14 @@ def predict(
     found: dict[str, np.ndarray] = {}
     for each in sources:
         each.check()
-        chunks = [chunk.poses[head] for chunk in find_poses(finder, each)]
-        poses = np.concatenate(chunks)
-        found |= each.by_path(poses)
+        chunks = list(find_poses(finder, each))
+        if isinstance(each, ImageSource):
+            _check_readable(each, np.concatenate([chunk.readable for chunk in chunks]))
+        found |= each.by_path(np.concatenate([chunk.poses[head] for chunk in chunks]))
     return found
+
+
+def _check_readable(source: ImageSource, readable: np.ndarray) -> None:
+    """Refuse images of which one could not be decoded, in the words of the decoder."""
+    for number in np.flatnonzero(~readable):
+        read_image(source.images[number])

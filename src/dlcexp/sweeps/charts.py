@@ -10,8 +10,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from dlcexp.config.difference import ABSENT
 from dlcexp.status import COMPLETED
-from dlcexp.sweeps.factors import ABSENT, Factor
+from dlcexp.sweeps.factors import Factor
 from dlcexp.sweeps.importance import importances, is_number
 from dlcexp.sweeps.ledger import Objective
 from dlcexp.sweeps.objective import MINIMIZE, gain

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dlcexp.config.difference import ABSENT
+
 # A factor that makes a repeat of the same recipe, not another recipe.
 REPEATS = ("seed", "split.fold", "split.seed")
 
@@ -30,16 +32,6 @@ _NO_FACTORS = (
 # What a model recommends takes effect in other keys, and is told there.
 _RECOMMENDATIONS = "recipe"
 _TARGET = "_target_"
-
-
-class Absent:
-    """Stands where an experiment has no such key, or leaves a choice at its default."""
-
-    def __repr__(self) -> str:
-        return "–"
-
-
-ABSENT = Absent()
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dlcexp.config.difference import ABSENT
 from dlcexp.sweeps import wording
-from dlcexp.sweeps.factors import ABSENT
 from dlcexp.sweeps.importance import is_number
 from dlcexp.sweeps.results import Job, Sweep
 from dlcexp.sweeps.statistics import Comparison, compare

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dlcexp.config.difference import ABSENT
 from dlcexp.status import COMPLETED
-from dlcexp.sweeps.factors import ABSENT, Factor
+from dlcexp.sweeps.factors import Factor
 from dlcexp.sweeps.results import Job, Sweep
 
 # Numbers with more values than that are cut into as many parts.

@@ -15,9 +15,10 @@ from typing import Any
 
 import yaml
 
+from dlcexp.config.difference import ABSENT
 from dlcexp.errors import UserError, nearest
 from dlcexp.status import COMPLETED, FAILED, KILLED, QUEUED
-from dlcexp.sweeps.factors import ABSENT, Factor, find_factors, select, words_by_key
+from dlcexp.sweeps.factors import Factor, find_factors, select, words_by_key
 from dlcexp.sweeps.ledger import Objective
 from dlcexp.sweeps.objective import gain, natural
 

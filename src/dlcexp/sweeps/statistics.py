@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dlcexp.sweeps.factors import ABSENT, select
+from dlcexp.config.difference import ABSENT
+from dlcexp.sweeps.factors import select
 from dlcexp.sweeps.results import Job, Recipe, Sweep
 
 # A difference with a larger p-value is called noise.

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dlcexp.sweeps.factors import ABSENT, Factor
+from dlcexp.config.difference import ABSENT
+from dlcexp.sweeps.factors import Factor
 from dlcexp.sweeps.ledger import Objective
 from dlcexp.sweeps.objective import MINIMIZE
 from dlcexp.sweeps.results import Job, Recipe, Sweep
