@@ -60,7 +60,8 @@ def _export(job: "Job") -> int:
 
 
 def _winner(sweep: "Sweep", job: "Job") -> list[str]:
-    from dlcexp.sweeps.wording import better, label, mean_and_spread, number, verdict
+    from dlcexp.pages.tables import number
+    from dlcexp.sweeps.wording import better, label, mean_and_spread, verdict
 
     objective, recipe = sweep.objective, sweep.best
     assert recipe is not None

@@ -1,49 +1,25 @@
-"""The charts of a report, as plotly figures: effects, curves, parallel coordinates, speed.
-
-Colours of text, grid and background are the page's, which has a light and a dark side.
-"""
+"""The charts of a report: effects, curves, parallel coordinates, speed. The best is first."""
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
 
 from dlcexp.config.difference import ABSENT
+from dlcexp.pages.charts import COLOURS, REST, Chart, is_wide, titled_figure, wrapped
+from dlcexp.pages.tables import number
 from dlcexp.status import COMPLETED
 from dlcexp.sweeps.factors import Factor
 from dlcexp.sweeps.importance import importances, is_number
 from dlcexp.sweeps.ledger import Objective
 from dlcexp.sweeps.objective import MINIMIZE, gain
 from dlcexp.sweeps.results import INFERENCE_SPEED, TRAINING_SPEED, Job, Sweep
-from dlcexp.sweeps.wording import label, number, shown
+from dlcexp.sweeps.wording import label, shown
 
-# Okabe and Ito (2008): told apart with any colour vision. The best recipe comes first.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-REST = "#8a8f98"
-# Numbers that span more than this are shown on a logarithmic axis.
-_LOG_RATIO = 20
 # A key with more values than that is drawn as points alone.
 _MOST_MEANS, _FEW = 12, 6
 _LOSS = "train.total_loss"
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A figure and what a reader is told of it.
-
-    Attributes:
-        title: above it.
-        text: what it shows, for those who do not see it, too.
-        figure: plotly's.
-        wide: whether it has the width of the page, and a bar of tools.
-    """
-
-    title: str
-    text: str
-    figure: go.Figure
-    wide: bool = True
 
 
 def importance_chart(sweep: Sweep) -> Chart | None:
@@ -67,7 +43,7 @@ def importance_chart(sweep: Sweep) -> Chart | None:
         hovertemplate="%{y}: %{x:.0f} % of the variance<br>best minus worst mean: %{customdata}"
         "<extra></extra>",
     )
-    figure = _figure([bars], x=f"share of the variance of {metric} (%)", y="")
+    figure = titled_figure([bars], x=f"share of the variance of {metric} (%)", y="")
     figure.update_layout(height=110 + 34 * len(found), bargap=0.35)
     figure.update_xaxes(range=[0, 108])
     rest, jobs = max(0.0, 100 - sum(shares)), len(_scored(sweep, sweep.objective))
@@ -128,10 +104,10 @@ def _marginal(factor: Factor, points: Sequence[tuple[Any, float, Job]], metric: 
                 showlegend=False,
             )
         )
-    figure = _figure(traces, x=factor.name, y=metric)
+    figure = titled_figure(traces, x=factor.name, y=metric)
     figure.update_layout(height=280)
     if numeric:
-        if _is_wide(values):
+        if is_wide(values):
             figure.update_xaxes(type="log")
         if repeated:
             figure.update_xaxes(tickvals=values, ticktext=[shown(value) for value in values])
@@ -148,10 +124,10 @@ def learning_curves(sweep: Sweep) -> list[Chart]:
     for metric in [*[name for name in candidates if name in logged][:1], _LOSS]:
         if metric not in logged:
             continue
-        figure = _figure(list(_curves(sweep, metric)), x="epoch", y=metric)
+        figure = titled_figure(list(_curves(sweep, metric)), x="epoch", y=metric)
         figure.update_layout(height=420, hovermode="closest")
         values = [v for job in sweep.jobs for v in job.history.get(metric, {}).values()]
-        if metric == _LOSS and _is_wide(values):
+        if metric == _LOSS and is_wide(values):
             figure.update_yaxes(type="log")
         text = f"{metric} by epoch, a line for each job; dotted: failed or pruned."
         charts.append(Chart(f"{metric} by epoch", text, figure))
@@ -171,7 +147,7 @@ def _curves(sweep: Sweep, metric: str) -> Iterable[go.Scatter]:
             yield go.Scatter(
                 x=epochs,
                 y=[line[epoch] for epoch in epochs],
-                name="other recipes" if others else _wrapped(name),
+                name="other recipes" if others else wrapped(name),
                 legendgroup="others" if others else name,
                 showlegend=place == len(COLOURS) and index == 0 if others else index == 0,
                 mode="lines+markers" if len(epochs) < 30 else "lines",
@@ -181,7 +157,7 @@ def _curves(sweep: Sweep, metric: str) -> Iterable[go.Scatter]:
                     "width": 2.5 if place == 0 else 1.2,
                     "dash": "solid" if job.status in (COMPLETED, "running") else "dot",
                 },
-                text=[_wrapped(f"job {job.name}: {name}")] * len(epochs),
+                text=[wrapped(f"job {job.name}: {name}")] * len(epochs),
                 hovertemplate="%{text}<br>epoch %{x}: %{y:.4g}<extra></extra>",
             )
 
@@ -221,7 +197,7 @@ def _dimension(factor: Factor, jobs: Sequence[Job]) -> dict[str, Any]:
     values = [job.values.get(factor.key, ABSENT) for job in jobs]
     if all(is_number(value) for value in values):
         levels = sorted(set(values))
-        logarithmic = _is_wide(levels)
+        logarithmic = is_wide(levels)
         scaled = [math.log10(v) if logarithmic else v for v in values]
         marks = levels if _is_repeated(values) else []
         if logarithmic and not marks:
@@ -258,7 +234,7 @@ def speed_chart(sweep: Sweep) -> Chart | None:
         [(speeds[job.number], gain(objective, job.metric(objective.metric)), job) for job in jobs]
     )
     names = {
-        job.number: _wrapped(f"job {job.name}: {label(sweep.recipe_factors, job.values)}")
+        job.number: wrapped(f"job {job.name}: {label(sweep.recipe_factors, job.values)}")
         for job in jobs
     }
     traces = [
@@ -278,9 +254,9 @@ def speed_chart(sweep: Sweep) -> Chart | None:
         )
     ]
     what = "inference" if inference else "training; inference was not measured"
-    figure = _figure(traces, x=f"images/s ({what})", y=objective.metric)
+    figure = titled_figure(traces, x=f"images/s ({what})", y=objective.metric)
     figure.update_layout(height=400)
-    if _is_wide(list(speeds.values())):
+    if is_wide(list(speeds.values())):
         figure.update_xaxes(type="log")
     text = (
         f"{objective.metric} over {key}. Up to the right is better."
@@ -305,34 +281,7 @@ def _scored(sweep: Sweep, objective: Objective) -> list[Job]:
     return [job for job in done if not math.isnan(job.metric(objective.metric))]
 
 
-def _figure(traces: Sequence[Any], x: str, y: str) -> go.Figure:
-    figure = go.Figure(traces)
-    figure.update_layout(
-        margin={"l": 10, "r": 20, "t": 16, "b": 10},
-        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
-        font={"size": 13},
-    )
-    figure.update_xaxes(title={"text": x, "font_size": 13}, automargin=True, zeroline=False)
-    figure.update_yaxes(title={"text": y, "font_size": 13}, automargin=True, zeroline=False)
-    for update in (figure.update_xaxes, figure.update_yaxes):
-        update(exponentformat="power")
-    return figure
-
-
-def _is_wide(values: Sequence[float]) -> bool:
-    """Whether positive numbers span so much that only a logarithmic axis shows them."""
-    return len(values) > 0 and min(values) > 0 and max(values) / min(values) >= _LOG_RATIO
-
-
 def _is_repeated(values: Sequence[Any]) -> bool:
     """Whether values are so few, or have so many jobs each, that means and marks tell something."""
     distinct = len(set(map(repr, values)))
     return distinct <= _FEW or (distinct <= _MOST_MEANS and 2 * distinct <= len(values))
-
-
-def _wrapped(text: str, width: int = 60) -> str:
-    """Text in plotly's form, its lines not longer than a narrow window."""
-    import html
-    import textwrap
-
-    return "<br>".join(html.escape(line) for line in textwrap.wrap(text, width))

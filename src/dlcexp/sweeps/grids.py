@@ -1,11 +1,11 @@
 """The tables of a report: what stands in each cell, and by what it is sorted."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from dlcexp.config.difference import ABSENT
+from dlcexp.pages.tables import Cell, Grid, number_cell, sort_key, time
 from dlcexp.sweeps import wording
 from dlcexp.sweeps.importance import is_number
 from dlcexp.sweeps.results import Job, Sweep
@@ -13,30 +13,6 @@ from dlcexp.sweeps.statistics import Comparison, compare
 
 # Final numbers in the tables, if they were measured; of recipes the first two.
 _NUMBERS = ("test.mAP", "test.rmse", "test.mAR", "test.median_error", "detector.test.mAP@50:95")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a table: what stands in it, and by what it is sorted; None goes last."""
-
-    text: str
-    key: float | str | None
-    strong: bool = False
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table that can be sorted by each of its columns.
-
-    Attributes:
-        title: of the table, for those who do not see it.
-        columns: name of each column and whether it holds numbers.
-        rows: cells.
-    """
-
-    title: str
-    columns: Sequence[tuple[str, bool]]
-    rows: Sequence[Sequence[Cell]]
 
 
 def recipe_grid(sweep: Sweep) -> Grid:
@@ -54,7 +30,7 @@ def recipe_grid(sweep: Sweep) -> Grid:
     for place, recipe in enumerate(sweep.recipes, start=1):
         scored = bool(recipe.scores(sweep.objective.metric))
         means = [
-            Cell(wording.mean_and_spread(recipe, metric), _key(recipe.mean(metric)))
+            Cell(wording.mean_and_spread(recipe, metric), sort_key(recipe.mean(metric)))
             for metric in metrics
         ]
         row = [Cell(str(place) if scored else "–", place), replace(means[0], strong=True)]
@@ -66,7 +42,7 @@ def recipe_grid(sweep: Sweep) -> Grid:
         seconds = [job.seconds for job in recipe.jobs if not math.isnan(job.seconds)]
         mean = sum(seconds) / len(seconds) if seconds else math.nan
         states = dict.fromkeys(job.status for job in recipe.jobs)
-        row += [Cell(wording.time(mean), _key(mean)), Cell(", ".join(states), ",".join(states))]
+        row += [Cell(time(mean), sort_key(mean)), Cell(", ".join(states), ",".join(states))]
         rows.append(row)
     return Grid("Recipes, best first", columns, rows)
 
@@ -80,7 +56,7 @@ def job_grid(sweep: Sweep) -> Grid:
     columns += [("epochs", True), ("images/s", True), ("time", True), ("status", False)]
     rows = []
     for job in sweep.ranked:
-        numbers = [Cell(wording.number(v), _key(v)) for v in map(job.metric, metrics)]
+        numbers = [number_cell(v) for v in map(job.metric, metrics)]
         row = [Cell(job.name, job.number), replace(numbers[0], strong=True)]
         row += [_value(job.values.get(factor.key, ABSENT)) for factor in sweep.factors]
         row += numbers[1:]
@@ -88,8 +64,8 @@ def job_grid(sweep: Sweep) -> Grid:
         speed = job.images_per_second
         row += [
             Cell(f"{job.epochs}{planned}", job.epochs),
-            Cell(wording.number(speed), _key(speed)),
-            Cell(wording.time(job.seconds), _key(job.seconds)),
+            number_cell(speed),
+            Cell(time(job.seconds), sort_key(job.seconds)),
             Cell(_state(job), _state(job)),
         ]
         rows.append(row)
@@ -117,7 +93,3 @@ def _p_value(comparison: Comparison | None, *, best: bool) -> Cell:
         return Cell("–", None)
     word = "" if comparison.distinguishable else " (noise)"
     return Cell(f"{comparison.p:.2g}{word}", comparison.p)
-
-
-def _key(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -1,24 +1,18 @@
 """`report.html`: a sweep explained on one page that needs nothing beside itself, no network."""
 
-import base64
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import cv2
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from dlcexp.deeplabcut.overrides import command_line
 from dlcexp.files import write_text
+from dlcexp.pages.charts import embedded
+from dlcexp.pages.page import Picture, embedded_picture, render
+from dlcexp.pages.tables import number
 from dlcexp.status import COMPLETED
 from dlcexp.sweeps import wording
 from dlcexp.sweeps.charts import (
-    Chart,
     importance_chart,
     learning_curves,
     marginal_charts,
@@ -28,22 +22,10 @@ from dlcexp.sweeps.charts import (
 from dlcexp.sweeps.grids import job_grid, recipe_grid
 from dlcexp.sweeps.results import Job, Recipe, Sweep
 
-_PAGE = "dlcexp.sweeps.page"
-# Pictures of a run, in this order, each no wider than that many pixels.
+# Pictures of a run, in this order.
 _PICTURES = ("best-1", "worst-1", "worst-2", "errors")
-_WIDEST, _QUALITY = 900, 80
 # Lines of a log that are shown of a failure.
 _LOG_LINES = 25
-
-
-@dataclass(frozen=True)
-class Picture:
-    """An image of a run, as a data URI."""
-
-    caption: str
-    source: str
-    width: int
-    height: int
 
 
 def write_report(sweep: Sweep, path: Path) -> None:
@@ -53,36 +35,28 @@ def write_report(sweep: Sweep, path: Path) -> None:
 
 def report_page(sweep: Sweep) -> str:
     """The whole page as HTML, plotly's script inside."""
-    from plotly.offline import get_plotlyjs
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(_page_file("report.html.jinja"))
     worst = _worst(sweep)
-    return template.render(
+    return render(
+        "report.html.jinja",
         sweep=sweep,
         words=wording,
-        written=f"{datetime.now():%Y-%m-%d %H:%M}",
+        number=number,
         best=sweep.best,
         best_job=sweep.best_job,
         verdict=wording.verdict(sweep),
         recipes=recipe_grid(sweep),
         jobs=job_grid(sweep),
         repeated=any(len(recipe.jobs) > 1 for recipe in sweep.recipes),
-        importance=_chart(importance_chart(sweep)),
-        marginals=[_chart(chart) for chart in marginal_charts(sweep)],
-        curves=[_chart(chart) for chart in learning_curves(sweep)],
-        parallel=_chart(parallel_coordinates(sweep)),
-        speed=_chart(speed_chart(sweep)),
+        importance=embedded(importance_chart(sweep)),
+        marginals=[embedded(chart) for chart in marginal_charts(sweep)],
+        curves=[embedded(chart) for chart in learning_curves(sweep)],
+        parallel=embedded(parallel_coordinates(sweep)),
+        speed=embedded(speed_chart(sweep)),
         worst_job=worst,
         pictures=[(job, pictures(job)) for job in (sweep.best_job, worst) if job],
         failures=[(job, _last_lines(job.folder / "log.txt")) for job in sweep.failed],
         commands=commands(sweep),
         environment=_environment(sweep.best_job),
-        style=Markup(_page_file("report.css")),
-        script=Markup(_page_file("report.js")),
-        plotly=Markup(get_plotlyjs()),
     )
 
 
@@ -118,14 +92,7 @@ def pictures(job: Job) -> list[Picture]:
         image = cv2.imread(str(path)) if path.is_file() else None
         if image is None:
             continue
-        height, width = image.shape[:2]
-        scale = min(1.0, _WIDEST / width)
-        size = (round(width * scale), round(height * scale))
-        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-        done, encoded = cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])
-        if done:
-            data = base64.b64encode(encoded.tobytes()).decode()
-            found.append(Picture(_caption(name), f"data:image/webp;base64,{data}", *size))
+        found.append(embedded_picture(image, _caption(name)))
     return found
 
 
@@ -154,23 +121,6 @@ def _on_split_of(best: Job, recipe: Recipe, sweep: Sweep) -> Job:
     return next(same, recipe.completed[-1])
 
 
-def _chart(chart: Chart | None) -> Mapping[str, Any] | None:
-    """A chart as the page takes it; `<` is written so that no text can end a script element."""
-    if chart is None:
-        return None
-    figure = json.loads(chart.figure.to_json())
-    figure["layout"].pop("template", None)
-    data = json.dumps(figure).replace("<", "\\u003c")
-    height = int(chart.figure.layout.height or 400)
-    return {
-        "title": chart.title,
-        "text": chart.text,
-        "data": Markup(data),
-        "height": height,
-        "bar": chart.wide,
-    }
-
-
 def _last_lines(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -189,7 +139,3 @@ def _environment(job: Job | None) -> list[tuple[str, str]]:
         return [(str(name), str(value)) for name, value in {**content, **packages}.items() if value]
     except (OSError, ValueError, AttributeError, TypeError):
         return []
-
-
-def _page_file(name: str) -> str:
-    return resources.files(_PAGE).joinpath(name).read_text(encoding="utf-8")

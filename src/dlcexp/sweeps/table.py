@@ -13,6 +13,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from dlcexp.pages.tables import number, time
 from dlcexp.status import COMPLETED, PRUNED
 from dlcexp.sweeps.results import Job, Recipe, Sweep
 from dlcexp.sweeps.wording import (
@@ -20,9 +21,7 @@ from dlcexp.sweeps.wording import (
     counts,
     label,
     mean_and_spread,
-    number,
     shown,
-    time,
     verdict,
 )
 

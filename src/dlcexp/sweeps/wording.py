@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dlcexp.config.difference import ABSENT
+from dlcexp.pages.tables import number
 from dlcexp.sweeps.factors import Factor
 from dlcexp.sweeps.ledger import Objective
 from dlcexp.sweeps.objective import MINIMIZE
@@ -18,27 +19,6 @@ _WIDEST = 28
 _SENTENCES = 6
 # Keys of a recipe in a sentence.
 _MOST_KEYS = 5
-_MINUTE, _HOUR = 60, 3600
-
-
-def number(value: float) -> str:
-    """A metric to as many digits as anyone reads; a dash for NaN."""
-    if math.isnan(value):
-        return "–"
-    if value == 0 or abs(value) >= 1000:
-        return f"{value:.0f}"
-    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"
-
-
-def time(seconds: float) -> str:
-    """A duration such as `42 s`, `3:05 min` or `2:10 h`."""
-    if math.isnan(seconds):
-        return "–"
-    if seconds < _MINUTE:
-        return f"{seconds:.0f} s"
-    if seconds < _HOUR:
-        return f"{int(seconds // _MINUTE)}:{int(seconds % _MINUTE):02d} min"
-    return f"{int(seconds // _HOUR)}:{int(seconds % _HOUR // _MINUTE):02d} h"
 
 
 def shown(value: Any) -> str:
