@@ -12,6 +12,9 @@ from dlcexp.deeplabcut.labels import Labels
 # px; a side that is shorter, such as that of a single keypoint without margin, becomes this long.
 _SHORTEST_SIDE = 1.0
 
+# px; a box with this margin still holds its keypoints when its corner and sides are truncated.
+_SPARE_PIXELS = 2
+
 
 def ground_truth_boxes(
     labels: Labels, index: int, image_shape: Sequence[int], margin: float
@@ -52,6 +55,15 @@ def keypoint_boxes(
         (n, 4) x, y, width, height px; NaN without keypoints, and outside the image.
     """
     return _within(_around(keypoints, margin), np.array(image_shape[1::-1], dtype=float))
+
+
+def whole_pixels(boxes: NDArray[Any], margin: float) -> NDArray[Any]:
+    """Boxes (..., 4) of labels with corner and sides truncated, as DeepLabCut trains on them.
+
+    Those of its detector and of conditions it does not truncate. Without a margin keypoints would
+    be lost: such boxes stay as they are.
+    """
+    return np.trunc(boxes) if margin >= _SPARE_PIXELS else boxes
 
 
 def _around(keypoints: NDArray[Any], margin: float) -> NDArray[Any]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dlcexp.data.boxes import ground_truth_boxes, keypoint_boxes
+from dlcexp.data.boxes import ground_truth_boxes, keypoint_boxes, whole_pixels
 from dlcexp.data.cache import ImageCache
 from dlcexp.data.crops import Window
 from dlcexp.data.dataset import Sample, SampleDataset, as_sample
@@ -105,6 +105,8 @@ class ConditionalCropDataset(SampleDataset):
         (around,) = keypoint_boxes(points[None], frame.image.shape, self.bbox_margin)
         if not np.isfinite(around).all():  # moved out of the frame
             around = np.array([0.0, 0.0, *frame.image.shape[1::-1]])
+        if self.conditions is None:
+            around = whole_pixels(around, self.bbox_margin)
         window = self.window(around, self.size)
         augmented = self.pipeline(
             window.cut(frame.image),

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dlcexp.data.boxes import RandomBBoxTransform, ground_truth_boxes
+from dlcexp.data.boxes import RandomBBoxTransform, ground_truth_boxes, whole_pixels
 from dlcexp.data.cache import ImageCache
 from dlcexp.data.dataset import Sample, SampleDataset, as_sample
 from dlcexp.data.pipeline import Pipeline
@@ -18,9 +18,6 @@ from dlcexp.deeplabcut.labels import Labels
 
 # By this factor more than a turned crop shows, for images that are made smaller by a tenth.
 _SPARE = 1.1
-
-# px; a box with this margin still holds its keypoints when its corner and sides are truncated.
-_WHOLE_PIXELS = 2
 
 
 @dataclass(frozen=True)
@@ -237,9 +234,7 @@ class CropDataset(SampleDataset):
         box = ground_truth_boxes(self.labels, index, shape, self.bbox_margin)[individual]
         # Where all labels of an animal are outside the image, nothing says where to look.
         box = box if np.isfinite(box).all() else np.array([0.0, 0.0, shape[1], shape[0]])
-        # DeepLabCut keeps the boxes of labels in whole pixels, those of its detector not. Without a
-        # margin keypoints would be lost.
-        return np.trunc(box) if self.bbox_margin >= _WHOLE_PIXELS else box
+        return whole_pixels(box, self.bbox_margin)
 
     def _keypoints(self, index: int, individual: int) -> NDArray[Any]:
         """(1, bodyparts, 2) px of the image; NaN where not labelled."""
