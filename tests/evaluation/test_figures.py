@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from dlcexp.evaluation.figures import Example, Skeleton, draw_example, draw_examples, save_figure
+from dlcexp.evaluation.canvas import save_figure
+from dlcexp.evaluation.figures import Example, Skeleton, draw_example, draw_examples
 from dlcexp.evaluation.plots import draw_bodypart_errors, draw_learning_curves
 
 SKELETON = Skeleton(("nose", "ear", "tail"), (("nose", "ear"),), 0.6)
@@ -100,6 +101,22 @@ def test_points_below_pcutoff_are_hollow():
 def test_any_prediction_can_be_drawn(poses, tmp_path):
     save_figure(draw_example(example(poses), SKELETON), tmp_path / "one.png")
     assert (tmp_path / "one.png").stat().st_size > 1000
+
+
+def test_nothing_is_cut_off_around_a_picture(tmp_path):
+    many = Skeleton(tuple(f"a_rather_long_bodypart_{n}" for n in range(30)), (), 0.6)
+    long = "labeled-data/a_video_with_a_name_longer_than_any_reasonable_picture_is_wide/img1.png"
+    poses = np.full((1, 30, 3), 50.0)
+    frame = Example(
+        np.zeros((60, 20, 3), np.uint8), poses[..., :2], poses, f"{long}\nb", names=[""]
+    )
+    figure = draw_example(frame, many)
+    figure.canvas.draw()
+    needed, page = figure.get_tightbbox(), figure.bbox_inches
+    assert needed.x0 >= page.x0
+    assert needed.x1 <= page.x1
+    assert needed.y0 >= page.y0
+    assert needed.y1 <= page.y1
 
 
 def test_a_large_frame_is_cut_and_shrunk():

@@ -4,6 +4,7 @@ import copy
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
@@ -453,12 +454,13 @@ def options(group: str) -> list[str]:
     return sorted(path.stem for path in folder.glob("[!_]*.yaml"))
 
 
-def groups() -> list[str]:
+@cache
+def groups() -> tuple[str, ...]:
     """Every config group that comes with dlcexp, in the order of its path."""
     root = conf_folder()
     folders = (path.parent.relative_to(root).as_posix() for path in root.rglob("*.yaml"))
     own = (folder for folder in folders if folder.partition("/")[0] != "hydra")
-    return sorted(set(own) - {".", "net_type/multi_animal"})
+    return tuple(sorted(set(own) - {".", "net_type/multi_animal"}))
 
 
 def conf_folder() -> Path:

@@ -16,13 +16,16 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, withStroke
 
 from dlcexp.data.loading import PoseData, SplitName
+from dlcexp.evaluation.canvas import DPI, save_figure, text_inches
 from dlcexp.evaluation.evaluate import Evaluation
 from dlcexp.evaluation.ranking import FrameError, assign, rank_frames
-from dlcexp.files import replacing
 
-DPI = 120
 # The picture's longer side; larger views are shrunk before they are drawn.
 VIEW_INCHES = 7.0
+# Around the picture: room for numbers of pixels, two lines of title, and marks of the legend.
+LEFT_INCHES, BOTTOM_INCHES, TOP_INCHES, LEGEND_INCHES = 0.45, 0.35, 0.5, 0.75
+TITLE_SIZE = LEGEND_SIZE = 8.5
+LEGEND_ROW_INCHES = 0.18
 # Air around labels and predictions, as a fraction of what they span, and the least view in px.
 AIR = 0.25
 MIN_VIEW = 160
@@ -114,12 +117,6 @@ def draw_examples(evaluation: Evaluation, data: PoseData, folder: Path, cfg: Any
     return written
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure whole or not at all."""
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=DPI, bbox_inches="tight", pad_inches=0.08)
-
-
 def draw_example(example: Example, skeleton: Skeleton) -> Figure:
     """Labels as crosses, predictions as dots (rings below pcutoff), a line between the two.
 
@@ -130,22 +127,36 @@ def draw_example(example: Example, skeleton: Skeleton) -> Figure:
     scale = min(1.0, VIEW_INCHES * DPI / max(picture.shape[:2]))
     if scale < 1:
         picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    width, height = (
-        VIEW_INCHES * np.array([right - left, bottom - top]) / max(right - left, bottom - top)
-    )
-    figure = Figure(figsize=(max(width, 4.0) + 2.2, max(height, 3.0) + 1.0), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    inches = VIEW_INCHES / max(right - left, bottom - top)
+    size = (inches * (right - left), inches * (bottom - top))
+    signs = _signs(skeleton)
+    figure, axes = _frame(size, example.title, [str(sign.get_label()) for sign in signs])
     axes.imshow(picture, extent=(left, right, bottom, top), interpolation="bilinear")
     axes.set(xlim=(left, right), ylim=(bottom, top))
     axes.tick_params(labelsize=7, colors="0.4")
-    axes.set_title(example.title, fontsize=9, loc="left")
+    axes.set_title(example.title, fontsize=TITLE_SIZE, loc="left")
     _draw_boxes(axes, example.boxes)
     _draw_animals(axes, example, skeleton)
     _draw_errors(axes, example)
     _draw_keypoints(axes, example, skeleton)
-    _legend(figure, skeleton)
+    figure.legend(handles=signs, loc="upper right", fontsize=LEGEND_SIZE, frameon=False)
     return figure
+
+
+def _frame(size: tuple[float, float], title: str, labels: Sequence[str]) -> tuple[Figure, Axes]:
+    """A figure with a place of `size` inches, and room for all that stands around it."""
+    width, height = size
+    beside = LEGEND_INCHES + text_inches(labels, LEGEND_SIZE)
+    above = text_inches(title.split("\n"), TITLE_SIZE) + 0.1
+    whole_width = LEFT_INCHES + max(width + beside, above)
+    legend_height = LEGEND_ROW_INCHES * len(labels) + TOP_INCHES
+    whole_height = max(TOP_INCHES + height + BOTTOM_INCHES, legend_height)
+    figure = Figure(figsize=(whole_width, whole_height))
+    FigureCanvasAgg(figure)
+    bottom = whole_height - TOP_INCHES - height
+    across = (LEFT_INCHES / whole_width, width / whole_width)
+    up = (bottom / whole_height, height / whole_height)
+    return figure, figure.add_axes((across[0], up[0], across[1], up[1]))
 
 
 def _names(individuals: Sequence[str], *, with_identity: bool) -> list[str]:
@@ -260,8 +271,8 @@ def _draw_keypoints(axes: Axes, example: Example, skeleton: Skeleton) -> None:
         )
 
 
-def _legend(figure: Figure, skeleton: Skeleton) -> None:
-    """What the signs mean, then the colours of the bodyparts, right of the picture."""
+def _signs(skeleton: Skeleton) -> list[Line2D]:
+    """For the legend: what the signs mean, then the colours of the bodyparts."""
     cutoff = f"{skeleton.pcutoff:g}"
     sign: Mapping[str, Any] = {"color": "0.3", "linestyle": "none"}
     handles = [
@@ -280,4 +291,4 @@ def _legend(figure: Figure, skeleton: Skeleton) -> None:
     left_out = len(skeleton.bodyparts) - len(shown)
     if left_out > 0:
         handles.append(Line2D([], [], linestyle="none", label=f"and {left_out} more"))
-    figure.legend(handles=handles, loc="outside right upper", fontsize=8, frameon=False)
+    return handles

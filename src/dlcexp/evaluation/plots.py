@@ -10,8 +10,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from dlcexp.evaluation.canvas import save_figure, text_inches
 from dlcexp.evaluation.evaluate import BY_LABELS, Evaluation, split_of
-from dlcexp.evaluation.figures import save_figure
 
 COLOURS = {"train": "#7f8fa6", "test": "#d1495b"}
 LOSS_COLOURS = ("#edae49", "#00798c", "#7b2d8b", "#66a182", "#8d6b48", "#30638e")
@@ -21,6 +21,7 @@ PANELS = {"RMSE (px)": "rmse", "OKS mAP (%)": "mAP", "box mAP@50:95 (%)": "mAP@5
 SCORES = ("rmse", "mAP", "mAR", "pck_")
 # Beyond this ratio of largest to smallest loss, only a logarithmic axis shows the end.
 LOG_RATIO = 20
+LABEL_SIZE = 8
 # Up to so many points, a line has a dot for each.
 DOTS = 40
 
@@ -51,9 +52,12 @@ def draw_learning_curves(metrics_csv: Path, path: Path) -> bool:
     panels = {words: names for words, names in panels.items() if names}
     if not panels:
         return False
-    figure = Figure(figsize=(4.4 * len(panels), 3.4), layout="constrained")
+    width, height, left, bottom = 4.4 * len(panels), 3.4, 0.85, 0.5
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     row = figure.subplots(1, len(panels), squeeze=False)[0]
+    margins = {"left": left / width, "right": 1 - 0.1 / width, "wspace": left / (4.3 - left)}
+    figure.subplots_adjust(**margins, bottom=bottom / height, top=1 - 0.12 / height)
     for axes, (words, names) in zip(row, panels.items(), strict=True):
         _curves(axes, table, names)
         axes.set_ylabel(words)
@@ -95,7 +99,7 @@ def _curves(axes: Axes, table: pd.DataFrame, names: Sequence[str]) -> None:
         )
     _tidy(axes)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(fontsize=8, frameon=False)
 
 
@@ -120,9 +124,12 @@ def draw_bodypart_errors(evaluation: Evaluation, bodyparts: Sequence[str], path:
         {name for values in scores.values() for name in values},
         key=lambda name: [values.get(name, 0.0) for values in reversed(scores.values())],
     )
-    figure = Figure(figsize=(6.4, 1.2 + 0.3 * max(len(order), 1)), layout="constrained")
+    inner, above, below = 0.3 * max(len(order), 1), 0.15, 0.5
+    left = 0.2 + text_inches(order, LABEL_SIZE)
+    width, height = left + 5.2, above + inner + below
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    axes = figure.add_axes((left / width, below / height, 5.0 / width, inner / height))
     for split, values in scores.items():
         shown = [name for name in order if name in values]
         axes.plot(
@@ -151,4 +158,4 @@ def _by_bodypart(scores: Mapping[str, float], bodyparts: Sequence[str]) -> dict[
 def _tidy(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_axisbelow(True)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(labelsize=LABEL_SIZE)

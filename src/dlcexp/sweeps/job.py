@@ -129,6 +129,8 @@ def _printing_to(path: Path) -> Iterator[None]:
 def _release_memory() -> None:
     """The next job of this process finds the memory free that this one had."""
     gc.collect()
+    if not gc.get_freeze_count():
+        gc.freeze()  # what torch and the like consist of need not be looked through again
     if "torch" in sys.modules:
         import torch
 

@@ -23,28 +23,35 @@ class Progress:
 
     Args:
         ledger: the folder of the sweep.
+        space: what varies.
         objectives: what decides.
         plan: how many jobs are left.
         resumed: the folder is that of an earlier start.
     """
 
     def __init__(
-        self, ledger: Ledger, objectives: Sequence[Objective], plan: "Plan", *, resumed: bool
+        self,
+        ledger: Ledger,
+        space: Space,
+        objectives: Sequence[Objective],
+        plan: "Plan",
+        *,
+        resumed: bool,
     ) -> None:
-        self._ledger, self._objectives, self._plan = ledger, objectives, plan
+        self._ledger, self._space, self._objectives, self._plan = ledger, space, objectives, plan
         self._resumed = resumed
         self._best: float | None = None
         self._done = 0
         self._running = 0
         self._started = monotonic()
 
-    def tell_beginning(self, space: Space) -> None:
+    def tell_beginning(self) -> None:
         """How many jobs, what varies, and where."""
         jobs, missing = self._plan.total, self._plan.missing()
         for job in self._ledger.jobs():
             self._is_best(job)
         logger.info("sweep folder %s", self._ledger.folder)
-        for dimension in space.dimensions:
+        for dimension in self._space.dimensions:
             logger.info("  %s", dimension)
         if self._resumed:
             logger.info("of %s jobs, %s are missing", jobs, missing)
@@ -54,7 +61,8 @@ class Progress:
     def tell_start(self, job: Job) -> None:
         """A job is about to run."""
         self._running += 1
-        logger.info("job %s  %s", self._place(job), " ".join(self._differing(job)))
+        words = differing(job.overrides, self._space.swept)
+        logger.info("job %s  %s", self._place(job), " ".join(words))
 
     def tell_job(self, job: Job) -> None:
         """A job has ended."""
@@ -86,10 +94,6 @@ class Progress:
 
     def _place(self, job: Job) -> str:
         return f"{job.number + 1}/{self._plan.total}" if self._plan.total else f"{job.number + 1}"
-
-    def _differing(self, job: Job) -> list[str]:
-        record = self._ledger.record()
-        return differing(job.overrides, record.swept if record else ())
 
     def _outcome(self, job: Job, status: Status) -> str:
         if status.error:

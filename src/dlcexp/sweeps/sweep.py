@@ -117,8 +117,8 @@ class Sweep:
             new = self._record(identity, tree, record)
             ledger.begin(new, conf_folder(), self.command.config_dir)
             plan.begin()
-            progress = Progress(ledger, wanted, plan, resumed=record is not None)
-            progress.tell_beginning(self.space)
+            progress = Progress(ledger, self.space, wanted, plan, resumed=record is not None)
+            progress.tell_beginning()
             if plan.missing():
                 self._launch(ledger, plan, progress)
             progress.tell_end()

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -390,6 +391,12 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def describe_environment(device: str) -> dict[str, Any]:
     """Versions, machine and commit: what else decides the numbers. No names, no secrets."""
+    return {**_surroundings(), "device": device}
+
+
+@cache
+def _surroundings() -> dict[str, Any]:
+    """What stays the same as long as this process lives."""
     versions: dict[str, str | None] = {}
     for name in _PACKAGES:
         try:
@@ -399,7 +406,6 @@ def describe_environment(device: str) -> dict[str, Any]:
     return {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
-        "device": device,
         "git_commit": _git_commit(Path(__file__).parents[3]),
         "packages": versions,
     }
