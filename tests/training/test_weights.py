@@ -21,6 +21,7 @@ from dlcexp.training import Run, train
 from dlcexp.training.weights import start_from
 from dlcexp.training.weights_source import (
     find_file,
+    layout_of,
     likely_net_type,
     read_source,
     target_layout,
@@ -182,6 +183,26 @@ def test_factors_and_frozen_modules_of_a_run(source: Run, tree: Tree, tmp_path: 
     again = train(cfg, tmp_path / "run")
     expected = weights(whole)
     assert all(torch.equal(expected[name], value) for name, value in weights(again).items())
+
+
+def test_a_run_with_frozen_modules_hands_its_optimizer_on(
+    source: Run, tree: Tree, tmp_path: Path
+) -> None:
+    changes = {"weights.freeze": ["backbone"], "trainer.save_optimizer_state": True}
+    run = train(with_weights(tree, source.folder, **changes), tmp_path)
+    model = run.model()
+    optimizer = torch.optim.AdamW(model.parameters())
+    optimizer.load_state_dict(load_snapshot(run.snapshots[-1]).optimizer or {})
+    with_state = {id(parameter) for parameter in optimizer.state}
+    trained = {name for name, p in model.named_parameters() if id(p) in with_state}
+    assert trained == {name for name, _ in model.named_parameters() if "heads." in name}
+
+
+def test_a_broken_graph_beside_the_snapshot_is_told() -> None:
+    head = {"predictor": {"graph": [["0", "1"], ["1", "2"]]}}
+    config = {"metadata": {"bodyparts": ["nose", "tail"]}, "model": {"heads": {"bodypart": head}}}
+    with pytest.raises(SnapshotError, match=r"graph .* no list of pairs of numbers below 2"):
+        layout_of(config)
 
 
 def flies(flies13: Path, folder: Path, bodyparts: list[str], frames: int) -> Path:

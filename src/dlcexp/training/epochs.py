@@ -96,9 +96,8 @@ class EpochEnd(Callback):
         self.stage = stage
         self.epochs = int(stage.settings.epochs)
         self.checkpoint = folder.checkpoint(stage.name)
-        weights = cfg.get("weights") or {}
-        own_groups = bool(weights.get("freeze") or weights.get("lr_scale"))
-        self.groups_of_its_own = own_groups and stage.name == POSE
+        factors = (cfg.get("weights") or {}).get("lr_scale")
+        self.groups_of_its_own = bool(factors) and stage.name == POSE
         self.evaluate = evaluate
         self.manager = SnapshotManager(
             folder.snapshots,

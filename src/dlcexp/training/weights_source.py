@@ -216,7 +216,13 @@ def _layout(metadata: Mapping[str, Any], graph: Sequence[Sequence[Any]]) -> dict
         return () if not value or isinstance(value, str) else tuple(map(str, value))
 
     bodyparts = names("bodyparts")
-    edges = tuple((bodyparts[int(a)], bodyparts[int(b)]) for a, b in graph)
+    try:
+        edges = tuple((bodyparts[int(a)], bodyparts[int(b)]) for a, b in graph)
+    except (IndexError, TypeError, ValueError) as error:
+        raise SnapshotError(
+            "weights.path: the graph of the pytorch_config.yaml beside it is no list of pairs of "
+            f"numbers below {len(bodyparts)}, the bodyparts that it names."
+        ) from error
     return {
         BODYPART: Points(bodyparts, edges),
         "unique_bodypart": Points(names("unique_bodyparts")),
