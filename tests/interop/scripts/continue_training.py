@@ -83,7 +83,7 @@ for project in json.loads(Path(sys.argv[1]).read_text()):
             epochs=run["epochs"],
             detector_epochs=run["epochs"] if detector.exists() else 0,
         )
-        shutil.copytree(there, here / "theirs")
         snapshots = [there / run[name] for name in ("snapshot", "detector")]
         find_poses(there, project, run, *snapshots, here / "after.npz")
+        there.rename(here / "theirs")
 print(json.dumps({}))
