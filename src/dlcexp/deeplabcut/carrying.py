@@ -5,12 +5,11 @@ from typing import Any
 
 from dlcexp.deeplabcut.flat_schema import flatten, unflatten
 from dlcexp.deeplabcut.form import FOLLOWERS, MENU, assume, same
-from dlcexp.deeplabcut.layout import select
-from dlcexp.deeplabcut.overrides import literal
+from dlcexp.deeplabcut.layout import ABSENT, select
+from dlcexp.deeplabcut.overrides import shortened
 
 # What the file says of its project and of itself, which is found again where it lies.
 _OF_THE_PROJECT = ("metadata", "net_type", "config_version", "model.pose_model")
-_ABSENT = object()
 
 
 def with_menus(sections: dict[str, Any]) -> dict[str, Any]:
@@ -36,17 +35,12 @@ def lost_in_flat(sections: Mapping[str, Any]) -> list[str]:
 def _differences(ours: Any, back: Any, path: str) -> Iterator[str]:
     if path in FOLLOWERS or path.startswith(_OF_THE_PROJECT):
         return
-    if isinstance(ours, Mapping) and isinstance(back, Mapping | type(None) | type(_ABSENT)):
+    if isinstance(ours, Mapping) and isinstance(back, Mapping | type(None) | type(ABSENT)):
         for name, value in ours.items():
-            inner = back.get(name, _ABSENT) if isinstance(back, Mapping) else _ABSENT
+            inner = back.get(name, ABSENT) if isinstance(back, Mapping) else ABSENT
             yield from _differences(value, inner, f"{path}.{name}" if path else str(name))
-    elif back is _ABSENT or back is None:
+    elif back is ABSENT or back is None:
         if ours not in (None, False, [], {}):
-            yield f"{path}: {_short(ours)}"
+            yield f"{path}: {shortened(ours)}"
     elif not same(ours, back) and not (ours in (None, False) and back in (None, False)):
-        yield f"{path}: {_short(ours)}, read there as {_short(back)}"
-
-
-def _short(value: Any) -> str:
-    text = repr(value) if isinstance(value, Mapping | list) else literal(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+        yield f"{path}: {shortened(ours)}, read there as {shortened(back)}"

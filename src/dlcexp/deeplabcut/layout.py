@@ -1,12 +1,15 @@
 """Where the values of DeepLabCut's `pytorch_config.yaml` stand in the tree, for both directions.
 
 `LAYOUT` has the keys of the file in DeepLabCut's order. `dlcexp.deeplabcut.pytorch_config` fills
-it from a tree; `dlcexp.deeplabcut.import_config` walks it beside a file.
+it from a tree; `dlcexp.deeplabcut.import_differences` walks it beside a file.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+# Stands for a value where there is none, which null is not.
+ABSENT = object()
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,12 @@ def literal(value: Any) -> str:
     return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + m[2].replace("'", "\\'"), text) + "'"
 
 
+def shortened(value: Any) -> str:
+    """A value in at most 60 characters, for messages."""
+    text = repr(value) if isinstance(value, Mapping | list) else literal(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def sayable(path: str) -> bool:
     """Whether Hydra's grammar can name this key."""
     return all(_KEY.fullmatch(part) for part in path.split("."))
