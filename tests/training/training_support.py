@@ -73,7 +73,7 @@ def read_offline(path: Path) -> dict[str, Any]:
             case "run":
                 found |= {"project": record.run.project, "name": record.run.display_name}
                 found |= {"id": record.run.run_id, "group": record.run.run_group}
-                found["tags"] = list(record.run.tags)
+                found |= {"tags": list(record.run.tags), "sweep": record.run.sweep_id}
                 found["config"] |= items(record.run.config.update)
             case "config":
                 found["config"] |= items(record.config.update)

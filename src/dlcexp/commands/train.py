@@ -42,6 +42,7 @@ Keys often set:
   data.longest_max_size=640           resize in training and inference, the longer side to 640 px
   data.train.affine.rotation=90
   trainer.precision=bf16-mixed trainer.accumulate_grad_batches=4 trainer.early_stopping.patience=3
+  logger=[csv,wandb,tensorboard,mlflow]   any of them
   resume=auto              auto, never, or a run folder to go on from
   detector.epochs=250      top-down (method=td): as epochs, batch_size, ... of the pose model
   optimizer@detector.optimizer=sgd scheduler@detector.scheduler=step_lr

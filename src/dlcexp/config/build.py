@@ -107,6 +107,8 @@ def bind(node: Mapping[str, Any], key: str) -> None:
                 f"{cls.__name__} has no such argument (its value is {value!r}); it takes "
                 f"{', '.join(accepted)}.{nearest(name, accepted)}",
             )
+    if hasattr(cls, "check_arguments"):
+        cls.check_arguments(given, key)
     if node.get("_partial_"):
         return
     missing = [name for name, each in accepted.items() if each.required and name not in given]

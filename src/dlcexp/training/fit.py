@@ -37,7 +37,7 @@ from dlcexp.training.epochs import EpochEnd, Watch
 from dlcexp.training.fine_tuning import freeze
 from dlcexp.training.hardware import Hardware, choose_hardware
 from dlcexp.training.limbs import settle_edges
-from dlcexp.training.loggers import close
+from dlcexp.training.loggers import RunLogger, close, forget
 from dlcexp.training.module import StageModule
 from dlcexp.training.pose_module import PoseModule
 from dlcexp.training.progress import progress
@@ -52,6 +52,7 @@ from dlcexp.training.resume import (
 )
 from dlcexp.training.run import (
     DETECTOR_WEIGHTS,
+    Pruned,
     Run,
     RunFolder,
     anchored,
@@ -105,6 +106,8 @@ def train(
         if _is_further_process():
             _train_along(cfg, starts, run_folder, hardware)
         fresh = stages_to_clear(cfg, starts, run_folder)
+        if cfg.resume == "never" or run_folder.differences(cfg):
+            forget(run_folder.path)
         run_folder.start(cfg, overrides, fresh=fresh, device=str(hardware.device))
         with run_folder.recording(), _termination(), _loggers(cfg, run_folder) as loggers:
             logger.info("run folder %s, device %s", run_folder.path, hardware.device)
@@ -395,8 +398,13 @@ def _loggers(cfg: DictConfig, folder: RunFolder) -> Iterator[list[Logger]]:
         for name, node in nodes.items():
             built.append(build(node, key=f"logger.{name}", save_dir=str(folder.path)))
             built[-1].log_hyperparams(plain(cfg))
+            if isinstance(built[-1], RunLogger):
+                built[-1].send_files(folder.configurations)
         yield built
         failed = False
+    except Pruned:
+        failed = False
+        raise
     finally:
         close(built, failed=failed)
 

@@ -14,7 +14,7 @@ from dlcexp.evaluation.evaluate import Evaluation, flatten, images_per_second
 from dlcexp.evaluation.figures import draw_examples
 from dlcexp.evaluation.plots import draw_bodypart_errors, draw_learning_curves
 from dlcexp.evaluation.table import evaluation_table
-from dlcexp.training.loggers import WandbLogger
+from dlcexp.training.loggers import RunLogger
 from dlcexp.training.run import Run, RunFolder
 from dlcexp.training.scoring import evaluate_run, snapshots_used
 from dlcexp.training.stages import STAGES, file_suffix
@@ -35,9 +35,9 @@ def report(
     folder.write_metrics(metrics)
     figures = draw_figures(evaluation, data, folder, run.cfg)
     for target in loggers:
-        if isinstance(target, WandbLogger):
-            target.log_figures(figures)
-            target.log_summary(metrics)
+        if isinstance(target, RunLogger):
+            images = {f"figures/{path.stem}": path for path in figures}
+            target.log_result(metrics, images, folder.configurations)
     Console().print(evaluation_table(evaluation))
 
 

@@ -135,6 +135,7 @@ class RunFolder:
         self.figures = self.path / "figures"
         self.config = self.path / "config.yaml"
         self.weights = self.path / "weights.json"
+        self.configurations = (self.config, self.path / "pytorch_config.yaml")
 
     def checkpoint(self, stage: str) -> Path:
         """The full state of a stage after its last whole epoch, to resume from."""
@@ -169,7 +170,7 @@ class RunFolder:
         overrides = yaml.safe_load(typed.read_text(encoding="utf-8")) if typed.is_file() else []
         command = ["train", *map(str, overrides)]
         write_text(self.config, OmegaConf.to_yaml(OmegaConf.create(tree)))
-        write_text(self.path / "pytorch_config.yaml", export_config(tree, command=command))
+        write_text(self.configurations[1], export_config(tree, command=command))
 
     def _clear(self, stage: str) -> None:
         """Remove the results of an earlier run of this stage, and nothing else."""

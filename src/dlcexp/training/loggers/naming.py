@@ -1,0 +1,48 @@
+"""What metrics, keys and runs are called in the tools that show them."""
+
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+# How the names of a detector's metrics begin; those of a pose model have nothing before them.
+DETECTOR = "detector."
+
+
+def of_detector(names: Iterable[str]) -> bool:
+    """Whether a row is one of a detector: all its names begin with `detector.`."""
+    return all(name.startswith(DETECTOR) for name in names)
+
+
+def with_slashes(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Names with a slash for their first dot (`test/mAP`), by which the tools group their charts.
+
+    What is None or NaN is left out.
+    """
+    return {
+        name.replace(".", "/", 1): value
+        for name, value in metrics.items()
+        if value is not None and not (isinstance(value, float) and math.isnan(value))
+    }
+
+
+def by_key(node: Any, key: str = "") -> dict[str, Any]:
+    """The leaves of a tree by their dotted keys, as they are typed; lists are leaves."""
+    if not isinstance(node, Mapping):
+        return {key: node}
+    leaves: dict[str, Any] = {}
+    for name, child in node.items():
+        leaves |= by_key(child, f"{key}.{name}" if key else str(name))
+    return leaves
+
+
+def sweep_of(folder: Path) -> str | None:
+    """Name of the sweep that a run folder is a job of."""
+    sweep = folder.resolve().parent
+    return sweep.name if (sweep / "sweep.yaml").is_file() else None
+
+
+def name_of(folder: Path) -> str:
+    """The name of the run folder; that of the sweep and the number of the job in one."""
+    name, sweep = folder.resolve().name, sweep_of(folder)
+    return f"{sweep}-{name}" if sweep else name

@@ -1,0 +1,66 @@
+"""TensorBoard."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import yaml
+
+from dlcexp.training.loggers.naming import by_key
+from dlcexp.training.loggers.run_logger import RunLogger
+
+
+class TensorBoardLogger(RunLogger):
+    """Event files in `tensorboard/` of the run folder; `tensorboard --logdir runs` shows them.
+
+    The names of metrics are those in Weights & Biases (`test/mAP`); final numbers have `final/`
+    before them, and stand in the table of hyper-parameters.
+
+    Args:
+        save_dir: the run folder.
+    """
+
+    package = extra = "tensorboard"
+
+    def __init__(self, save_dir: str | Path = ".") -> None:
+        super().__init__(save_dir)
+        self._tree: dict[str, Any] = {}
+
+    @cached_property
+    def _events(self) -> Any:
+        from lightning.pytorch.loggers import TensorBoardLogger as Events
+
+        return Events(self.folder, name="tensorboard", version="", default_hp_metric=False)
+
+    @property
+    def experiment(self) -> Any:
+        """The `SummaryWriter`, begun at the first call."""
+        return self._events.experiment
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Send the resolved tree, as a text; as hyper-parameters it goes with the final numbers."""
+        self._tree = by_key(params)
+        text = yaml.safe_dump(params, sort_keys=False)
+        self.experiment.add_text("config", f"```yaml\n{text}```", self.last_epoch())
+
+    def send_epoch(self, row: Mapping[str, float], axis: str, epoch: int) -> None:
+        """One point of each curve."""
+        self._events.log_metrics(row, epoch)
+        self.experiment.flush()
+
+    def send_summary(self, metrics: Mapping[str, Any]) -> None:
+        """The final numbers beside the hyper-parameters."""
+        numbers = {f"final/{n}": v for n, v in metrics.items() if isinstance(v, int | float)}
+        self._events.log_hyperparams(self._tree, numbers, self.last_epoch())
+
+    def send_images(self, images: Mapping[str, Path]) -> None:
+        """Pictures by name."""
+        for name, path in images.items():
+            picture = cv2.imread(str(path))[..., ::-1]
+            self.experiment.add_image(name, picture, self.last_epoch(), dataformats="HWC")
+
+    def close(self, *, failed: bool) -> None:
+        """Close the event file."""
+        self._events.finalize("failed" if failed else "success")
