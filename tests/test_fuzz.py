@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dlcexp.config import compose
-from dlcexp.config.composition import compose_raw, expand, modified, resolve, without_hydra
+from dlcexp.config.composition import compose_raw, modified, resolve, without_hydra
+from dlcexp.config.expansion import expand
 from dlcexp.config.validation import check_keys
 from dlcexp.deeplabcut.import_config import import_config
 from dlcexp.deeplabcut.safe_yaml import read_mapping

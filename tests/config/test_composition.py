@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from dlcexp.config import compose
-from dlcexp.config.composition import check_choices, expand, groups, modified, options, quoted
+from dlcexp.config.choices import check_choices, groups, options, quoted
+from dlcexp.config.composition import modified
+from dlcexp.config.expansion import expand
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.errors import ConfigError, ProjectError
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dlcexp.config.composition import compose, expand
+from dlcexp.config.composition import compose
+from dlcexp.config.expansion import expand
 from dlcexp.errors import ConfigError
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dlcexp.config.composition import compose_raw, options, resolve, without_hydra
+from dlcexp.config.choices import options
+from dlcexp.config.composition import compose_raw, resolve, without_hydra
 from dlcexp.config.validation import check_keys
 from dlcexp.deeplabcut.import_config import Imported, import_config
 from dlcexp.deeplabcut.pytorch_config import export_config

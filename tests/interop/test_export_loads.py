@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dlcexp.config import build, compose
-from dlcexp.config.composition import options
+from dlcexp.config.choices import options
 from dlcexp.deeplabcut.pytorch_config import export_config
 from dlcexp.deeplabcut.snapshots import Snapshot, save_snapshot
 

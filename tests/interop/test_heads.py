@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from dlcexp.config import build, compose
-from dlcexp.config.composition import quoted
+from dlcexp.config.choices import quoted
 from dlcexp.deeplabcut.pytorch_config import export_config
 from dlcexp.errors import ConfigError
 from dlcexp.models.predictors import assign_identities, identity_scores

@@ -4,7 +4,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from dlcexp.config import compose
-from dlcexp.config.composition import options
+from dlcexp.config.choices import options
 from dlcexp.deeplabcut.pytorch_config import export_config
 
 # Net types for the 14 keypoints of CrowdPose, which DeepLabCut gives crops of another size than the

@@ -7,7 +7,8 @@ import torch
 from omegaconf import OmegaConf
 
 from dlcexp.config.build import build
-from dlcexp.config.composition import compose, options
+from dlcexp.config.choices import options
+from dlcexp.config.composition import compose
 from dlcexp.errors import UserError
 
 NETS = [

@@ -33,7 +33,7 @@ def run(words: list[str]) -> int:
     rest, config_dir = take_config_dir([word for word in words if word != "--reference"])
     if rest:
         raise UserError(f"schema takes no {rest[0]!r}; see dlcexp schema --help.")
-    from dlcexp.config.composition import conf_folder
+    from dlcexp.config.choices import conf_folder
     from dlcexp.config.options import read_options
 
     folders: list[Path] = [conf_folder(), *([config_dir] if config_dir else [])]

@@ -9,17 +9,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 from omegaconf import DictConfig, OmegaConf
 
 from dlcexp.commands.arguments import take_config_dir
-from dlcexp.config.composition import (
-    CONFIG_MODULE,
-    CONFIG_NAME,
-    compose_raw,
-    compose_run,
-    expand,
-    groups,
-    options,
-    resolve,
-    without_hydra,
-)
+from dlcexp.config.choices import CONFIG_MODULE, CONFIG_NAME, groups, options
+from dlcexp.config.composition import compose_raw, compose_run, resolve, without_hydra
+from dlcexp.config.expansion import expand
 from dlcexp.config.validation import check_combinations, check_keys
 from dlcexp.errors import UserError
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from dlcexp.config.choices import OVERLAYS, group_of, groups, key_of, place_of
 from dlcexp.config.sweeping import one_at_a_time
 from dlcexp.config.validation import DETECTOR_KEYS
 from dlcexp.errors import ConfigError, UserError
@@ -45,8 +46,6 @@ def with_imports(overrides: Iterable[str]) -> list[str]:
 
 def _still_fitting(imported: Sequence[str], own: Sequence[str]) -> list[str]:
     """The words of an imported file that keep a meaning beside those of the user."""
-    from dlcexp.config.composition import group_of, groups, place_of
-
     known_groups = groups()
     chosen = [word for word in own if group_of(word) in known_groups and "=" in word]
     places = {word.partition("=")[0] for word in chosen}
@@ -59,7 +58,7 @@ def _still_fitting(imported: Sequence[str], own: Sequence[str]) -> list[str]:
         if word.partition("=")[0] not in places and not (stage and place_of(word) in DETECTOR_KEYS)
     ]
     values = [word for word in kept if group_of(word) not in known_groups]
-    affected = [word for word in values if _is_below(_key_of(word), map(place_of, chosen), own)]
+    affected = [word for word in values if _is_below(key_of(word), map(place_of, chosen), own)]
     if not affected:
         return kept
     trees = _alternatives([word for word in kept if word not in values], chosen, own)
@@ -67,14 +66,8 @@ def _still_fitting(imported: Sequence[str], own: Sequence[str]) -> list[str]:
     return [word for word in kept if word not in lost]
 
 
-def _key_of(word: str) -> str:
-    return word.lstrip("+~").partition("=")[0]
-
-
 def _is_below(key: str, places: Iterable[str], own: Sequence[str]) -> bool:
     """Whether a key lies in a node that a choice fills, or is named by the user as well."""
-    from dlcexp.config.composition import OVERLAYS
-
     if key.partition(".")[0] == "export":
         return False
     if any(choice.startswith(tuple(f"{overlay}=" for overlay in OVERLAYS)) for choice in own):
@@ -100,7 +93,7 @@ def _alternatives(
 
 def _has_place(tree: DictConfig, word: str) -> bool:
     """Whether an override of a key can be applied to a tree without changing what it is."""
-    key = _key_of(word)
+    key = key_of(word)
     parent, _, name = key.rpartition(".")
     node = OmegaConf.select(tree, parent, throw_on_resolution_failure=False) if parent else tree
     if word.startswith("+") or name == "_target_":

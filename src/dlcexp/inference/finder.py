@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from dlcexp.config.build import allowing
-from dlcexp.config.composition import modified, quoted
+from dlcexp.config.choices import quoted
+from dlcexp.config.composition import modified
 from dlcexp.data.dataset import SampleDataset
 from dlcexp.data.loading import FrameData
 from dlcexp.errors import ConfigError, SnapshotError, UserError, nearest

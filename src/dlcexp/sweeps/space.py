@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from dlcexp.config.composition import options
+from dlcexp.config.choices import options
 from dlcexp.errors import ConfigError
 
 # What one dimension of a space contributes to a job, `optimizer.lr=0.001`.

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from dlcexp.config.composition import check_choices, compose_raw, conf_folder
+from dlcexp.config.choices import check_choices, conf_folder
+from dlcexp.config.composition import compose_raw
 from dlcexp.config.imports import with_imports
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.sweeps.space import parse_space

@@ -12,13 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dlcexp.config.composition import (
-    compose_raw,
-    conf_folder,
-    resolve,
-    validated,
-    without_hydra,
-)
+from dlcexp.config.choices import conf_folder
+from dlcexp.config.composition import compose_raw, resolve, validated, without_hydra
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.config.validation import check_keys
 from dlcexp.status import FAILED, KILLED, MISTAKE

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from dlcexp.config.build import allowing
-from dlcexp.config.composition import compose, quoted
+from dlcexp.config.choices import quoted
+from dlcexp.config.composition import compose
 from dlcexp.config.conditions import check_conditions
 from dlcexp.data.conditional_crops import MIN_SCORE, Conditions, usable_conditions
 from dlcexp.data.loading import FrameData, PoseData, unlabelled_frames
