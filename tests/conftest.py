@@ -1,10 +1,14 @@
 """Fixtures shared by all tests: where the real projects and the parity records are."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+
+# Tests are imported one by one (--import-mode=importlib): their common helpers need a place.
+sys.path.insert(0, str(Path(__file__).parent))
 
 # The networks of the tests are too small for more threads to help.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -96,6 +96,8 @@ def test_evaluating_again_gives_the_numbers_of_the_run(run):
         for name, value in scores.items():
             recorded = run.metrics[f"{split}.{name}"]
             np.testing.assert_allclose(value, np.nan if recorded is None else recorded, rtol=1e-5)
+        errors = evaluation.records[evaluation.records.split == split].error
+        np.testing.assert_allclose(errors.mean(), scores["rmse"])
 
 
 @pytest.mark.slow

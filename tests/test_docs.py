@@ -67,9 +67,9 @@ def test_the_example_composes_trains_evaluates_and_sweeps(folder):
     assert json.loads((run / "status.json").read_text())["status"] == "completed"
     assert list(run.glob("snapshots/snapshot-best-*.pt"))
     scored = json.loads((run / "metrics.json").read_text())
-    assert "RMSE (px)" in dlcexp(evaluate, folder, "output=again.json")
-    again = json.loads((folder / "again.json").read_text())
-    assert again["test.rmse_mean_pose"] == scored["test.rmse_mean_pose"]
+    assert "RMSE (px)" in dlcexp(evaluate, folder, "output=again")
+    again = json.loads((folder / "again" / "evaluation.json").read_text())
+    assert again["metrics"]["test.rmse_mean_pose"] == scored["test.rmse_mean_pose"]
 
     # Another option of the same class stands in for HRNet, which takes its time.
     options = folder / "options" / "model" / "backbone"

@@ -109,6 +109,14 @@ def train_buildable() -> None:
         assert main(shorten(words)) == 0
 
 
+def trained_shuffle() -> Path:
+    """The folder `train` of a shuffle of the project; once."""
+    train_buildable()
+    if not list(Path("mouse").glob("dlc-models-pytorch/*/*/train")):
+        assert main(["install", "run=runs/buildable/done"]) == 0
+    return next(Path("mouse").glob("dlc-models-pytorch/*/*/train"))
+
+
 def write_mouse(project: Path) -> None:
     """One animal of the demo, three frames of each video; the first video is called m4s1."""
     demo = demo_project()
@@ -177,6 +185,8 @@ def test_a_command_of_the_readme_runs(command, home, monkeypatch, capsys):
     if "install" in command:
         words = [word.replace("runs/mouse", "runs/buildable") for word in words]
         train_buildable()
+    if "dlc-models-pytorch" in command:
+        words = [re.sub(r"^run=.*", f"run={trained_shuffle()}", word) for word in words]
     own = words[0] in OWN_WORDS
     command_word = words[:1] if "=" not in words[0] else []
     rest = words[len(command_word) :]

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -36,16 +38,27 @@ def test_one_command_trains_evaluates_and_says_where_everything_is(trained):
 
 
 @pytest.mark.slow
-def test_evaluate_prints_the_table_again_and_writes_the_numbers(trained):
+def test_evaluate_prints_the_table_again_and_writes_page_numbers_and_records(trained):
     folder, _ = trained
     (run,) = (folder / "runs" / "demo").iterdir()
-    done = dlcexp(folder, "evaluate", f"run={run}", "evaluation.pcutoff=0.1", "output=scores.json")
+    words = ["evaluate", f"run={run / 'snapshots' / 'snapshot-001.pt'}", "evaluation.pcutoff=0.1"]
+    done = dlcexp(folder, *words, "evaluation.examples=1", "output=scores")
     assert done.returncode == 0, done.stderr
     assert "RMSE above pcutoff" in done.stdout
-    again = json.loads((folder / "scores.json").read_text())
+    written = sorted((folder / "scores").iterdir())
+    assert [path.name for path in written] == [
+        f"evaluation.{kind}" for kind in ("csv", "html", "json")
+    ]
+    records, page, numbers = written
+    again = json.loads(numbers.read_text())
     first = json.loads((run / "metrics.json").read_text())
-    assert again["test.rmse"] == pytest.approx(first["test.rmse"])
-    (folder / "scores.json").unlink()
+    assert again["metrics"]["test.rmse"] == pytest.approx(first["test.rmse"])
+    assert again["about"]["snapshot"] == "snapshot-001.pt"
+    assert again["settings"]["pcutoff"] == 0.1
+    table = pd.read_csv(records)
+    assert table[table.split == "test"].error.mean() == pytest.approx(first["test.rmse"])
+    assert "<title>Evaluation: " in page.read_text(encoding="utf-8")
+    shutil.rmtree(folder / "scores")
 
 
 @pytest.mark.slow
@@ -73,6 +86,7 @@ def test_a_sweep_leaves_one_run_folder_for_each_job(tiny, tmp_path):
     [
         (["run=nowhere"], "nowhere is not a run folder"),
         (["run=nowhere", "pcutoff"], "cannot read 'pcutoff'"),
+        (["run=.", "output=a.json"], "it has no config.yaml, and no pytorch_config.yaml"),
     ],
 )
 def test_evaluate_without_a_run_is_one_message(words, message, tmp_path):

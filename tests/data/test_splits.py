@@ -9,7 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dlcexp.data.splits import DLCShuffleSplit, FractionSplit, KFoldSplit, Split, VideoSplit
+from dlcexp.data.splits import (
+    AllSplit,
+    DLCShuffleSplit,
+    FractionSplit,
+    KFoldSplit,
+    Split,
+    VideoSplit,
+)
 from dlcexp.deeplabcut.labels import Labels
 from dlcexp.deeplabcut.project import Project, open_project
 from dlcexp.errors import ConfigError
@@ -55,6 +62,13 @@ def test_every_split_is_sorted_disjoint_and_tests_labelled_frames_only(
     for indices in (split.train, split.test):
         assert list(indices) == sorted(indices)
         assert all(type(index) is int for index in indices)
+
+
+def test_all_labelled_frames_test_and_none_trains(project: Project) -> None:
+    labels = make_labels()
+    split = AllSplit()(labels, project)
+    assert split.train == ()
+    assert set(split.test) == set(range(len(labels))) - UNLABELLED
 
 
 @pytest.mark.parametrize(("fraction", "test"), [(0.8, 7), (0.5, 18), (0.95, 2)])

@@ -9,7 +9,8 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from dlcexp.evaluation.canvas import save_figure
-from dlcexp.evaluation.figures import Example, Skeleton, draw_example, draw_examples
+from dlcexp.evaluation.examples import draw_examples
+from dlcexp.evaluation.figures import Example, Skeleton, draw_example
 from dlcexp.evaluation.plots import draw_bodypart_errors, draw_learning_curves
 
 SKELETON = Skeleton(("nose", "ear", "tail"), (("nose", "ear"),), 0.6)
@@ -42,7 +43,7 @@ def test_worst_and_best_test_frames_are_drawn(evaluation, data, settings, tmp_pa
 def test_titles_name_frame_and_error(evaluation, data, settings, tmp_path, monkeypatch):
     titles = []
     monkeypatch.setattr(
-        "dlcexp.evaluation.figures.save_figure",
+        "dlcexp.evaluation.examples.save_figure",
         lambda figure, path: titles.append(figure.axes[0].get_title(loc="left")),
     )
     draw_examples(evaluation, data, tmp_path, Tree(settings))
@@ -62,7 +63,7 @@ def test_animals_bear_their_names_and_unique_bodyparts_none(
 ):
     axes = []
     monkeypatch.setattr(
-        "dlcexp.evaluation.figures.save_figure", lambda figure, path: axes.append(figure.axes[0])
+        "dlcexp.evaluation.examples.save_figure", lambda figure, path: axes.append(figure.axes[0])
     )
     draw_examples(evaluation, data, tmp_path, Tree(settings, model_heads))
     assert {text.get_text().partition(":")[0] for text in axes[-1].texts} == names

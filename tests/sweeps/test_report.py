@@ -1,15 +1,9 @@
 """`report.html`: whole, self-contained, safe, with the numbers of the sweep; in a real browser."""
 
-import json
-import re
-import shutil
-import subprocess
-from html.parser import HTMLParser
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
+from page_support import Page, browser, told_by
 from plotly.offline import get_plotlyjs
 from sweep_support import write_folds, write_run
 
@@ -17,40 +11,6 @@ from dlcexp.sweeps.report import report_page, write_report
 from dlcexp.sweeps.results import read_sweep
 
 ATTACK = "</script><script>document.title='broken in'</script><img src=x onerror=alert(1)>"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
-
-
-class Page(HTMLParser):
-    """What a page is made of; fails where elements are not nested."""
-
-    VOID = ("meta", "link", "img", "br", "!doctype")
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.json: list[dict] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] == "script" and data.startswith('{"'):
-            self.json.append(json.loads(data))
-        elif self.open and self.open[-1] not in ("script", "style"):
-            self.text += data
-
-    def values(self, name: str) -> list[str]:
-        return [value for _, each, value in self.attributes if each == name]
 
 
 @pytest.fixture(scope="module")
@@ -147,16 +107,8 @@ def test_one_run_alone_has_a_page_without_comparisons(tmp_path):
     assert "What each key does" not in text
 
 
-def browser() -> str:
-    """A Chromium on this machine."""
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    if found is None:
-        pytest.skip("there is no Chromium, Chrome or Edge on this machine")
-    return found
-
-
 SCRIPT = """
-const told = { charts: 0, orders: {}, errors: window.told_errors, title: document.title };
+Object.assign(told, { orders: {}, title: document.title });
 const rows = () => [...document.querySelectorAll("#recipes tbody tr")];
 const column = (i) => rows().map((row) => row.cells[i].textContent);
 document.querySelectorAll("#recipes th button").forEach((button, i) => {
@@ -165,9 +117,6 @@ document.querySelectorAll("#recipes th button").forEach((button, i) => {
   button.click();
   told.orders[button.textContent] = [rising, column(i)];
 });
-told.charts = document.querySelectorAll(".plot .main-svg").length;
-told.wide = document.documentElement.scrollWidth > window.innerWidth;
-document.body.dataset.told = JSON.stringify(told);
 """
 
 
@@ -176,13 +125,7 @@ def test_in_a_browser_charts_are_drawn_and_headings_sort(sweep, tmp_path):
     program = browser()
     path = tmp_path / "report.html"
     write_report(sweep, path)
-    html = path.read_text(encoding="utf-8")
-    catch = "<script>told_errors = []; onerror = (m) => { told_errors.push(m); };</script>"
-    html = html.replace("<body>", f"<body>{catch}").replace(
-        "</body>", f"<script>{SCRIPT}</script></body>"
-    )
-    path.write_text(html, encoding="utf-8")
-    told = json.loads(opened(program, path))
+    told = told_by(program, path, SCRIPT)
     assert told["errors"] == []
     assert "broken" not in told["title"]
     assert told["charts"] > 5
@@ -192,16 +135,3 @@ def test_in_a_browser_charts_are_drawn_and_headings_sort(sweep, tmp_path):
     assert falling[:2] == rising[1::-1]
     assert rising[2] == falling[2] == "–"  # without a result, it stays last
     assert told["orders"]["optimizer.lr"][0] == ["0.001", "0.01", "5"]
-
-
-def opened(program: str, path: Path) -> str:
-    """What the script inside the page wrote down."""
-    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=8000"]
-    flags += [f"--user-data-dir={path.parent / 'profile'}", "--dump-dom"]
-    done = subprocess.run(
-        [program, *flags, path.as_uri()], capture_output=True, text=True, timeout=120
-    )
-    (told,) = re.findall(r'<body data-told="([^"]*)"', done.stdout)
-    import html
-
-    return html.unescape(told)

@@ -53,22 +53,21 @@ def run(words: list[str]) -> int:
 
     from dataclasses import replace
 
-    from dlcexp.commands.evaluate import chosen_snapshot
+    from dlcexp.commands.evaluate import opened
     from dlcexp.commands.train import log_to_console
     from dlcexp.config.composition import modified
     from dlcexp.inference.analyze import Wishes, analyze
     from dlcexp.inference.finder import PoseFinder
     from dlcexp.inference.sources import find_sources
-    from dlcexp.training import Run
 
     log_to_console()
-    finished = Run.open(settings["run"])
+    finished, snapshot = opened(settings, overrides)
     if overrides:
         finished = replace(finished, cfg=modified(finished.cfg, overrides))
     sources = find_sources(_several(settings["source"]))
     finder = PoseFinder(
         finished,
-        snapshot=chosen_snapshot(finished.folder, settings.get("snapshot", "best")),
+        snapshot=snapshot,
         conditions=settings.get("conditions"),
         batch_size=max(batch_size, 1),
         precision=settings.get("predict.precision", "32"),

@@ -133,6 +133,7 @@ class FrameData:
         Raises:
             ConfigError: top-down, and no training frame has a labelled animal.
         """
+        self._check_split()
         dataset = self._poses(self.split.train, "train")
         if not len(dataset):
             method, frames = self.tree["method"], len(self.split.train)
@@ -156,6 +157,7 @@ class FrameData:
         `boxes` (b, n, 4) are as in `detector_frames`, zeros also where an animal has left its
         image. The sampler and the arguments are as in `train_loader`.
         """
+        self._check_split()
         rows = list(self.split.train)
         boxes = self.labels.boxes
         if not (
@@ -167,6 +169,10 @@ class FrameData:
         settings = self.tree["detector"]
         collate = self._collate("data_detector")
         return self._loader(dataset, settings, settings["num_workers"], collate, rank, world_size)
+
+    def _check_split(self) -> None:
+        if not self.split.train:
+            raise ConfigError("split", "leaves no frame to train, as split=all does. Take another.")
 
     def _loader(
         self,

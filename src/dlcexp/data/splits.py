@@ -1,6 +1,6 @@
 """Which frames train and which test. Every way is a class that the group `split` picks.
 
-A frame without any label never tests, and there is always a frame on either side.
+A frame without any label never tests, and there is a frame on either side, but for `split=all`.
 """
 
 import logging
@@ -111,6 +111,13 @@ class VideoSplit:
         # A frame without labels in a test video must not train either: it is that video's.
         unlabelled = np.setdiff1d(inside, test)
         return _split(labels, test, leave_out=unlabelled)
+
+
+class AllSplit:
+    """Every labelled frame tests: to evaluate a model that was trained elsewhere."""
+
+    def __call__(self, labels: Labels, project: Project) -> Split:
+        return Split((), tuple(map(int, _labelled(labels))))
 
 
 class DLCShuffleSplit:

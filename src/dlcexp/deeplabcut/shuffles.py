@@ -86,6 +86,29 @@ def find_trained_shuffle(project: Project, shuffle: int, key: str = "conditions"
     return (trained or folders)[-1]
 
 
+def split_words(folder: Path) -> list[str]:
+    """The overrides that choose the split of the shuffle in whose `train` folder something lies.
+
+    Empty where the folder is that of no shuffle.
+    """
+    match = _MODEL.fullmatch(folder.parent.name)
+    iteration = folder.parent.parent.name
+    if match is None or not iteration.startswith(_ITERATION):
+        return []
+    return [
+        "split=dlc_shuffle",
+        f"split.shuffle={int(match['shuffle'])}",
+        f"split.trainset_fraction={int(match['percent']) / 100}",
+        f"split.iteration={int(iteration.removeprefix(_ITERATION))}",
+    ]
+
+
+def trained_shuffles(root: Path) -> list[Path]:
+    """The folders `train` of all shuffles of a project that have a snapshot."""
+    files = root.glob("dlc-models-pytorch/*/*/train/pytorch_config.yaml")
+    return sorted(file.parent for file in files if any(file.parent.glob("snapshot*.pt")))
+
+
 def _dataset_folder(project: Project, iteration: int) -> Path:
     """training-datasets/iteration-I/UnaugmentedDataSet_<Task><date>."""
     if project.kind != "dlc":

@@ -117,6 +117,11 @@ def load_plain(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     return content
 
 
+def snapshot_folder(run: Path) -> Path:
+    """Where the snapshots of a run are: in `snapshots/`; those of DeepLabCut beside its files."""
+    return inside if (inside := run / "snapshots").is_dir() else run
+
+
 def list_snapshots(folder: Path, prefix: str = POSE_PREFIX) -> list[Path]:
     """The periodic snapshots of a folder, oldest epoch first."""
     return [path for _, path in _found(folder, prefix, best=False)]

@@ -6,6 +6,7 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from dlcexp.data.conditional_crops import Conditions
@@ -44,6 +45,8 @@ class Evaluation:
         unique: {split: float32 (frames, 1, unique bodyparts, 3)}, as `poses`, where the model
             finds them.
         seconds: {split: time from images in memory or on disk to poses}.
+        records: every labelled keypoint with its prediction, see `pose_records`; of
+            `dlcexp.evaluate` only, empty elsewhere.
     """
 
     metrics: dict[str, dict[str, float]]
@@ -54,6 +57,7 @@ class Evaluation:
     conditions: dict[str, Conditions] = field(default_factory=dict)
     unique: dict[str, np.ndarray] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    records: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def update(self, part: "Evaluation", suffix: str) -> None:
         """Take in the poses of `part` and their scores, the names of splits with a suffix."""
@@ -62,6 +66,8 @@ class Evaluation:
             self.poses[f"{split}{suffix}"] = part.poses[split]
             self.names[f"{split}{suffix}"] = part.names[split]
             self.seconds[f"{split}{suffix}"] = part.seconds[split]
+            if split in part.unique:
+                self.unique[f"{split}{suffix}"] = part.unique[split]
 
     def column(self, split: str) -> str | None:
         """The name under which a split was scored, end to end where it was; None if it was not."""
@@ -245,34 +251,40 @@ def score_split(
     """
     rows = list(getattr(data.split, split))
     training = list(data.split.train)
-    kept = _selected(data.project.bodyparts, settings.comparison_bodyparts)
-    unique_kept = _selected(data.project.unique_bodyparts, settings.comparison_bodyparts)
+    kept = compared_bodyparts(data.project.bodyparts, settings.comparison_bodyparts)
+    unique_kept = compared_bodyparts(data.project.unique_bodyparts, settings.comparison_bodyparts)
     labels = data.labels.keypoints[:, :, kept]
     unique_labels = data.labels.unique[:, None, unique_kept]
     unique = heads.get("unique_bodypart")
     scores = evaluate_poses(
-        _by_row(rows, labels[rows]),
-        _by_row(rows, poses[:, :, kept]),
+        by_row(rows, labels[rows]),
+        by_row(rows, poses[:, :, kept]),
         bodyparts=[data.project.bodyparts[k] for k in kept],
         pcutoff=settings.pcutoff,
         oks_sigma=settings.oks_sigma,
         oks_bbox_margin=settings.oks_bbox_margin,
         pck_thresholds=settings.pck_thresholds,
-        single_animal=not (data.project.multianimal or settings.force_multi_animal),
+        single_animal=is_single_animal(data, settings),
         unique_bodyparts=[data.project.unique_bodyparts[k] for k in unique_kept],
-        unique_ground_truth=_by_row(rows, unique_labels[rows]) if unique is not None else None,
-        unique_predictions=_by_row(rows, unique[:, :, unique_kept]) if unique is not None else None,
+        unique_ground_truth=by_row(rows, unique_labels[rows]) if unique is not None else None,
+        unique_predictions=by_row(rows, unique[:, :, unique_kept]) if unique is not None else None,
         with_identity=identity,
     )
     reference = mean_pose_error(labels[training], labels[rows])
     return {**scores, "rmse_mean_pose": reference}
 
 
-def _selected(bodyparts: Sequence[str], comparison: str | Sequence[str]) -> list[int]:
-    """Positions of the bodyparts to be compared."""
+def is_single_animal(data: PoseData, settings: Any) -> bool:
+    """Whether the only prediction is that of the only animal, however far from it."""
+    return not (data.project.multianimal or settings.force_multi_animal)
+
+
+def compared_bodyparts(bodyparts: Sequence[str], comparison: str | Sequence[str]) -> list[int]:
+    """Positions of the bodyparts that `evaluation.comparison_bodyparts` leaves."""
     wanted = bodyparts if comparison == "all" else comparison
     return [k for k, bodypart in enumerate(bodyparts) if bodypart in wanted]
 
 
-def _by_row(rows: Sequence[int], frames: np.ndarray) -> dict[str, np.ndarray]:
+def by_row(rows: Sequence[int], frames: np.ndarray) -> dict[str, np.ndarray]:
+    """Poses of frames under the number of their row of the labels."""
     return {str(row): frame for row, frame in zip(rows, frames, strict=True)}

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,10 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, withStroke
 
-from dlcexp.data.loading import PoseData, SplitName
-from dlcexp.evaluation.canvas import DPI, save_figure, text_inches
-from dlcexp.evaluation.evaluate import Evaluation
-from dlcexp.evaluation.ranking import FrameError, assign, rank_frames
+from dlcexp.evaluation.canvas import DPI, text_inches
+from dlcexp.evaluation.ranking import assign
 
 # The picture's longer side; larger views are shrunk before they are drawn.
 VIEW_INCHES = 7.0
@@ -69,54 +66,6 @@ class Skeleton:
         return colormaps["rainbow"](np.linspace(0, 1, max(len(self.bodyparts), 1)))
 
 
-def draw_examples(evaluation: Evaluation, data: PoseData, folder: Path, cfg: Any) -> list[Path]:
-    """Draw the worst and the best test frames as `worst-1.png`, `best-1.png` and so on.
-
-    Training frames stand in where there are no test frames.
-
-    Args:
-        evaluation: poses of the frames.
-        data: labels and images.
-        folder: where the pictures go.
-        cfg: the resolved tree; `evaluation.examples` of either kind, `evaluation.pcutoff`.
-
-    Returns:
-        The files, worst first.
-    """
-    split: SplitName = "test" if len(data.split.test) else "train"
-    rows = list(getattr(data.split, split))
-    shown = evaluation.column(split) or split
-    truth, poses = data.labels.keypoints[rows], evaluation.poses[shown]
-    boxes = evaluation.boxes.get(split, {})
-    ranking = rank_frames(truth, poses)
-    worst = ranking[: cfg.evaluation.examples]
-    best = ranking[len(worst) :][::-1][: cfg.evaluation.examples]
-    project = data.project
-    names = _names(project.individuals, with_identity="identity" in cfg.model.heads)
-    if shown in evaluation.unique:
-        truth = _beside(truth, data.labels.unique[rows, None])
-        poses = _beside(poses, evaluation.unique[shown])
-        names = [*names, ""]
-    skeleton = Skeleton(
-        (*project.bodyparts, *project.unique_bodyparts), project.skeleton, cfg.evaluation.pcutoff
-    )
-    written = []
-    for word, errors in (("worst", worst), ("best", best)):
-        for place, error in enumerate(errors, start=1):
-            row = rows[error.frame]
-            name = data.labels.names[row]
-            image = data.cache(data.labels.images[row])
-            title = f"{name}\n{word} {place} of {len(ranking)} {split} frames: {_words(error)}"
-            found = {"boxes": boxes[row]} if row in boxes else {}
-            example = Example(
-                image, truth[error.frame], poses[error.frame], title, names=names, **found
-            )
-            path = folder / f"{word}-{place}.png"
-            save_figure(draw_example(example, skeleton), path)
-            written.append(path)
-    return written
-
-
 def draw_example(example: Example, skeleton: Skeleton) -> Figure:
     """Labels as crosses, predictions as dots (rings below pcutoff), a line between the two.
 
@@ -157,30 +106,6 @@ def _frame(size: tuple[float, float], title: str, labels: Sequence[str]) -> tupl
     across = (LEFT_INCHES / whole_width, width / whole_width)
     up = (bottom / whole_height, height / whole_height)
     return figure, figure.add_axes((across[0], up[0], across[1], up[1]))
-
-
-def _names(individuals: Sequence[str], *, with_identity: bool) -> list[str]:
-    """What is written beside the animals: who they are where the model tells, else numbers."""
-    if len(individuals) == 1:
-        return [""]
-    if with_identity:
-        return list(individuals)
-    return [f"animal {number}" for number in range(1, len(individuals) + 1)]
-
-
-def _beside(animals: np.ndarray, unique: np.ndarray) -> np.ndarray:
-    """Points of animals (f, n, k, c) and unique ones (f, 1, u, c) as (f, n + 1, k + u, c)."""
-    frames, n, k, c = animals.shape
-    both = np.full((frames, n + 1, k + unique.shape[2], c), np.nan)
-    both[:, :n, :k] = animals
-    both[:, n:, k:] = unique
-    return both
-
-
-def _words(error: FrameError) -> str:
-    distance = "nothing found" if np.isnan(error.pixels) else f"mean error {error.pixels:.1f} px"
-    missed = f", {error.missed} of {error.animals} animals missed" if error.missed else ""
-    return distance + missed
 
 
 def _view(example: Example) -> tuple[int, int, int, int]:

@@ -11,7 +11,7 @@ from rich.console import Console
 from dlcexp.data.conditional_crops import Conditions
 from dlcexp.data.loading import PoseData
 from dlcexp.evaluation.evaluate import Evaluation, flatten, images_per_second
-from dlcexp.evaluation.figures import draw_examples
+from dlcexp.evaluation.examples import draw_examples
 from dlcexp.evaluation.plots import draw_bodypart_errors, draw_learning_curves
 from dlcexp.evaluation.table import evaluation_table
 from dlcexp.training.loggers import RunLogger

@@ -31,6 +31,7 @@ from dlcexp.deeplabcut.snapshots import (
     best_snapshot,
     list_snapshots,
     load_snapshot,
+    snapshot_folder,
 )
 from dlcexp.errors import ConfigError, SnapshotError, UserError
 from dlcexp.files import write_text
@@ -260,19 +261,28 @@ class Run:
     metrics: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, folder: str | Path) -> "Run":
-        """Read a run folder.
+    def open(cls, folder: str | Path, overrides: Sequence[str] = ()) -> "Run":
+        """Read a run folder, or a shuffle that DeepLabCut trained; see `shuffle_tree`.
+
+        Args:
+            folder: of a run, or `train` of a shuffle.
+            overrides: may name the `project=` of a shuffle, where it does not lie in it.
 
         Raises:
             UserError: there is no run in that folder.
         """
+        from dlcexp.training.shuffle_run import no_run, shuffle_folder, shuffle_tree
+
         path = Path(folder).expanduser()
         config = path / "config.yaml"
-        if not config.is_file():
-            raise UserError(f"{path} is not a run folder: it has no config.yaml")
+        if not config.is_file() and (inside := shuffle_folder(path)):
+            return cls(inside, shuffle_tree(inside, overrides))
+        tree: Any = OmegaConf.load(config) if config.is_file() else {}
+        if "model" not in tree:
+            raise UserError(no_run(path))
         metrics = path / "metrics.json"
         values = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {}
-        return cls(path, OmegaConf.load(config), values)  # type: ignore[arg-type]
+        return cls(path, tree, values)  # type: ignore[arg-type]
 
     @property
     def best_snapshot(self) -> Path:
@@ -289,17 +299,17 @@ class Run:
     @property
     def best_pose_snapshot(self) -> Path | None:
         """The same, or None where only a detector was trained."""
-        return best_snapshot(self.folder / "snapshots")
+        return best_snapshot(snapshot_folder(self.folder))
 
     @property
     def best_detector_snapshot(self) -> Path | None:
         """The best snapshot of the detector; None bottom-up, and before there is one."""
-        return best_snapshot(self.folder / "snapshots", DETECTOR_PREFIX)
+        return best_snapshot(snapshot_folder(self.folder), DETECTOR_PREFIX)
 
     @property
     def snapshots(self) -> list[Path]:
         """The periodic snapshots, oldest epoch first."""
-        return list_snapshots(self.folder / "snapshots")
+        return list_snapshots(snapshot_folder(self.folder))
 
     def model(self, snapshot: Path | None = None) -> nn.Module:
         """The network with the weights of `snapshot` (the best one), on the CPU, in `eval()` mode.
@@ -383,11 +393,15 @@ def check_fit(state: Mapping[str, Tensor], stored: Mapping[str, Tensor], path: P
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write strict JSON: numbers that are none become null."""
-    finite = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in content.items()
-    }
-    write_text(path, json.dumps(finite, indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def describe_environment(device: str) -> dict[str, Any]:

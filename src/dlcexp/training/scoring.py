@@ -1,6 +1,7 @@
 """Scoring the networks of a run: at the end of training, and again with other settings."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,10 +17,28 @@ from dlcexp.evaluation.evaluate import (
     evaluate_model,
     evaluate_top_down,
 )
+from dlcexp.evaluation.records import pose_records
 from dlcexp.training.conditions import condition_source, split_conditions
 from dlcexp.training.hardware import choose_hardware
 from dlcexp.training.resume import foreign_detector
 from dlcexp.training.run import Run
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """A run that was evaluated, and with what.
+
+    Attributes:
+        run: with the tree that held, overrides included.
+        snapshot: weights of the pose model; None where there was none.
+        data: project, labels and split.
+        evaluation: poses, metrics and records.
+    """
+
+    run: Run
+    snapshot: Path | None
+    data: PoseData
+    evaluation: Evaluation
 
 
 def evaluate(
@@ -28,28 +47,47 @@ def evaluate(
     """Predict and score the train and test frames of a run.
 
     Args:
-        run: a finished run.
+        run: a finished run, or a shuffle that DeepLabCut trained (`Run.open`).
         snapshot: weights of the pose model; None: the best.
         overrides: on top of the run's tree, such as `"split=kfold"`, `"evaluation.pcutoff=0.4"`,
             or `"detector.snapshot=PATH"` for another detector than the run's best.
         progress: draw a bar, if there is a terminal.
 
+    Returns:
+        The metrics of each split, the poses, and `records`, a table with a row for each labelled
+        keypoint.
+
     Raises:
         ConfigError: an override that does not fit.
         SnapshotError: the weights are missing or do not fit.
     """
+    return score(run, snapshot=snapshot, overrides=overrides, progress=progress).evaluation
+
+
+def score(
+    run: Run, *, snapshot: Path | None = None, overrides: Sequence[str] = (), progress: bool = False
+) -> Scored:
+    """As `evaluate`, with what else a report needs."""
     cfg = modified(run.cfg, overrides)
-    changed = Run(run.folder, cfg, run.metrics)
+    changed = replace(run, cfg=cfg)
     with allowing(cfg.allow_targets):
+        data = PoseData(cfg)
         another = any(word.startswith("detector.snapshot=") for word in overrides)
-        return evaluate_run(
+        evaluation = evaluate_run(
             changed,
-            PoseData(cfg),
+            data,
             choose_hardware(cfg).device,
             snapshot=snapshot,
             detector_snapshot=foreign_detector(cfg) if another else None,
             progress=progress,
         )
+    records = pose_records(evaluation, data, cfg.evaluation)
+    return Scored(
+        changed,
+        snapshot or run.best_pose_snapshot,
+        data,
+        replace(evaluation, records=records),
+    )
 
 
 def evaluate_run(
