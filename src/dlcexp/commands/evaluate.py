@@ -143,14 +143,13 @@ def _facts(scored: "Scored") -> dict[str, Any]:
     from dlcexp.deeplabcut.snapshots import load_snapshot
 
     cfg, snapshot = scored.run.cfg, scored.snapshot
-    detector = scored.run.best_detector_snapshot if cfg.method == "td" else None
     target = str(cfg.split["_target_"]).rpartition(".")[2]
     arguments = ", ".join(f"{key}={value}" for key, value in cfg.split.items() if key != "_target_")
     return {
         "run": scored.run.folder.as_posix(),
         "snapshot": snapshot.name if snapshot else None,
         "epoch": load_snapshot(snapshot).epoch if snapshot else None,
-        "detector_snapshot": detector.name if detector else None,
+        "detector_snapshot": scored.detector.name if scored.detector else None,
         "net_type": net_type(cfg.model),
         "method": str(cfg.method),
         "project": str(cfg.project),

@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from omegaconf import DictConfig
 
 from dlcexp.config.build import allowing
 from dlcexp.config.composition import modified
 from dlcexp.data.conditional_crops import Conditions
 from dlcexp.data.loading import PoseData
 from dlcexp.deeplabcut.snapshots import snapshot_epoch
+from dlcexp.errors import ConfigError
 from dlcexp.evaluation.evaluate import (
     Evaluation,
     evaluate_conditional,
@@ -30,13 +32,15 @@ class Scored:
 
     Attributes:
         run: with the tree that held, overrides included.
-        snapshot: weights of the pose model; None where there was none.
+        snapshot, detector: weights of the pose model and of the detector; None where there was
+            none.
         data: project, labels and split.
         evaluation: poses, metrics and records.
     """
 
     run: Run
     snapshot: Path | None
+    detector: Path | None
     data: PoseData
     evaluation: Evaluation
 
@@ -72,22 +76,48 @@ def score(
     changed = replace(run, cfg=cfg)
     with allowing(cfg.allow_targets):
         data = PoseData(cfg)
+        _check_project(cfg, data)
         another = any(word.startswith("detector.snapshot=") for word in overrides)
+        detector = foreign_detector(cfg) if another else None
+        device = choose_hardware(cfg).device
         evaluation = evaluate_run(
             changed,
             data,
-            choose_hardware(cfg).device,
+            device,
             snapshot=snapshot,
-            detector_snapshot=foreign_detector(cfg) if another else None,
+            detector_snapshot=detector,
             progress=progress,
         )
-    records = pose_records(evaluation, data, cfg.evaluation)
-    return Scored(
-        changed,
-        snapshot or run.best_pose_snapshot,
-        data,
-        replace(evaluation, records=records),
-    )
+    evaluation = replace(evaluation, records=pose_records(evaluation, data, cfg.evaluation))
+    if cfg.method == "td" and detector is None:
+        detector = run.best_detector_snapshot
+    return Scored(changed, snapshot or run.best_pose_snapshot, detector, data, evaluation)
+
+
+def _check_project(cfg: DictConfig, data: PoseData) -> None:
+    """Refuse a project with which the predictions of a model cannot be compared.
+
+    Raises:
+        ConfigError: it has other bodyparts, or one animal where the model finds several.
+    """
+    project, metadata = data.project, cfg.metadata
+    for name, found, labelled in (
+        ("bodyparts", metadata.bodyparts, project.bodyparts),
+        ("unique bodyparts", metadata.unique_bodyparts, project.unique_bodyparts),
+    ):
+        if list(found) != list(labelled):
+            raise ConfigError(
+                "project",
+                f"{project.source} has the {name} {', '.join(labelled) or 'none'}; those of the "
+                f"model are {', '.join(found) or 'none'}.",
+            )
+    several = metadata.num_individuals > 1
+    if several and not project.multianimal and not cfg.evaluation.force_multi_animal:
+        raise ConfigError(
+            "project",
+            f"{project.source} has one animal, and the model finds {metadata.num_individuals}: "
+            "evaluation.force_multi_animal=true scores it so.",
+        )
 
 
 def evaluate_run(
