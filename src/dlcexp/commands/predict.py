@@ -22,7 +22,7 @@ A job that was stopped goes on where it was; what is finished is not done again.
   overwrite=false          find poses again where there are some
   shuffle=0                number in the scorer's name, by which DeepLabCut's tools find the files:
                            that of the shuffle that the run is installed as
-  predict.batch_size=1     frames at once, bottom-up; on a CPU, 1 is the fastest
+  predict.batch_size=N     frames at once, bottom-up; chosen by their size unless given, on a CPU 1
   predict.precision=32     32, bf16 or 16: format in which the pose model computes
   device=auto              any key of the run's tree: evaluation.pcutoff (what is drawn), ...
 """
@@ -49,7 +49,7 @@ def run(words: list[str]) -> int:
         _truth(settings, name, default)
         for name, default in (("label", False), ("csv", True), ("overwrite", False))
     )
-    shuffle, batch_size = _number(settings, "shuffle", 0), _number(settings, _PREDICT[0], 1)
+    shuffle, batch_size = _number(settings, "shuffle", 0), _number(settings, _PREDICT[0], 0)
 
     from dataclasses import replace
 
@@ -69,7 +69,7 @@ def run(words: list[str]) -> int:
         finished,
         snapshot=snapshot,
         conditions=settings.get("conditions"),
-        batch_size=max(batch_size, 1),
+        batch_size=batch_size or None,
         precision=settings.get("predict.precision", "32"),
     )
     output = Path(settings["output"]).expanduser() if "output" in settings else None

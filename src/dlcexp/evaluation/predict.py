@@ -1,7 +1,8 @@
 """Apply a model to frames: poses in the pixels of the original images."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,17 @@ from rich.console import Console
 from rich.progress import track
 from torch.utils.data import Dataset
 
+from dlcexp.data.ahead import ahead, behind
 from dlcexp.data.dataset import Sample
 from dlcexp.evaluation.pairs import stack
 from dlcexp.models.predictors import assign_identities, identity_scores
 
-# Crops that go through a network at once, where that is faster: not on a CPU.
-CROPS_AT_ONCE = 16
+# Turns images (b, 3, h, w), and conditions if it takes any, into the maps of each head.
+Network = Callable[..., Mapping[str, Mapping[str, torch.Tensor]]]
+
+# Pixels, and images, that go through a network at once, where that is faster: not on a CPU.
+PIXELS_AT_ONCE = 2**22
+MOST_AT_ONCE = 64
 
 # What predictors put in x, y and score where they found no further individual.
 ABSENT = -1.0
@@ -44,9 +50,9 @@ def predict_heads(
     dataset: Dataset[Sample],
     device: torch.device | str,
     *,
-    batch_size: int = 1,
+    batch_size: int | None = 1,
     description: str = "",
-    dtype: torch.dtype | None = None,
+    network: Network | None = None,
 ) -> dict[str, np.ndarray]:
     """Poses that each head of the model finds in each frame, in the order of `dataset`.
 
@@ -55,17 +61,17 @@ def predict_heads(
     Args:
         model: a `PoseModel` on `device`.
         dataset: frames through the inference pipeline.
-        batch_size: how many consecutive frames of equal size to take at once; on a CPU, 1 is the
-            fastest.
+        batch_size: how many consecutive frames of equal size to take at once; None: by
+            `images_at_once`.
         description: words beside a progress bar, drawn on a terminal only; empty: no bar.
-        dtype: format in which the network computes, such as `torch.bfloat16`; None: float32.
+        network: computes the maps in place of the model, which then only decodes them.
 
     Returns:
         {head: float32 (frames, individuals, keypoints, 3)}; without frames no head. Where the
         model tells identities, an animal is in the place of its individual.
     """
     found: dict[str, list[np.ndarray]] = {}
-    for _, heads in _predictions(model, dataset, device, batch_size, description, dtype):
+    for _, heads in _predictions(model, dataset, device, batch_size, description, network):
         for head, poses in heads.items():
             found.setdefault(head, []).append(poses)
     return {
@@ -81,7 +87,7 @@ def predict_crops(
     size: tuple[int, int],
     device: torch.device | str,
     description: str = "",
-    dtype: torch.dtype | None = None,
+    network: Network | None = None,
 ) -> np.ndarray:
     """Poses found in crops of single animals, put together frame by frame.
 
@@ -92,7 +98,7 @@ def predict_crops(
         rows: rows of the labels, the frames of the result.
         size: individuals a frame, and bodyparts.
         description: words beside a progress bar, drawn on a terminal only; empty: no bar.
-        dtype: see `predict_heads`.
+        network: see `predict_heads`.
 
     Returns:
         float32 (frames, individuals, bodyparts, 3): x and y in px of the original image,
@@ -100,8 +106,7 @@ def predict_crops(
     """
     frames = {row: place for place, row in enumerate(rows)}
     found = np.full((len(rows), *size, 3), np.nan, np.float32)
-    batch_size = 1 if torch.device(device).type == "cpu" else CROPS_AT_ONCE
-    for sample, heads in _predictions(model, dataset, device, batch_size, description, dtype):
+    for sample, heads in _predictions(model, dataset, device, None, description, network):
         found[frames[int(sample["index"])], int(sample["individual"])] = heads["bodypart"][0]
     return found
 
@@ -133,32 +138,51 @@ def to_original(points: np.ndarray, sample: Sample) -> np.ndarray:
     return points * np.asarray(sample["scale"]) + np.asarray(sample["offset"])
 
 
+def images_at_once(device: torch.device | str, pixels: int) -> int:
+    """How many images of so many pixels a network takes at once: on a CPU, 1 is the fastest."""
+    if torch.device(device).type == "cpu":
+        return 1
+    return min(max(PIXELS_AT_ONCE // pixels, 1), MOST_AT_ONCE)
+
+
 def _predictions(
     model: torch.nn.Module,
     dataset: Dataset[Sample],
     device: torch.device | str,
-    batch_size: int,
+    batch_size: int | None,
     description: str,
-    dtype: torch.dtype | None,
+    network: Network | None,
 ) -> Iterator[tuple[Sample, dict[str, np.ndarray]]]:
-    """Each sample with the poses (n, k, 3) that each head finds in it, in px of the original."""
-    decode: Any = model.predict
-    kind = torch.device(device).type
-    with in_evaluation(model):
-        for batch in _batches(with_progress(dataset, description), batch_size):
+    """Each sample with the poses (n, k, 3) that each head finds in it, in px of the original.
+
+    While the network computes, the next samples are made, and the last maps decoded.
+    """
+    compute = network or model
+
+    def maps() -> Iterator[tuple[list[Sample], Mapping[str, Mapping[str, torch.Tensor]]]]:
+        samples = with_progress(dataset, description)
+        for batch in ahead(_batches(samples, device, batch_size)):
             images = torch.stack([sample["image"] for sample in batch]).to(device)
             given = [sample["conditions"] for sample in batch if "conditions" in sample]
-            conditions = [torch.stack(given).to(device)] if given else []
-            with torch.autocast(kind, dtype, enabled=dtype is not None):
-                outputs = model(images, *conditions)
-            heads = {
-                head: poses.float().cpu().numpy() for head, poses in _poses(decode(outputs)).items()
-            }
+            yield batch, compute(images, *([torch.stack(given).to(device)] if given else []))
+
+    with in_evaluation(model):
+        for batch, heads in behind(partial(_decode, model), maps()):
             for place, sample in enumerate(batch):
                 yield (
                     sample,
                     {head: in_original(poses[place], sample) for head, poses in heads.items()},
                 )
+
+
+def _decode(
+    model: Any, computed: tuple[list[Sample], Mapping[str, Mapping[str, torch.Tensor]]]
+) -> tuple[list[Sample], dict[str, np.ndarray]]:
+    """Poses (b, n, k, 3) of a batch, from its maps."""
+    batch, outputs = computed
+    with torch.inference_mode():  # threads do not inherit it
+        poses = _poses(model.predict(outputs))
+        return batch, {head: values.float().cpu().numpy() for head, values in poses.items()}
 
 
 def _poses(outputs: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
@@ -170,11 +194,14 @@ def _poses(outputs: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, torch
     return poses
 
 
-def _batches(samples: Iterator[Sample], batch_size: int) -> Iterator[list[Sample]]:
+def _batches(
+    samples: Iterator[Sample], device: torch.device | str, batch_size: int | None
+) -> Iterator[list[Sample]]:
     """Runs of consecutive samples with images of one size."""
     batch: list[Sample] = []
     for sample in samples:
-        full = len(batch) >= batch_size
+        most = batch_size or images_at_once(device, sample["image"][0].numel())
+        full = len(batch) >= most
         if batch and (full or sample["image"].shape != batch[0]["image"].shape):
             yield batch
             batch = []

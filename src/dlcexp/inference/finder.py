@@ -15,6 +15,7 @@ from dlcexp.data.loading import FrameData
 from dlcexp.errors import ConfigError, SnapshotError, UserError, nearest
 from dlcexp.evaluation.boxes import find_boxes
 from dlcexp.evaluation.predict import predict_crops, predict_heads
+from dlcexp.inference.network import TorchNetwork
 from dlcexp.training.conditions import condition_source
 from dlcexp.training.hardware import choose_hardware
 from dlcexp.training.run import Run
@@ -30,7 +31,7 @@ class PoseFinder:
         run: a finished run.
         snapshot: weights of the pose model; None: the best of the run.
         conditions: conditional top-down, what tells of the animals, in place of the run's own.
-        batch_size: frames that go through a bottom-up network at once.
+        batch_size: frames that go through a bottom-up network at once; None: by their size.
         precision: key of `PRECISIONS`, the format in which the pose model computes.
 
     Raises:
@@ -44,7 +45,7 @@ class PoseFinder:
         *,
         snapshot: Path | None = None,
         conditions: str | int | Path | None = None,
-        batch_size: int = 1,
+        batch_size: int | None = None,
         precision: str = "32",
     ) -> None:
         if conditions is not None:
@@ -62,7 +63,8 @@ class PoseFinder:
         with allowing(run.cfg.allow_targets):
             self.conditions = condition_source(run.cfg)
             self.detector = run.detector(self.device) if run.cfg.method == "td" else None
-            self.model = run.model(self.snapshot).to(self.device)
+            self.model = run.model(self.snapshot)
+        self.network = TorchNetwork(self.model, self.device, self.dtype)
         self._check()
 
     @property
@@ -97,7 +99,7 @@ class PoseFinder:
                 data.frames("test"),
                 self.device,
                 batch_size=self.batch_size,
-                dtype=self.dtype,
+                network=self.network,
             )
 
     def _in_crops(self, data: FrameData) -> NDArray[np.float32]:
@@ -110,7 +112,7 @@ class PoseFinder:
             assert self.detector is not None
             frames = data.detector_frames("test")
             crops = data.crops(find_boxes(self.detector, frames, self.device, size[0]))
-        return predict_crops(self.model, crops, rows, size, self.device, dtype=self.dtype)
+        return predict_crops(self.model, crops, rows, size, self.device, network=self.network)
 
     def _check(self) -> None:
         folder = self.run.folder

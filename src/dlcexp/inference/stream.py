@@ -1,19 +1,19 @@
 """Frames to poses, chunk by chunk, while the next chunk is being decoded."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dlcexp.data.ahead import ahead
 from dlcexp.data.cache import DecodedImages, Image
 from dlcexp.data.loading import unlabelled_frames
 from dlcexp.inference.finder import PoseFinder
 from dlcexp.inference.sources import Source
 
-# Frames decoded at once; two chunks are in memory.
+# Frames decoded at once, or as many as make whole batches; three chunks are in memory.
 CHUNK = 16
 
 
@@ -37,17 +37,15 @@ def find_poses(finder: PoseFinder, source: Source, start: int = 0) -> Iterator[C
 
     Decoding goes on in a thread of its own while the networks compute.
     """
-    images = source.read(start)
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        following = thread.submit(_take, images)
-        while frames := following.result():
-            following = thread.submit(_take, images)
-            yield _find(finder, source, start, frames)
-            start += len(frames)
+    size = CHUNK + -CHUNK % (finder.batch_size or CHUNK)
+    for frames in ahead(_chunks(source.read(start), size)):
+        yield _find(finder, source, start, frames)
+        start += len(frames)
 
 
-def _take(images: Iterator[Image | None]) -> list[Image | None]:
-    return list(islice(images, CHUNK))
+def _chunks(images: Iterator[Image | None], size: int) -> Iterator[list[Image | None]]:
+    while chunk := list(islice(images, size)):
+        yield chunk
 
 
 def _find(finder: PoseFinder, source: Source, start: int, frames: list[Image | None]) -> Chunk:
