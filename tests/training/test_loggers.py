@@ -36,16 +36,25 @@ def loggers(*names: str, **more: Any) -> dict[str, Any]:
     return nodes
 
 
+JOB = """
+import sys
+from dlcexp.training.loggers import MLFlowLogger, close
+logger = MLFlowLogger(save_dir=sys.argv[1])
+logger.log_metrics({"detector.test.mAP@50:95": 1.0, "nan": float("nan")}, step=1)
+close([logger], failed=False)
+"""
+
+
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store of a run that was told no other: `mlflow.db` in the working folder."""
+    """The store of two jobs that were told no other, begun at once: `mlflow.db` where they work."""
     folder = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        patch.chdir(folder)
-        logger = MLFlowLogger(save_dir=folder / "run")
-        logger.log_metrics({"detector.test.mAP@50:95": 1.0, "nan": float("nan")}, step=1)
-        close([logger], failed=False)
+    environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
+    jobs = [
+        subprocess.Popen([sys.executable, "-c", JOB, name], cwd=folder, env=environment)
+        for name in ("a", "b")
+    ]
+    assert [job.wait(timeout=300) for job in jobs] == [0, 0]
     return folder / "mlflow.db"
 
 
@@ -242,9 +251,12 @@ def test_each_job_of_a_sweep_is_a_run_of_its_experiment(tmp_path: Path, local: s
 
 
 def test_without_a_server_the_store_is_a_database_in_the_working_folder(database: Path) -> None:
-    (run,) = mlflow_runs(f"sqlite:///{database.as_posix()}", "dlcexp")
-    assert (run.info.run_name, run.info.status) == ("run", "FINISHED")
-    assert run.data.metrics == {"detector/test.mAP_50_95": 1.0}
+    runs = mlflow_runs(f"sqlite:///{database.as_posix()}", "dlcexp")
+    assert sorted((run.info.run_name, run.info.status) for run in runs) == [
+        ("a", "FINISHED"),
+        ("b", "FINISHED"),
+    ]
+    assert all(run.data.metrics == {"detector/test.mAP_50_95": 1.0} for run in runs)
 
 
 def test_a_server_that_is_not_there_is_told_before_training(

@@ -4,10 +4,13 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from dlcexp.errors import ConfigError
 from dlcexp.training.loggers.naming import by_key, name_of, sweep_of
@@ -68,13 +71,16 @@ class MLFlowLogger(RunLogger):
     @cached_property
     def _lightning(self) -> Any:
         _keep_to_itself()
-        from mlflow.exceptions import MlflowException
-
         try:
-            with _few_retries():
+            with _few_retries(), self._alone():
                 return self._begin()
-        except MlflowException as error:
+        except _failures() as error:
             raise ConfigError("logger.mlflow", f"{self._place}: {_first_line(error)}") from error
+
+    def _alone(self) -> AbstractContextManager[Any]:
+        """Jobs that begin at once do not all make the database."""
+        path = self._uri.partition("sqlite:///")[2]
+        return FileLock(f"{path}.lock") if path else nullcontext()
 
     def _begin(self) -> Any:
         from lightning.pytorch.loggers import MLFlowLogger as Runs
@@ -146,12 +152,21 @@ class MLFlowLogger(RunLogger):
     @contextmanager
     def _telling(self) -> Iterator[None]:
         """A server that fails later than at the start ends no training: it is said in the log."""
-        from mlflow.exceptions import MlflowException
-
         try:
             yield
-        except MlflowException as error:
+        except _failures() as error:
             logger.warning("MLflow at %s was not told: %s", self._place, _first_line(error))
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What is raised where a store is not there, or not to be used."""
+    from mlflow.exceptions import MlflowException
+
+    if find_spec("sqlalchemy") is None:
+        return MlflowException, OSError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return MlflowException, OSError, SQLAlchemyError
 
 
 def _local_store() -> str:
@@ -166,6 +181,8 @@ def _without_password(text: str) -> str:
 def _keep_to_itself() -> None:
     """MLflow tells its makers nothing and prints no more than warnings, unless it is told to."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import mlflow  # noqa: F401  (it sets the levels of its logs, too)
+
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
