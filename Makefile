@@ -7,7 +7,7 @@ DLC := .venv-dlc
 INSTALLED := $(VENV)/.installed
 DLC_INSTALLED := $(DLC)/.installed
 
-.PHONY: help install interop demo test test-fast lint format clean
+.PHONY: help install interop demo test test-fast lint format docs clean
 
 help:
 	@echo "make demo       set up, then train, evaluate and export on the synthetic project"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-fast  the tests that take seconds, without DeepLabCut"
 	@echo "make lint       ruff, mypy, import-linter"
 	@echo "make format     let ruff format the code"
+	@echo "make docs       build the documentation into build/docs"
 	@echo "make interop    set up the environment of the real DeepLabCut"
 	@echo "make clean      remove both environments"
 
@@ -56,6 +57,10 @@ test: install interop lint
 
 test-fast: install
 	$(BIN)/python -m pytest -m "not slow and not interop"
+
+docs: install
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "the documentation is in build/docs/index.html"
 
 clean:
 	rm -rf $(VENV) $(DLC)

@@ -1,5 +1,9 @@
-"""The example of docs/adding_a_model.md works as it stands there, on a shortened experiment."""
+"""Pages whose commands build on each other run as a whole, shortened; the site builds.
 
+Commands of all other pages run in test_readme.py.
+"""
+
+import argparse
 import json
 import os
 import re
@@ -8,26 +12,33 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import pandas as pd
 import pytest
 import yaml
+from click import Context
 
 from dlcexp.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENT = (ROOT / "docs" / "adding_a_model.md").read_text(encoding="utf-8")
+DOCS = ROOT / "docs"
+DOCUMENT = (DOCS / "adding_a_model.md").read_text(encoding="utf-8")
+TUTORIAL = (DOCS / "tutorial.md").read_text(encoding="utf-8")
+LOGGERS = (DOCS / "how-to" / "loggers.md").read_text(encoding="utf-8")
 # A line with nothing but a file's name, then its content.
 FILES = dict(re.findall(r"^`(\S+)`:\n\n```\w+\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL))
-COMMANDS = re.findall(r"^ {4}(dlcexp .*)$", DOCUMENT, re.MULTILINE)
+COMMAND = re.compile(r"^ {4}(dlcexp .*)$", re.MULTILINE)
+COMMANDS = COMMAND.findall(DOCUMENT)
 SHORT = [
     "device=cpu",
     "epochs=1",
     "save_epochs=1",
     "batch_size=4",
-    "split.train_fraction=0.2",
     "evaluation.examples=1",
     "data.resize={width: 64, height: 64}",
     "data.train.crop_sampling=null",
 ]
+FEW_FRAMES = "split.train_fraction=0.2"
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +73,7 @@ def test_the_example_composes_trains_evaluates_and_sweeps(folder):
     node = yaml.safe_load(dlcexp(compose, folder))["model"]["backbone"]
     assert node["_target_"] == "mylab.backbones.Plain"
 
-    dlcexp(train, folder, *SHORT)
+    dlcexp(train, folder, *SHORT, FEW_FRAMES)
     run = folder / "runs" / "plain"
     assert json.loads((run / "status.json").read_text())["status"] == "completed"
     assert list(run.glob("snapshots/snapshot-best-*.pt"))
@@ -76,7 +87,7 @@ def test_the_example_composes_trains_evaluates_and_sweeps(folder):
     narrow = (options / "plain.yaml").read_text().replace("width: 16", "width: 8")
     (options / "narrow.yaml").write_text(narrow.replace("channels: 64", "channels: 32"))
     shorter = sweep.replace("hrnet_w18", "narrow")
-    dlcexp(shorter, folder, *SHORT, "hydra.sweep.dir=multirun")
+    dlcexp(shorter, folder, *SHORT, FEW_FRAMES, "hydra.sweep.dir=multirun")
     states = [json.loads(path.read_text()) for path in folder.glob("multirun/*/status.json")]
     assert [state["status"] for state in states] == ["completed"] * 2
 
@@ -86,3 +97,73 @@ def test_a_misspelt_argument_of_the_class_is_named(folder, monkeypatch, capsys):
     monkeypatch.syspath_prepend(folder)
     assert main([*shlex.split(COMMANDS[1])[1:], "+model.backbone.widht=8"]) == 2
     assert "Did you mean 'width'" in capsys.readouterr().err
+
+
+def words_of(command: str) -> list[str]:
+    """The words of a command of the tutorial, made short."""
+    shorter = {"epochs=40": "epochs=1", "split.k=3": "split.k=2", "range(3)": "0"}
+    for said, word in shorter.items():
+        command = command.replace(said, word)
+    words = shlex.split(command)[1:]
+    trains = "hydra.run.dir" in command or "hydra.sweep.dir" in command
+    in_this_process = ["hydra/launcher=basic"] if "-m" in words else []
+    return [*words, *(SHORT[2:] if trains or words[0] == "browse" else []), *in_this_process]
+
+
+def keep_few_frames(project: Path) -> None:
+    """Four labelled frames of each video, and a video of no more."""
+    frames = [cv2.imread(str(path)) for path in sorted(project.glob("labeled-data/moss/*.png"))[:4]]
+    size = frames[0].shape[1::-1]
+    video = cv2.VideoWriter(
+        str(project / "videos" / "moss.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, size
+    )
+    for frame in frames:
+        video.write(frame)
+    video.release()
+    for path in project.glob("labeled-data/*/CollectedData_*.h5"):
+        table = pd.read_hdf(path)[:4]
+        table.to_hdf(path, key="keypoints")
+        table.to_csv(path.with_suffix(".csv"))
+
+
+@pytest.mark.slow
+def test_the_tutorial_ends_with_an_installed_winner_and_poses(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for command in COMMAND.findall(TUTORIAL):
+        assert main(words_of(command)) == 0, command
+        assert capsys.readouterr().out, command
+        if " demo " in command:
+            keep_few_frames(tmp_path / "arena")
+    assert len(list(tmp_path.glob("multirun/arena/models/*/metrics.json"))) == 2
+    assert (tmp_path / "multirun" / "arena" / "models" / "report.html").is_file()
+    (config,) = tmp_path.glob("arena/dlc-models-pytorch/**/train/pytorch_config.yaml")
+    assert "shuffle1" in config.parent.parent.name
+    assert list(tmp_path.glob("arena/videos/moss*.h5"))
+    assert list(tmp_path.glob("arena/videos/moss*_labeled.mp4"))
+
+
+def test_the_site_builds_without_a_warning(tmp_path):
+    sphinx = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", str(DOCS), str(tmp_path)]
+    done = subprocess.run(sphinx, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    commands = (tmp_path / "commands.html").read_text(encoding="utf-8")
+    assert "A job that was stopped goes on where it was" in commands
+    assert "logger.mlflow.tracking_uri" in (tmp_path / "reference.html").read_text("utf-8")
+
+
+def test_commands_of_the_loggers_tools_have_the_form_that_these_take():
+    """They need a server, or are one: their own parsers read the words."""
+    from mlflow.cli import cli as mlflow
+    from tensorboard.plugins.core.core_plugin import CorePluginLoader
+    from wandb.cli.cli import cli as wandb
+
+    shown = re.findall(r"^(wandb .*)$", LOGGERS, re.MULTILINE)
+    shown += re.findall(r"`((?:wandb|mlflow) [a-z]+)`", LOGGERS)
+    assert len(shown) == 4
+    for tool, name, *words in map(str.split, shown):
+        group = {"wandb": wandb, "mlflow": mlflow}[tool]
+        group.get_command(Context(group), name).make_context(name, words)
+    parser = argparse.ArgumentParser()
+    CorePluginLoader().define_flags(parser)
+    (words,) = re.findall(r"`tensorboard (.*?)`", LOGGERS)
+    assert parser.parse_args(words.split()).logdir == "runs"

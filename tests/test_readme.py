@@ -1,4 +1,8 @@
-"""Every command of README.md and of multirun_examples/ runs, on a small project and shortened."""
+"""Every command of README.md, docs/ and multirun_examples/ runs, on a small project and shortened.
+
+Commands that several pages show run once. The tutorial and the page on models of one's own, whose
+commands build on each other, are run as a whole in test_docs.py.
+"""
 
 import json
 import os
@@ -12,13 +16,21 @@ import cv2
 import pandas as pd
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from dlcexp.cli import main
 from dlcexp.data.demo import demo_project
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMAND = re.compile(r"^ {4}(dlcexp .*)$", re.MULTILINE)
-README = COMMAND.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+COMMAND = re.compile(r"^ {4}(dlcexp .*?)(?: +#.*)?$", re.MULTILINE)
+README = ROOT / "README.md"
+OWN_OPTIONS = ROOT / "docs" / "how-to" / "own-options.md"
+PAGES = [README, *(ROOT / "docs" / name for name in ("index.md", "evaluation.md"))]
+PAGES += [
+    path for name in ("how-to", "concepts") for path in sorted((ROOT / "docs" / name).glob("*.md"))
+]
+SHOWN = {path: COMMAND.findall(path.read_text(encoding="utf-8")) for path in PAGES}
+COMMANDS = list(dict.fromkeys(command for commands in SHOWN.values() for command in commands))
 EXAMPLES = {
     path.stem: path.read_text(encoding="utf-8").splitlines()[1].removeprefix("# ")
     for path in sorted((ROOT / "multirun_examples" / "experiment").glob("*.yaml"))
@@ -176,11 +188,12 @@ def words_of(command: str, home: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [c for c in README if " -m " not in c and "FOLDER" not in c])
-def test_a_command_of_the_readme_runs(command, home, monkeypatch, capsys):
+@pytest.mark.parametrize("command", [c for c in COMMANDS if " -m " not in c and "FOLDER" not in c])
+def test_a_command_of_a_page_runs(command, home, monkeypatch, capsys):
     monkeypatch.chdir(home)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "file:mlruns")  # a database takes time to make
     if "detector.snapshot" in command:
-        assert main(shorten(words_of(README[README.index(command) - 1], home))) == 0
+        assert main(shorten(words_of(COMMANDS[COMMANDS.index(command) - 1], home))) == 0
     words = words_of(command, home)
     if "install" in command:
         words = [word.replace("runs/mouse", "runs/buildable") for word in words]
@@ -194,19 +207,32 @@ def test_a_command_of_the_readme_runs(command, home, monkeypatch, capsys):
     assert capsys.readouterr().out
 
 
-def test_an_option_of_ones_own_is_a_file(tmp_path, capsys):
-    (tmp_path / "optimizer").mkdir()
-    mine = "_target_: torch.optim.SGD\n_partial_: true\nlr: 0.5\n"
-    (tmp_path / "optimizer" / "mine.yaml").write_text(mine)
-    assert main(["export", "--config-dir", str(tmp_path), "optimizer=mine"]) == 0
-    assert yaml.safe_load(capsys.readouterr().out)["runner"]["optimizer"]["params"]["lr"] == 0.5
+@pytest.mark.slow
+def test_an_option_of_ones_own_is_a_file(home, tmp_path, monkeypatch):
+    monkeypatch.chdir(home)
+    shown = re.findall(r"`(\w+/\w+\.yaml)`.*?```yaml\n(.*?)```", OWN_OPTIONS.read_text(), re.DOTALL)
+    for name, content in shown:
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    wanted = {
+        "optimizer/mine.yaml": ("optimizer.lr", 0.05),
+        "experiment/night.yaml": ("batch_size", 4),
+    }
+    commands = [command for command in COMMANDS if "FOLDER" in command]
+    assert len(commands) == len(shown) == len(wanted)
+    for command, (key, value) in zip(commands, wanted.values(), strict=True):
+        run = tmp_path / key
+        words = words_of(command.replace("FOLDER", str(tmp_path)), home)
+        own = [word for word in shorten([]) if key not in word]
+        assert main([*own, *words, f"hydra.run.dir={run}"]) == 0
+        assert OmegaConf.select(OmegaConf.load(run / "config.yaml"), key) == value
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "command", [c for c in README if " -m " in c and "multirun_examples" not in c]
+    "command", [c for c in COMMANDS if " -m " in c and "multirun_examples" not in c]
 )
-def test_a_sweep_of_the_readme_runs(command, home, tmp_path, monkeypatch):
+def test_a_sweep_of_a_page_runs(command, home, tmp_path, monkeypatch):
     monkeypatch.chdir(home)
     fewer = [word for said, word in FEWER_JOBS.items() if said in command]
     sweep(command, home, tmp_path / "sweep", fewer)
@@ -271,8 +297,24 @@ def test_every_example_is_reduced_in_a_test_of_its_own():
     assert REDUCED.keys() == EXAMPLES.keys()
 
 
-def test_the_readme_names_an_example_that_is_there():
-    assert EXAMPLES["optimizer_grid"] in README
+def test_the_pages_show_examples_that_are_there():
+    shown = {command for command in COMMANDS if "multirun_examples" in command}
+    assert EXAMPLES["optimizer_grid"] in SHOWN[README]
+    assert shown <= set(EXAMPLES.values())
+
+
+def test_no_page_and_no_command_is_left_out():
+    run_elsewhere = {"adding_a_model.md", "tutorial.md", "reference.md", "commands.md"}
+    pages = {path for path in (ROOT / "docs").rglob("*.md") if path.name not in run_elsewhere}
+    assert pages == set(PAGES) - {README}
+    fenced = re.compile(r"^```(\S+)\n.*?^```$", re.MULTILINE | re.DOTALL)
+    for path in pages:
+        text = path.read_text(encoding="utf-8")
+        # `sh` is what needs a server: test_docs.py has the tools read it.
+        assert set(fenced.findall(text)) <= {"yaml", "text", "{toctree}", "sh"}, path
+        assert set(re.findall(r"^ {4}(\S+)", fenced.sub("", text), re.MULTILINE)) <= {"dlcexp"}, (
+            path
+        )
 
 
 def sweep(command: str, home: Path, folder: Path, more: Sequence[str] = ()) -> None:
