@@ -35,6 +35,8 @@ LOSS, NEXT_LOSS, STEP = 2e-4, 5e-3, 0.1
 # The first two of conditional models, whose conditions each tool draws by itself.
 DRAWN_LOSS, DRAWN_NEXT_LOSS = 2e-3, 1e-2
 PIXELS = 0.01  # of the network's input
+# Families that DeepLabCut's own evaluation is compared of.
+EVALUATED = ("heatmap", "top-down")
 ERROR = 8.0  # px, standard deviation of the poses that are corrected
 
 BOTTOM_UP = [
@@ -215,6 +217,7 @@ def order(exchanges: list[Exchange]) -> dict[str, Any]:
                 "epochs": THERE - HANDED_OVER,
                 "snapshot": each.snapshot(GIVEN_BACK).name,
                 "detector": f"snapshot-detector-{GIVEN_BACK:03d}.pt",
+                "evaluate": each.run.folder.name in EVALUATED,
             }
             for each in exchanges
         ],
@@ -319,6 +322,25 @@ def test_their_snapshot_finds_the_same_poses_here(
     exchanges: dict[str, Exchange], name: str
 ) -> None:
     assert_same_poses(exchanges[name], exchanges[name].snapshot(GIVEN_BACK), "after")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EVALUATED)
+def test_their_shuffle_has_the_scores_here_that_it_has_there(
+    exchanges: dict[str, Exchange], name: str
+) -> None:
+    exchange = exchanges[name]
+    theirs = json.loads((exchange.run.folder / "scores.json").read_text())
+    opened = dlcexp.Run.open(exchange.theirs, [f"project={exchange.data.project.root}"])
+    settings = ["split=dlc_shuffle", f"split.shuffle={theirs['shuffle']}", "device=cpu"]
+    settings.append(f"evaluation.pcutoff={theirs['pcutoff']}")
+    ours = dlcexp.evaluate(opened, snapshot=exchange.snapshot(THERE), overrides=settings)
+    assert theirs["Training epochs"] == THERE
+    compared = [column for column in theirs if column.startswith(("train ", "test "))]
+    assert {"train rmse", "test rmse", "test mAP"} <= set(compared)
+    for column in compared:
+        part, metric = column.split(" ")
+        assert theirs[column] == pytest.approx(ours.metrics[part][metric], abs=0.01), column
 
 
 @pytest.mark.slow

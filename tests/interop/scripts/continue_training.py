@@ -2,10 +2,11 @@
 
 Argument: a JSON file, a list of projects, each with `root`; `train` and `test`, rows of its labels;
 `images`; `boxes`, those of the animals in each image; and `runs`, a list of {folder, epochs,
-conditions: the poses to correct in each image}.
+conditions: the poses to correct in each image, evaluate: whether to}.
 The folder of a run holds a `pytorch_config.yaml` and the snapshots to begin with, `start.pt` and,
 where a detector is trained too, `start-detector.pt`. It gets what comes out: the folder `theirs`
-with snapshots and tables of losses, `before.npz` and `after.npz` with poses and boxes.
+with snapshots and tables of losses, `before.npz` and `after.npz` with poses and boxes, and
+`scores.json` of `deeplabcut.evaluate_network`.
 """
 
 import json
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import deeplabcut
 import numpy as np
+import pandas as pd
 import torch
 from deeplabcut.pose_estimation_pytorch.apis import (
     get_detector_inference_runner,
@@ -66,6 +68,14 @@ def find_poses(folder, project, run, snapshot, detector, target):
     np.savez(target, **arrays)
 
 
+def evaluate(root, shuffle):
+    """The scores that `deeplabcut.evaluate_network` writes of a shuffle."""
+    deeplabcut.evaluate_network(str(root / "config.yaml"), Shuffles=[shuffle], device="cpu")
+    tables = root.glob(f"evaluation-results-pytorch/*/*shuffle{shuffle}/*-results.csv")
+    scores = pd.concat([pd.read_csv(table) for table in sorted(tables)])
+    return scores.dropna(subset="test rmse").iloc[-1].dropna().to_dict()
+
+
 torch.set_num_threads(1)
 for project in json.loads(Path(sys.argv[1]).read_text()):
     for shuffle, there in enumerate(create_shuffles(project), start=1):
@@ -85,5 +95,8 @@ for project in json.loads(Path(sys.argv[1]).read_text()):
         )
         snapshots = [there / run[name] for name in ("snapshot", "detector")]
         find_poses(there, project, run, *snapshots, here / "after.npz")
+        if run["evaluate"]:
+            scores = evaluate(Path(project["root"]), shuffle)
+            (here / "scores.json").write_text(json.dumps({"shuffle": shuffle, **scores}))
         there.rename(here / "theirs")
 print(json.dumps({}))
