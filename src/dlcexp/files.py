@@ -26,6 +26,11 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def expanded(path: str | Path) -> Path:
+    """A path with home folders for `~` and `~name`; that of a stranger stays as it is."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (that of pathlib raises RuntimeError)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8 with Unix line ends, whole or not at all."""
     with replacing(path) as temporary:

@@ -1,8 +1,10 @@
 """`dlcexp import` as a user types it."""
 
+import pytest
 import yaml
 
 from dlcexp.cli import main
+from dlcexp.deeplabcut.safe_yaml import read_mapping
 
 
 def test_a_keyword_that_a_class_does_not_have_is_told(openfield, tmp_path, capsys):
@@ -17,3 +19,39 @@ def test_a_keyword_that_a_class_does_not_have_is_told(openfield, tmp_path, capsy
     told = capsys.readouterr().err
     assert "model.heads.bodypart.predictor.nms_treshold: " in told
     assert "Did you mean 'nms_threshold'?" in told
+
+
+def test_a_misspelt_keyword_in_a_flat_file_of_tokenpose_is_told(
+    shared, openfield, tmp_path, capsys
+):
+    samples = shared / "spec" / "pytorch_configs" / "flat_2024-02"
+    document = read_mapping(samples / "single__tokenpose_base.yaml")
+    head = document["model"]["heads"]["bodypart"]
+    head["hidden_heatmap_dimm"] = head.pop("hidden_heatmap_dim")
+    file = tmp_path / "pytorch_config.yaml"
+    file.write_text(yaml.safe_dump(document, sort_keys=False))
+    assert main(["import", str(file), f"project={openfield.as_posix()}"]) == 2
+    told = capsys.readouterr().err
+    assert "model.heads.bodypart.hidden_heatmap_dimm: " in told
+    assert "Did you mean 'hidden_heatmap_dim'?" in told
+
+
+@pytest.mark.parametrize("target", ["logging.os.system", "dlcexp.files.os.system", "os.system"])
+@pytest.mark.parametrize("door", ["import", "pytorch_config=", "export"])
+def test_an_alias_of_what_is_forbidden_is_refused_at_each_door(
+    shared, openfield, tmp_path, capsys, door, target
+):
+    samples = shared / "spec" / "pytorch_configs" / "flat_2024-02"
+    document = read_mapping(samples / "single__resnet_50.yaml")
+    document["optimizer"] = {"_target_": target, "command": "touch made"}
+    file = tmp_path / "pytorch_config.yaml"
+    file.write_text(yaml.safe_dump(document, sort_keys=False))
+    project = f"project={openfield.as_posix()}"
+    words = {
+        "import": ["import", str(file), project],
+        "pytorch_config=": ["--cfg", "job", f"pytorch_config={file}", project],
+        "export": ["export", project, f"optimizer._target_={target}"],
+    }
+    assert main(words[door]) == 2
+    assert "_target_" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["pytorch_config.yaml"]

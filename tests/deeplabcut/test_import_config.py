@@ -364,7 +364,7 @@ def test_bodyparts_of_another_project_are_named(tmp_path, flies13):
         ({"data.train.hflipp": True}, "data.train.hflipp.*Did you mean 'hflip'"),
         ({"logger": {"type": "Wandb"}}, "logger.type.*Did you mean 'WandbLogger'"),
         ({"train_settings": 3}, "train_settings.*not a mapping"),
-        ({"model": None}, "model.*has no model"),
+        ({"model": None}, "model.*the file has none"),
     ],
 )
 def test_a_mistake_in_a_file_is_told_with_its_key_and_the_nearest_match(tmp_path, edits, told):

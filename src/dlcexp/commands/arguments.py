@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dlcexp.errors import UserError, nearest
+from dlcexp.files import expanded
 
 
 def wants_help(words: Sequence[str]) -> bool:
@@ -21,7 +22,7 @@ def take_config_dir(words: Sequence[str]) -> tuple[list[str], Path | None]:
     for word in remaining:
         flag, equals, value = word.partition("=")
         if flag in ("--config-dir", "-cd"):
-            folder = Path(value if equals else next(remaining, "")).expanduser()
+            folder = expanded(value if equals else next(remaining, ""))
             if not folder.is_dir():
                 raise UserError(f"--config-dir: there is no folder {str(folder)!r}.")
         elif word.startswith("-"):

@@ -1,9 +1,8 @@
 """`dlcexp browse`: augmented training batches as a picture, before training."""
 
-from pathlib import Path
-
 from dlcexp.commands.arguments import take_config_dir, take_values, wants_help
 from dlcexp.errors import UserError
+from dlcexp.files import expanded
 
 HELP = """\
 dlcexp browse [group=option ...] [key=value ...]
@@ -33,6 +32,6 @@ def run(words: list[str]) -> int:
 
     from dlcexp.training.browse import browse
 
-    path = Path(settings.get("browse.file", "batches.png")).expanduser()
+    path = expanded(settings.get("browse.file", "batches.png"))
     print(f"wrote {browse(cfg, path, int(batches))}")
     return 0

@@ -1,9 +1,8 @@
 """`dlcexp demo`: draw the synthetic DeepLabCut project."""
 
-from pathlib import Path
-
 from dlcexp.commands.arguments import wants_help
 from dlcexp.errors import UserError
+from dlcexp.files import expanded
 
 HELP = """\
 dlcexp demo [DIR] [seed=0]
@@ -28,7 +27,7 @@ def run(words: list[str]) -> int:
         raise UserError(f"seed: {seeds[0]!r} is not a whole number from 0.")
     if folders:
         seed = int(seeds[0]) if seeds else 0
-        folder = write_demo_project(Path(folders[0]).expanduser(), seed=seed)
+        folder = write_demo_project(expanded(folders[0]), seed=seed)
     elif seeds:
         raise UserError("seed: needs a folder, dlcexp demo DIR seed=1.")
     else:

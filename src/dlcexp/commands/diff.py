@@ -8,6 +8,7 @@ from typing import Any
 
 from dlcexp.commands.arguments import take_config_dir, wants_help
 from dlcexp.errors import ConfigError, ProjectError, UserError
+from dlcexp.files import expanded
 
 HELP = """\
 dlcexp diff A B [key=value ...]
@@ -69,7 +70,7 @@ def _tree(source: str, common: list[str], config_dir: Path | None) -> dict[str, 
     from dlcexp.config.validation import check_keys
     from dlcexp.deeplabcut.safe_yaml import read_mapping
 
-    path = Path(source).expanduser()
+    path = expanded(source)
     if source and _is_path(source, path):
         file = path / "config.yaml" if path.is_dir() else path
         if not file.is_file():

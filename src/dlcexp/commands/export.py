@@ -1,10 +1,10 @@
 """`dlcexp export`: the experiment as a `pytorch_config.yaml` that DeepLabCut loads."""
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from dlcexp.commands.arguments import take_config_dir, take_values, wants_help
+from dlcexp.files import expanded
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -45,7 +45,7 @@ def run(words: list[str]) -> int:
             print(f"dlcexp: {problem}", file=sys.stderr)
     if cfg.export.schema == "flat":
         _tell_lost(cfg)
-    target = Path(cfg.export.file).expanduser() if cfg.export.file else None
+    target = expanded(cfg.export.file) if cfg.export.file else None
     command = ["export", *words]
     text = export_config(cfg, schema=cfg.export.schema, path=target, command=command)
     if target is None:

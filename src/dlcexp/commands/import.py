@@ -1,10 +1,9 @@
 # ruff: noqa: N999 (the module of a command is named as the command)
 """`dlcexp import`: what a `pytorch_config.yaml` is, as the shortest command line."""
 
-from pathlib import Path
-
 from dlcexp.commands.arguments import wants_help
 from dlcexp.errors import UserError, nearest
+from dlcexp.files import expanded
 
 HELP = """\
 dlcexp import FILE [project=PATH]
@@ -39,7 +38,7 @@ def run(words: list[str]) -> int:
     from dlcexp.deeplabcut.import_config import FORMS, import_config
     from dlcexp.deeplabcut.overrides import command_line
 
-    source = Path(files[0].removeprefix("pytorch_config=")).expanduser()
+    source = expanded(files[0].removeprefix("pytorch_config="))
     if source.is_dir():
         inside = source / "pytorch_config.yaml"
         hint = f", such as {inside}" if inside.is_file() else ""

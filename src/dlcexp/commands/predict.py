@@ -1,9 +1,8 @@
 """`dlcexp predict`: poses in images and videos, in DeepLabCut's files."""
 
-from pathlib import Path
-
 from dlcexp.commands.arguments import take_values, wants_help
 from dlcexp.errors import UserError, nearest
+from dlcexp.files import expanded
 
 HELP = """\
 dlcexp predict run=DIR source=PATH [key=value ...]
@@ -72,7 +71,7 @@ def run(words: list[str]) -> int:
         batch_size=batch_size or None,
         precision=settings.get("predict.precision", "32"),
     )
-    output = Path(settings["output"]).expanduser() if "output" in settings else None
+    output = expanded(settings["output"]) if "output" in settings else None
     wishes = Wishes(output, csv=csv, label=label, overwrite=overwrite, shuffle=shuffle)
     for source in sources:
         for path in analyze(finder, source, wishes):

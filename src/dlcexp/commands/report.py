@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from dlcexp.commands.arguments import wants_help
 from dlcexp.errors import UserError, nearest
+from dlcexp.files import expanded
 
 if TYPE_CHECKING:
     from dlcexp.sweeps.results import Sweep
@@ -39,7 +40,7 @@ def run(words: list[str]) -> int:
     from dlcexp.sweeps.table import leaderboard
 
     print(leaderboard(sweep), end="")
-    page = Path(settings["output"]).expanduser() if "output" in settings else folder / "report.html"
+    page = expanded(settings["output"]) if "output" in settings else folder / "report.html"
     try:
         write_report(sweep, page)
     except OSError as error:
@@ -71,7 +72,7 @@ def folder_and_settings(
         raise UserError(f"{command} takes one folder: dlcexp {command} multirun/mouse/DIR")
     if folders[0].startswith("-"):
         raise UserError(f"there is no flag {folders[0]!r} here; see --help.")
-    return Path(folders[0]).expanduser(), settings
+    return expanded(folders[0]), settings
 
 
 def read(folder: Path, settings: dict[str, str]) -> "Sweep":

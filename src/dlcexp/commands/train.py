@@ -14,6 +14,7 @@ from dlcexp.config.composition import compose_raw, compose_run, resolve, without
 from dlcexp.config.expansion import expand
 from dlcexp.config.validation import check_combinations, check_keys
 from dlcexp.errors import UserError
+from dlcexp.files import expanded
 
 if TYPE_CHECKING:
     from dlcexp.training import Run
@@ -221,4 +222,4 @@ def _overrides_of(words: Sequence[str]) -> tuple[list[str], Path | None]:
         if before not in _FLAGS_WITH_VALUE and not word.startswith("-")
     ]
     folder = _value_of(("--config-dir", "-cd"), words)
-    return overrides, Path(folder).expanduser() if folder else None
+    return overrides, expanded(folder) if folder else None

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from dlcexp.errors import ConfigError, nearest
+from dlcexp.files import expanded
 
 FILE_TYPES = (".h5", ".csv", ".json")
 ALLOWED = (
@@ -34,7 +35,7 @@ def check_conditions(conditions: Any, method: str) -> None:
         return
     if not isinstance(conditions, str) or not conditions:
         raise ConfigError("conditions", f"{conditions!r} is not allowed. Allowed: {ALLOWED}.")
-    path = Path(conditions).expanduser()
+    path = expanded(conditions)
     if not path.exists():
         folder = path.parent
         names = [child.name for child in folder.iterdir()] if folder.is_dir() else []

@@ -19,6 +19,7 @@ from dlcexp.config.choices import (
 )
 from dlcexp.config.imports import with_imports
 from dlcexp.errors import ConfigError, ProjectError
+from dlcexp.files import expanded
 
 
 def expand(overrides: Iterable[str], config_dir: Path | None = None) -> list[str]:
@@ -199,7 +200,7 @@ def _config_dirs(words: Sequence[str]) -> list[Path]:
     for word, following in pairwise([*words, ""]):
         flag, equals, value = word.partition("=")
         if flag in ("--config-dir", "-cd"):
-            found.append(Path(value if equals else following).expanduser())
+            found.append(expanded(value if equals else following))
     return found
 
 

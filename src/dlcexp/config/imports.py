@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -10,6 +9,7 @@ from dlcexp.config.choices import OVERLAYS, group_of, groups, key_of, place_of
 from dlcexp.config.sweeping import one_at_a_time
 from dlcexp.config.validation import DETECTOR_KEYS
 from dlcexp.errors import ConfigError, UserError
+from dlcexp.files import expanded
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def with_imports(overrides: Iterable[str]) -> list[str]:
         raise ConfigError("pytorch_config", "names no file; leave the word out, or give a path.")
     if name in ("", "null"):
         return own
-    path = Path(name).expanduser()
+    path = expanded(name)
     if "," in name and not path.is_file():
         raise ConfigError(
             "pytorch_config", f"{name!r} names several files; a sweep starts from one of them."

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from dlcexp.deeplabcut.superanimal import SUPERANIMALS
 from dlcexp.errors import ConfigError, nearest
+from dlcexp.files import expanded
 
 _PATH = "a snapshot, or a run or shuffle folder that has some"
 
@@ -42,7 +42,7 @@ def check_weights_file(path: str | None) -> None:
     Raises:
         ConfigError: there is not.
     """
-    file = Path(path or ".").expanduser()
+    file = expanded(path or ".")
     if not file.exists():
         names = [each.name for each in file.parent.iterdir()] if file.parent.is_dir() else []
         raise ConfigError(

@@ -16,6 +16,7 @@ import yaml
 from dlcexp.deeplabcut import demo
 from dlcexp.deeplabcut.project import LABELED_DATA, open_project
 from dlcexp.errors import ProjectError, UserError
+from dlcexp.files import expanded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,7 +57,7 @@ def write_demo_project(folder: Path, seed: int = 0) -> Path:
     Raises:
         UserError: the folder holds something else, or cannot be written.
     """
-    folder = folder.expanduser().resolve()
+    folder = expanded(folder).resolve()
     if not ((folder / "config.yaml").is_file() and _mark_in(folder) == _mark(seed)):
         _refuse_foreign(folder)
         _draw(folder, seed)

@@ -129,7 +129,8 @@ def schema_of(document: Mapping[str, Any]) -> str | None:
         return "dlc3"
     if document.keys() & {"metadata", "train_settings", "net_type"}:
         return "sectioned"
-    if "runner" in document and "optimizer" in (document["runner"] or {}):
+    runner = document.get("runner")
+    if isinstance(runner, Mapping) and "optimizer" in runner:
         return "sectioned"
     if "model" in document or document.keys() >= {"optimizer", "data"}:
         return "flat"

@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dlcexp.config.diagnosis import readable
 from dlcexp.deeplabcut.import_differences import differences
 from dlcexp.deeplabcut.import_nodes import parent
 from dlcexp.deeplabcut.import_request import Request
@@ -26,7 +27,10 @@ _MAX_ROUNDS = 40
 def changes_of(raw: DictConfig, request: Request) -> tuple[dict[str, Any], list[Change]]:
     """Overrides until the export of `raw` has what the file has, and the tree with them."""
     made: dict[str, Change] = {}
-    tree = _plain(raw)
+    try:
+        tree = _plain(raw)
+    except OmegaConfBaseException as error:
+        raise readable(error, raw) from error
     for _ in range(_MAX_ROUNDS):
         found = [
             change

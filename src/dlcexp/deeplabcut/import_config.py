@@ -8,10 +8,8 @@ tree would have otherwise than the file becomes overrides, at the places that
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from dlcexp.deeplabcut.import_changes import changes_of
 from dlcexp.deeplabcut.import_fitting import adjust_crops, adjust_padding
@@ -20,7 +18,6 @@ from dlcexp.deeplabcut.import_project import check_metadata, find_project
 from dlcexp.deeplabcut.import_request import read_request
 from dlcexp.deeplabcut.matching import choose
 from dlcexp.deeplabcut.safe_yaml import read_mapping
-from dlcexp.errors import ConfigError
 
 # What each form of a file is, in words.
 FORMS = {
@@ -60,22 +57,12 @@ def import_config(source: Path, overrides: Sequence[str] = ()) -> Imported:
 
     Raises:
         ProjectError: the file cannot be read, is no such file, or its project cannot be found.
-        ConfigError: a key or a type in it that does not exist, or bodyparts of another project.
+        ConfigError: a key or a type in it that does not exist, a value of the wrong kind, or
+            bodyparts of another project.
     """
-    document = read_mapping(source)
-    try:
-        return _translated(source, document, overrides)
-    except (AttributeError, KeyError, IndexError, TypeError, OmegaConfBaseException) as error:
-        # The exporter, with which the file is compared, takes trees of the right shape for granted.
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            "", f"{source}: holds a value of a kind that DeepLabCut never writes ({reason})."
-        ) from error
-
-
-def _translated(source: Path, document: dict[str, Any], overrides: Sequence[str]) -> Imported:
     from dlcexp.config.composition import compose_raw, without_hydra
 
+    document = read_mapping(source)
     request = read_request(source, document)
     project_word, project = find_project(request, overrides)
     check_metadata(request, project)

@@ -8,6 +8,7 @@ from dlcexp.deeplabcut.layout import select
 from dlcexp.deeplabcut.overrides import literal
 from dlcexp.deeplabcut.project import Project, open_project
 from dlcexp.errors import ConfigError, ProjectError
+from dlcexp.files import expanded
 
 
 def find_project(request: Request, overrides: Sequence[str]) -> tuple[list[str], Project]:
@@ -19,7 +20,7 @@ def find_project(request: Request, overrides: Sequence[str]) -> tuple[list[str],
     if any(word.startswith("project=") for word in overrides):
         return [], open_project(_given_project(overrides))
     around = _project_around(request.source)
-    if around and named and _same_folder(Path(named).expanduser(), around):
+    if around and named and _same_folder(expanded(named), around):
         around = Path(named)
     for path in (around, named):
         try:

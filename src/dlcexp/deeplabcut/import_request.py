@@ -10,6 +10,7 @@ from dlcexp.deeplabcut.flat_schema import PLACES, unflatten
 from dlcexp.deeplabcut.form import MENU, assume, schema_of
 from dlcexp.deeplabcut.layout import LAYOUT, Part, Stage
 from dlcexp.deeplabcut.overrides import Change
+from dlcexp.deeplabcut.shapes import check_shapes
 from dlcexp.errors import ConfigError, ProjectError, nearest
 
 # Keys of the flat form that say nothing.
@@ -35,7 +36,8 @@ def read_request(source: Path, document: dict[str, Any]) -> Request:
 
     Raises:
         ProjectError: it is no file of this kind.
-        ConfigError: a key in it that no version of DeepLabCut has, or no model.
+        ConfigError: a key in it that no version of DeepLabCut has, a value of the wrong kind, or
+            no model.
     """
     schema, project = schema_of(document), document.keys() & {"Task", "multianimalproject"}
     if schema is None or project:
@@ -46,6 +48,7 @@ def read_request(source: Path, document: dict[str, Any]) -> Request:
         raise ProjectError(f"{source}: is no pytorch_config.yaml; it has none of {known}.{hint}")
     if schema == "flat":
         _check_names(document, _flat_names(), source, "")
+        check_shapes(document, source)
         sections = with_menus(unflatten(document))
         notes = [
             f"{name} = {document[name]!r}: dropped, it says nothing"
@@ -55,9 +58,8 @@ def read_request(source: Path, document: dict[str, Any]) -> Request:
     else:
         sections, notes = assume(document), []
         _check_names(sections, LAYOUT, source, "")
+        check_shapes(document, source)
     sections["method"] = str(sections.get("method") or "bu").lower()
-    if not isinstance(sections.get("model"), Mapping):
-        raise ConfigError("model", f"{source}: has no model, and nothing can stand for it.")
     return Request(source, schema, sections, notes)
 
 

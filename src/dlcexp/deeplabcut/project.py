@@ -13,6 +13,7 @@ from typing import Any, Literal
 import yaml
 
 from dlcexp.errors import ProjectError, nearest
+from dlcexp.files import expanded
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 LABELED_DATA = "labeled-data"
@@ -140,7 +141,7 @@ def natural_key(name: str) -> list[tuple[int, str]]:
 def _locate(value: str | Path) -> Path:
     """The config.yaml or .json that `value` stands for, as an absolute path."""
     try:
-        path = Path(value).expanduser().resolve()
+        path = expanded(value).resolve()
     except RuntimeError:  # ~someone who does not exist
         raise ProjectError(f"project={value}: the home folder of that user is unknown.") from None
     if path.is_dir():

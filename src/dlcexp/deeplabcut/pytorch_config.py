@@ -22,6 +22,7 @@ from dlcexp.deeplabcut.form import MENU, schema_of, without_what_is_off, write_l
 from dlcexp.deeplabcut.layout import LAYOUT, fill, select
 from dlcexp.deeplabcut.safe_yaml import read_mapping
 from dlcexp.errors import ConfigError
+from dlcexp.files import expanded
 
 # Keys of ours that DeepLabCut's classes do not have.
 _OURS = {"_partial_", "_convert_", "recipe", "weights"}
@@ -110,7 +111,7 @@ def export_sections(
     """What `export_config` writes, as plain containers."""
     export = tree["export"]
     like = export.get("like")
-    template = read_mapping(Path(like).expanduser()) if like else None
+    template = read_mapping(expanded(like)) if like else None
     sections = _dlc3(tree, path)
     if template is None or schema_of(template) != schema:
         return _in_schema(sections, schema)
@@ -171,7 +172,7 @@ def net_type(model: Mapping[str, Any]) -> str:
     """
     head = model["heads"]["bodypart"]["_target_"].rpartition(".")[2]
     if head == "DLCRNetHead" and _is_dlcrnet(model):
-        return f"dlcrnet_stride{model['backbone']['output_stride']}_ms5"
+        return f"dlcrnet_stride{model['backbone'].get('output_stride', 32)}_ms5"
     node = model["backbone"]
     inner = node.get("backbone") or node
     own_class = node["_target_"].rpartition(".")[2]
@@ -245,7 +246,7 @@ def _metadata(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
     # What DeepLabCut finds here, it looks for among the heads.
     unique = metadata["unique_bodyparts"] if "unique_bodypart" in heads else []
     identity = metadata["with_identity"] and "identity" in heads
-    root = Path(tree["project"]).expanduser()
+    root = expanded(tree["project"])
     if root.suffix:
         root = root.parent
     return {
@@ -272,7 +273,7 @@ def write_conditions(conditions: Any) -> dict[str, Any] | None:
             "snapshot": None,
             "snapshot_index": None,
         }
-    path = Path(conditions).expanduser().resolve()
+    path = expanded(conditions).resolve()
     if not path.is_dir():
         return {"source": "file", "filepath": str(path)}
     return {

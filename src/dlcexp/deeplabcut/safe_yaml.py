@@ -196,6 +196,8 @@ def _refuse_commands(node: Any, source: Path, path: str = "") -> None:
         raise ProjectError(
             f"{source}: {path}: {_shown(node)} is refused; a file holds values, no interpolations."
         )
+    elif isinstance(node, str) and "\0" in node:
+        raise ProjectError(f"{source}: {path}: {_shown(node)} holds a NUL, which no text has.")
 
 
 def _shown(text: str) -> str:

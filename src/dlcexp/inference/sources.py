@@ -10,6 +10,7 @@ import numpy as np
 from dlcexp.data.cache import Image, read_image
 from dlcexp.deeplabcut.project import IMAGE_SUFFIXES
 from dlcexp.errors import ProjectError, UserError
+from dlcexp.files import expanded
 from dlcexp.inference.video import Video
 
 VIDEO_SUFFIXES = frozenset(
@@ -157,7 +158,7 @@ def find_sources(source: str | Path | Iterable[str | Path]) -> list[Source]:
         UserError: there is no image and no video.
     """
     given = [source] if isinstance(source, str | Path) else list(source)
-    files = [file for each in given for file in _files(Path(each).expanduser())]
+    files = [file for each in given for file in _files(expanded(each))]
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
     if not images and not videos:

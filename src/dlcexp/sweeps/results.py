@@ -17,6 +17,7 @@ import yaml
 
 from dlcexp.config.difference import ABSENT
 from dlcexp.errors import UserError, nearest
+from dlcexp.files import expanded
 from dlcexp.status import COMPLETED, FAILED, KILLED, QUEUED
 from dlcexp.sweeps.factors import Factor, find_factors, select, words_by_key
 from dlcexp.sweeps.ledger import Objective
@@ -244,7 +245,7 @@ def read_sweep(
     Raises:
         UserError: there is no such folder, no run in it, or no such metric.
     """
-    root = Path(folder).expanduser()
+    root = expanded(folder)
     if not root.is_dir():
         raise UserError(f"{root} is not a folder.")
     record = _mapping(_read_yaml(root / "sweep.yaml"))

@@ -16,6 +16,7 @@ from dlcexp.config.choices import conf_folder
 from dlcexp.config.composition import compose_raw, resolve, validated, without_hydra
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.config.validation import check_keys
+from dlcexp.files import expanded
 from dlcexp.status import FAILED, KILLED, MISTAKE
 from dlcexp.sweeps.frozen import settled
 from dlcexp.sweeps.launching import launch
@@ -131,7 +132,7 @@ class Sweep:
             "where": [str(each) for each in self.space.where],
             "variants": self.space.variants,
             "tree": tree_hash(OmegaConf.to_container(plain)),  # type: ignore[arg-type]
-            "project": project if project == "demo" else str(Path(project).expanduser().resolve()),
+            "project": project if project == "demo" else str(expanded(project).resolve()),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
 
@@ -139,7 +140,7 @@ class Sweep:
         """The folder that was named, or where this sweep stopped, or a new one."""
         given = str(self.sweeper.settings.hydra.sweep.dir)
         if given != "auto":
-            return Path(given).expanduser()
+            return expanded(given)
         tree = self.live.draft(self.space.representative())
         parent = Path("multirun", str(tree.metadata.project_name or "project"))
         identity = self.identity(tree)

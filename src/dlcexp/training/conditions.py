@@ -26,6 +26,7 @@ from dlcexp.deeplabcut.snapshots import best_snapshot
 from dlcexp.errors import ConfigError, ProjectError, UserError, nearest
 from dlcexp.evaluation.boxes import SPLITS
 from dlcexp.evaluation.predict import predict_frames
+from dlcexp.files import expanded
 from dlcexp.training.run import Run, load_model
 
 logger = logging.getLogger(__name__)
@@ -161,7 +162,7 @@ def condition_source(cfg: DictConfig) -> ConditionSource | None:
     bodyparts = list(cfg.metadata.bodyparts)
     if isinstance(key, int):
         return _of_shuffle(cfg, key, bodyparts)
-    path = Path(str(key)).expanduser()
+    path = expanded(str(key))
     if path.is_dir():
         return _of_run(path, bodyparts)
     return FileConditions(read_predictions(path), bodyparts)

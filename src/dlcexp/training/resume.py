@@ -19,7 +19,7 @@ from dlcexp.deeplabcut.snapshots import (
     load_snapshot,
 )
 from dlcexp.errors import ConfigError, SnapshotError
-from dlcexp.files import replacing
+from dlcexp.files import expanded, replacing
 from dlcexp.training.run import RunFolder, check_fit, load_model
 from dlcexp.training.stages import STAGES, Stage, chosen_stages, snapshot_prefix
 
@@ -53,7 +53,7 @@ def resume_point(cfg: DictConfig, stage: Stage, folder: RunFolder) -> Path | Non
             folder.check_same_experiment(cfg)
         own = folder.checkpoint(stage.name)
         return own if own.is_file() else None
-    path = Path(word).expanduser()
+    path = expanded(word)
     stages = chosen_stages(cfg)
     if path.is_dir():
         source = RunFolder(path)
@@ -66,7 +66,7 @@ def resume_point(cfg: DictConfig, stage: Stage, folder: RunFolder) -> Path | Non
             "resume",
             f"there is no checkpoint {path}. Allowed: auto, never, a run folder, its last.ckpt.",
         )
-    if len(stages) > 1 and not Path(word).expanduser().is_dir():
+    if len(stages) > 1 and not expanded(word).is_dir():
         raise ConfigError(
             "resume",
             f"{path} is the checkpoint of one stage, and this experiment trains "
@@ -97,7 +97,7 @@ def foreign_detector(cfg: DictConfig) -> Path | None:
     """
     if cfg.method != "td" or not cfg.detector.snapshot:
         return None
-    path = Path(cfg.detector.snapshot).expanduser()
+    path = expanded(cfg.detector.snapshot)
     if path.is_dir():
         inside = path / "snapshots" if (path / "snapshots").is_dir() else path
         path = best_snapshot(inside, DETECTOR_PREFIX) or inside / f"{DETECTOR_PREFIX}-*.pt"

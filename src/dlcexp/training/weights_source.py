@@ -15,6 +15,7 @@ from dlcexp.deeplabcut.project import open_project
 from dlcexp.deeplabcut.snapshots import best_snapshot, load_plain
 from dlcexp.deeplabcut.superanimal import SUPERANIMALS, superanimal_of
 from dlcexp.errors import ConfigError, SnapshotError
+from dlcexp.files import expanded
 from dlcexp.models.keypoint_axes import Points
 from dlcexp.models.transfer import Layout
 
@@ -75,7 +76,7 @@ def find_file(value: str) -> Path:
     Raises:
         ConfigError: there is none.
     """
-    path = Path(value).expanduser()
+    path = expanded(value)
     if path.is_dir():
         inside = [path / "snapshots", path / "train", path]
         found = (best_snapshot(folder) for folder in inside if folder.is_dir())

@@ -10,6 +10,7 @@ import timm
 import torch
 
 from dlcexp.errors import UserError, nearest
+from dlcexp.files import expanded
 
 HUB_TIMEOUT_SECONDS = 5
 
@@ -44,7 +45,7 @@ def weights_file(weights: str) -> Path:
     Raises:
         UserError: there is no such file.
     """
-    path = Path(weights).expanduser()
+    path = expanded(weights)
     if not path.is_file():
         raise UserError(
             f"model.backbone.weights: {weights!r} is not a file; allowed are null (random weights),"

@@ -13,6 +13,7 @@ from torchvision.models import get_model_weights
 
 from dlcexp.deeplabcut.snapshots import load_plain
 from dlcexp.errors import UserError
+from dlcexp.files import expanded
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def _coco_weights_or_remedy(name: str) -> StateDict:
 
 def _file_weights(path_text: str) -> StateDict:
     """The state dict in a file of torchvision's, or in a snapshot."""
-    path = Path(path_text).expanduser()
+    path = expanded(path_text)
     if not path.is_file():
         raise UserError(
             f"{KEY}: {path_text!r} is not a file; allowed are auto (COCO's if they can be had),"

@@ -1,0 +1,70 @@
+"""The options that a file of DeepLabCut's is made from, against the names that DeepLabCut gives."""
+
+from pathlib import Path
+
+import pytest
+
+from dlcexp.config.choices import options
+from dlcexp.deeplabcut.form import assume
+from dlcexp.deeplabcut.matching import choose
+from dlcexp.deeplabcut.project import open_project
+from dlcexp.deeplabcut.safe_yaml import read_mapping
+from dlcexp.errors import ConfigError
+
+
+@pytest.fixture
+def projects(openfield, flies13):
+    return {"openfield": open_project(str(openfield)), "flies13": open_project(str(flies13))}
+
+
+def sections_of(file: Path) -> dict:
+    sections = assume(read_mapping(file))
+    return sections | {"method": str(sections.get("method") or "bu").lower()}
+
+
+def test_every_file_that_deeplabcut_wrote_is_the_net_type_that_it_was_made_with(shared, projects):
+    """The name of a record is what DeepLabCut was asked for: net type, and detector."""
+    known, seen = options("net_type"), 0
+    for file in sorted((shared / "parity" / "configs").glob("*/*.yaml")):
+        name, _, detector = file.stem.partition("__")
+        choice = choose(sections_of(file), file, projects[file.parent.name])
+        if name in known:
+            seen += 1
+            assert choice.net_type == name, file
+        chosen = [word for word in choice.words if word.startswith("detector=")]
+        assert chosen == ([f"detector={detector}"] if detector not in ("", "ssdlite") else []), file
+    assert seen > 80
+
+
+def test_a_model_that_no_net_type_has_is_told_by_its_groups(shared, projects):
+    file = shared / "parity" / "configs" / "openfield" / "dekr_w18.yaml"
+    sections = sections_of(file)
+    resnet = sections_of(file.with_name("resnet_50.yaml"))["model"]["backbone"]
+    sections["model"] = sections["model"] | {"backbone": resnet}
+    choice = choose(sections, file, projects["openfield"])
+    assert choice.net_type is None
+    assert choice.words[:2] == ("model=dekr", "model/backbone=resnet_50")
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        ({"type": "SGD", "params": {"lr": 0.1}}, {"optimizer=sgd"}),
+        ({"type": "AdamW", "params": {"lr": 0.1}}, set()),
+        ({"type": "RMSprop", "params": {}}, {"optimizer=rmsprop"}),
+    ],
+)
+def test_an_optimizer_is_chosen_by_its_class(shared, projects, node, words):
+    file = shared / "parity" / "configs" / "openfield" / "resnet_50.yaml"
+    sections = sections_of(file)
+    sections["runner"] = sections["runner"] | {"optimizer": node}
+    chosen = choose(sections, file, projects["openfield"]).words
+    assert {word for word in chosen if word.startswith("optimizer")} == words
+
+
+def test_a_class_that_there_is_no_option_for_names_its_neighbour(shared, projects):
+    file = shared / "parity" / "configs" / "openfield" / "resnet_50.yaml"
+    sections = sections_of(file)
+    sections["runner"] = sections["runner"] | {"optimizer": {"type": "Adagrd"}}
+    with pytest.raises(ConfigError, match=r"^runner\.optimizer\.type: .*'Adagrd'.*'Adagrad'"):
+        choose(sections, file, projects["openfield"])
