@@ -272,3 +272,24 @@ def test_what_this_machine_or_project_cannot_do(
     assert main([f"project={mouse}", *tiny, *words, f"hydra.run.dir={tmp_path / 'run'}"]) == 2
     assert re.search(message, capsys.readouterr().err)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_broken_overlay_of_the_users_own_is_told_with_its_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    overlay = tmp_path / "own" / "experiment" / "mine.yaml"
+    overlay.parent.mkdir(parents=True)
+    overlay.write_text("# @package _global_\nepochs: [\n")
+    for words in (["export"], ["--cfg", "job"], ["-m", "seed=1,2"]):
+        assert main([*words, "experiment=mine", "--config-dir", "own"]) == 2
+        told = capsys.readouterr().err
+        assert re.search(r"mine\.yaml, line 3: is not valid YAML", told), told
+    assert [path.name for path in tmp_path.iterdir()] == ["own"]
+
+
+@pytest.mark.parametrize("file", [".", "own.yaml/x.yaml"])
+def test_a_place_where_nothing_can_be_written(file, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yaml").write_text("mine")
+    assert main(["export", f"export.file={file}"]) == 2
+    assert f"export.file: '{file}' cannot be written" in capsys.readouterr().err
+    assert (tmp_path / "own.yaml").read_text() == "mine"

@@ -29,6 +29,7 @@ def run(words: list[str]) -> int:
         return 0
     from dlcexp.config.composition import compose_run
     from dlcexp.deeplabcut.pytorch_config import cannot_build, cannot_say, export_config
+    from dlcexp.errors import ConfigError
     from dlcexp.files import write_text
 
     overrides, config_dir = take_config_dir(words)
@@ -51,7 +52,13 @@ def run(words: list[str]) -> int:
     if target is None:
         sys.stdout.write(text)
     else:
-        write_text(target, text)
+        try:
+            write_text(target, text)
+        except OSError as error:
+            reason = "is a folder" if target.is_dir() else error.strerror
+            raise ConfigError(
+                "export.file", f"{str(target)!r} cannot be written: {reason}."
+            ) from None
         print(f"wrote {target}")
     return 0
 

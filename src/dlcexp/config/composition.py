@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 from dlcexp.config import resolvers
 from dlcexp.config.choices import (
@@ -111,7 +112,7 @@ def compose_raw(
         packaged: a copy of `conf/` to take instead of that of dlcexp.
 
     Raises:
-        ConfigError: an override that Hydra refuses, in our words.
+        ConfigError: an override or an option's file that Hydra refuses, in our words.
     """
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir, initialize_config_module
@@ -131,6 +132,10 @@ def compose_raw(
         try:
             words = [*settings, *expand(overrides, config_dir)]
             return hydra_compose(CONFIG_NAME, words, return_hydra_config=True)
+        except MarkedYAMLError as error:
+            where = error.problem_mark
+            place = f"{where.name}, line {where.line + 1}: " if where else ""
+            raise ConfigError("", f"{place}is not valid YAML: {error.problem}.") from error
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise diagnose(overrides, error, config_dir) from error
 

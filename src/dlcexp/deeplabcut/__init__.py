@@ -7,5 +7,9 @@ from dlcexp.deeplabcut.pytorch_config import export_config
 
 
 def export(tree: Mapping[str, Any]) -> str:
-    """The resolved tree as a `pytorch_config.yaml`, in the form that `export.schema` says."""
+    """The resolved tree as a `pytorch_config.yaml`, in the form that `export.schema` says.
+
+    The text has no comment on how it was made, as that of `dlcexp export` has: a tree does not
+    know the overrides that it was composed from, and may have been changed since.
+    """
     return export_config(tree, schema=tree["export"]["schema"])
