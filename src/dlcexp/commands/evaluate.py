@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcexp.commands.arguments import take_config_dir, take_values, wants_help
 from dlcexp.errors import UserError
+from dlcexp.files import expanded
 
 if TYPE_CHECKING:
     from dlcexp.training.run import Run
@@ -67,7 +68,7 @@ def opened(settings: dict[str, str], overrides: list[str]) -> "tuple[Run, Path |
     """
     from dlcexp.training.run import Run
 
-    path, word = Path(settings["run"]).expanduser(), settings.get("snapshot")
+    path, word = expanded(settings["run"]), settings.get("snapshot")
     if path.suffix != ".pt" or not path.is_file():
         source = Run.open(path, overrides)
         return source, chosen_snapshot(source.folder, word or "best")
@@ -85,7 +86,7 @@ def chosen_snapshot(folder: Path, word: str) -> Path | None:
 
     inside = snapshot_folder(folder)
     if not word.isdecimal():
-        named = Path(word).expanduser()
+        named = expanded(word)
         return inside / word if not named.exists() and (inside / word).is_file() else named
     path = inside / f"snapshot-{int(word):03d}.pt"
     if not path.is_file():
@@ -103,7 +104,7 @@ def _output(source: "Run", snapshot: Path | None, word: str | None) -> Path:
         UserError: it is a file.
     """
     if word:
-        folder = Path(word).expanduser()
+        folder = expanded(word)
     elif (source.folder / "config.yaml").is_file():
         folder = source.folder
     else:

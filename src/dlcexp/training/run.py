@@ -34,7 +34,7 @@ from dlcexp.deeplabcut.snapshots import (
     snapshot_folder,
 )
 from dlcexp.errors import ConfigError, SnapshotError, UserError
-from dlcexp.files import write_text
+from dlcexp.files import expanded, write_text
 from dlcexp.status import (
     COMPLETED,
     FAILED,
@@ -118,8 +118,8 @@ def anchored(cfg: DictConfig) -> DictConfig:
     changed = copy.deepcopy(cfg)
     for key in ("project", "conditions"):
         value = cfg.get(key)
-        if isinstance(value, str) and value != "demo" and Path(value).expanduser().exists():
-            changed[key] = str(Path(value).expanduser().resolve())
+        if isinstance(value, str) and value != "demo" and expanded(value).exists():
+            changed[key] = str(expanded(value).resolve())
     return changed
 
 
@@ -131,7 +131,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path.expanduser()
+        self.path = expanded(path)
         self.snapshots = self.path / "snapshots"
         self.figures = self.path / "figures"
         self.config = self.path / "config.yaml"
@@ -273,7 +273,7 @@ class Run:
         """
         from dlcexp.training.shuffle_run import no_run, shuffle_folder, shuffle_tree
 
-        path = Path(folder).expanduser()
+        path = expanded(folder)
         config = path / "config.yaml"
         if not config.is_file() and (inside := shuffle_folder(path)):
             return cls(inside, shuffle_tree(inside, overrides))
