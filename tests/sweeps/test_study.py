@@ -2,6 +2,7 @@
 
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -10,9 +11,11 @@ from omegaconf import OmegaConf
 
 from dlcexp.errors import ConfigError
 from dlcexp.status import Status, write_status
-from dlcexp.sweeps.ledger import Ledger, Objective
+from dlcexp.sweeps.ledger import Ledger, Objective, SweepRecord
+from dlcexp.sweeps.optuna_parts import build_pruner, build_sampler, open_storage
 from dlcexp.sweeps.space import Space, parse_space
-from dlcexp.sweeps.study import StudyPlan, TrialWatch, build_pruner, build_sampler, open_storage
+from dlcexp.sweeps.study import StudyPlan
+from dlcexp.sweeps.trial_watch import TrialWatch
 
 TPE = {"_target_": "optuna.samplers.TPESampler", "seed": 0}
 MEDIAN = {
@@ -43,6 +46,13 @@ def plan(folder: Path, space: Space, rerun: str = "failed", objectives=RMSE, **c
     made = StudyPlan(space, Trees(), Ledger(folder), rerun, objectives, {**SETTINGS, **changes})
     made.begin()
     return made
+
+
+def begin_record(folder: Path, identity: str) -> None:
+    """What the beginning of a sweep leaves in its folder."""
+    empty = ("line", (), (), "now", RMSE, "optuna", "basic", {})
+    (folder / "options").mkdir(parents=True)
+    Ledger(folder).begin(SweepRecord(identity, *empty), folder / "options", None)
 
 
 def finish(folder: Path, job, status: str = "completed", **metrics: float) -> None:
@@ -131,8 +141,44 @@ def test_the_same_values_are_not_computed_twice(tmp_path):
         made.ended(job)
         jobs.append(job)
     assert sorted(job.overrides for job in jobs) == [("b=x",), ("b=y",)]
-    assert len(study(tmp_path).trials) == 10
     assert {trial.state.name for trial in study(tmp_path).trials} == {"COMPLETE"}
+
+
+@pytest.mark.parametrize("sampler", [TPE, {"_target_": "optuna.samplers.RandomSampler", "seed": 1}])
+def test_all_of_few_values_are_tried_and_each_once(tmp_path, sampler):
+    made = plan(tmp_path, parse_space(["a=range(4)", "b=x,y,z"], {}), n_trials=12, sampler=sampler)
+    jobs = []
+    while (job := made.take()) is not None:
+        finish(tmp_path, job, **{"test.rmse": float(len(jobs) != 3)})
+        made.ended(job)
+        jobs.append(job)
+    assert len({job.overrides for job in jobs}) == len(jobs) == 12
+
+
+def test_values_that_still_run_or_failed_are_not_drawn_again(tmp_path):
+    made = plan(tmp_path, parse_space(["b=x,y"], {}), n_trials=9)
+    first, second = made.take(), made.take()
+    finish(tmp_path, first, "failed")
+    made.ended(first)
+    assert made.take() is None
+    assert {first.overrides, second.overrides} == {("b=x",), ("b=y",)}
+
+
+def test_a_study_is_shared_by_folders_of_one_sweep_and_refused_to_another(tmp_path):
+    storage = f"sqlite:///{(tmp_path / 'study.db').as_posix()}"
+    plans = {}
+    for name, identity in (("one", "a"), ("two", "a"), ("three", "b")):
+        begin_record(tmp_path / name, identity)
+        make = partial(plan, tmp_path / name, SPACE, storage=storage, n_trials=5)
+        if identity == "b":
+            with pytest.raises(ConfigError, match="'dlcexp' is a study of another sweep"):
+                make()
+        else:
+            plans[name] = make()
+    taken = [plans[name].take() for name in ("one", "two", "one", "two", "one", "two")]
+    assert taken[-1] is None
+    assert len({job.overrides for job in taken[:5]}) == 5
+    assert sorted(job.trial for job in taken[:5]) == [0, 1, 2, 3, 4]
 
 
 def test_a_grid_ends_when_all_is_done(tmp_path):

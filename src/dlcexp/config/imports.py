@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from omegaconf import DictConfig, OmegaConf
 
 from dlcexp.config.choices import OVERLAYS, group_of, groups, key_of, place_of
-from dlcexp.config.sweeping import one_at_a_time
+from dlcexp.config.sweeping import one_at_a_time, values_of
 from dlcexp.config.validation import DETECTOR_KEYS
 from dlcexp.errors import ConfigError, UserError
 from dlcexp.files import expanded
@@ -83,7 +83,7 @@ def _alternatives(
 
     project = [word for word in own if word.startswith("project=") and "," not in word]
     trees = []
-    for line in one_at_a_time(chosen):
+    for line in one_at_a_time(map(values_of, chosen)):
         try:
             trees.append(compose_raw([*project, *imported, *line]))
         except UserError:

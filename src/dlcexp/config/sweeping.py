@@ -1,4 +1,4 @@
-"""A sweep as command lines of single runs, each of its values in one of them."""
+"""Sweeps as command lines of single runs, each of their values in one of them."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,23 +6,17 @@ from typing import Any
 from dlcexp.errors import ConfigError
 
 
-def one_at_a_time(overrides: Iterable[str]) -> list[list[str]]:
-    """Command lines without sweeps: one of all first values, and one more for each other value."""
-    fixed: list[str] = []
-    sweeps: list[list[str]] = []
-    for values in map(_values, overrides):
-        if len(values) > 1:
-            sweeps.append(values)
-        else:
-            fixed += values
-    lines = [[*fixed, *(sweep[0] for sweep in sweeps)]]
-    for position, sweep in enumerate(sweeps):
-        others = [other[0] for place, other in enumerate(sweeps) if place != position]
-        lines += [[*fixed, *others, further] for further in sweep[1:]]
-    return lines
+def one_at_a_time(columns: Iterable[list[str]]) -> list[list[str]]:
+    """Rows with a value of each column: one of all first values, one more for each other value."""
+    columns = list(columns)
+    first = [column[0] for column in columns]
+    rows = [first]
+    for place, column in enumerate(columns):
+        rows += [[*first[:place], value, *first[place + 1 :]] for value in column[1:]]
+    return rows
 
 
-def _values(word: str) -> list[str]:
+def values_of(word: str) -> list[str]:
     """An override for each value of a sweep; the word itself if it is none."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import IntervalSweep

@@ -79,7 +79,7 @@ def _watch(ledger: Ledger, job: Job, sweeper: DictConfig) -> "Watch | None":
     record = ledger.record()
     if job.trial is None or record is None or len(record.objectives) > 1:
         return None
-    from dlcexp.sweeps.study import TrialWatch
+    from dlcexp.sweeps.trial_watch import TrialWatch
 
     settings: Any = OmegaConf.to_container(sweeper)
     return TrialWatch(ledger.folder, settings, job.trial, record.objectives[0].metric)

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from dlcexp.config.choices import options
+from dlcexp.config.sweeping import one_at_a_time
 from dlcexp.errors import ConfigError
 
 # What one dimension of a space contributes to a job, `optimizer.lr=0.001`.
@@ -235,15 +236,10 @@ def drawn(space: Space, count: int, seed: int) -> Iterator[list[Word]]:
         yield [*space.fixed, *words]
 
 
-def one_at_a_time(space: Space) -> list[list[Word]]:
+def samples(space: Space) -> list[list[Word]]:
     """The first job, and one more for each further value: each is so in one of them."""
-    lines = [space.representative()]
-    for dimension in space.dimensions:
-        for value in _further(dimension):
-            words = [value if each is dimension else _first(each) for each in space.dimensions]
-            added = map(_first, space.following(words))
-            lines.append([*space.fixed, *words, *added])
-    return lines
+    rows = one_at_a_time([_first(each), *_further(each)] for each in space.dimensions)
+    return [[*space.fixed, *row, *map(_first, space.following(row))] for row in rows]
 
 
 def _further(dimension: Dimension) -> list[Word]:

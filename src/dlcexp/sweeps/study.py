@@ -6,124 +6,39 @@ with the same values, which goes on in the folder of its job.
 
 import logging
 import math
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from omegaconf import OmegaConf
-from optuna.exceptions import ExperimentalWarning
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from dlcexp.config.build import allowing, build
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.errors import ConfigError, UserError
 from dlcexp.status import COMPLETED, FAILED, MISTAKE, PRUNED, QUEUED, Status, write_status
 from dlcexp.sweeps.ledger import Job, Ledger, Objective
 from dlcexp.sweeps.objective import reached
+from dlcexp.sweeps.optuna_parts import build_pruner, build_sampler, open_storage, quiet
 from dlcexp.sweeps.plan import check_jobs, is_missing, save_tree
-from dlcexp.sweeps.space import Choices, Dimension, Space, Word, one_at_a_time
+from dlcexp.sweeps.space import Choices, Dimension, Space, Word, drawn, samples
 
 if TYPE_CHECKING:
     from dlcexp.sweeps.sweep import Experiments
 
 logger = logging.getLogger(__name__)
 
-# Storage of a study by default, in the folder of its sweep.
-JOURNAL = "study.journal"
+# What a trial remembers: the number of its job, that it is not its first, or that its values are
+# those of another trial.
+_JOB, _AGAIN, _SAME = "job", "again", "same_as"
 
-# What a trial remembers: the number of its job, and that it is not its first.
-_JOB, _AGAIN = "job", "again"
+# What a study remembers: the sweep that it belongs to.
+_SWEEP = "sweep"
 
-# Random numbers of a study that goes on do not repeat those of its beginning.
-_STRIDE = 1_000_003
-
-
-def open_storage(folder: Path, url: str | None) -> optuna.storages.BaseStorage:
-    """The storage of a study: an Optuna URL, or the journal file of a sweep's folder.
-
-    Raises:
-        ConfigError: the URL cannot be opened.
-    """
-    if url is None:
-        from optuna.storages import JournalStorage
-        from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-
-        path = str(folder / JOURNAL)
-        # The default lock is a symbolic link, which not every system has.
-        return JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
-    try:
-        return optuna.storages.get_storage(url)
-    except Exception as error:  # of any database driver
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError("hydra.sweeper.storage", f"cannot be opened ({first}).") from error
-
-
-class TrialWatch:
-    """Reports the evaluations of a job to its trial, in whatever process the job runs.
-
-    Args:
-        folder: of the sweep.
-        settings: `hydra.sweeper`.
-        number: of the trial.
-        metric: what is reported.
-    """
-
-    def __init__(self, folder: Path, settings: Mapping[str, Any], number: int, metric: str) -> None:
-        self._metric = metric
-        with quiet():
-            storage = open_storage(folder, settings["storage"])
-            study = optuna.load_study(
-                study_name=settings["study_name"],
-                storage=storage,
-                pruner=build_pruner(settings["pruner"]),
-            )
-            trial_id = storage.get_trial_id_from_study_id_trial_number(
-                storage.get_study_id_from_name(settings["study_name"]), number
-            )
-            self._trial = optuna.trial.Trial(study, trial_id)
-            self._reported = set(storage.get_trial(trial_id).intermediate_values)
-
-    def __call__(self, epoch: int, metrics: Mapping[str, float]) -> str | None:
-        """Report an evaluation; the reason where training should stop."""
-        value = metrics.get(self._metric)
-        if value is None or math.isnan(value):
-            return None
-        with quiet():
-            if epoch not in self._reported:
-                self._trial.report(value, epoch)
-            if self._trial.should_prune():
-                return f"pruned after epoch {epoch}, with {self._metric} {value:.4g}"
-        return None
-
-
-def build_sampler(node: Any, trials: int) -> optuna.samplers.BaseSampler:
-    """The sampler of a study that has `trials` behind it.
-
-    Raises:
-        ConfigError: there is no such sampler, or it has no such argument.
-    """
-    settings = {**node}
-    if settings.get("seed") is not None:
-        settings["seed"] = (int(settings["seed"]) + trials * _STRIDE) % 2**32
-    with allowing(["optuna."]), quiet():
-        sampler: optuna.samplers.BaseSampler = build(settings, key="hydra.sweeper.sampler")
-    return sampler
-
-
-def build_pruner(node: Any) -> optuna.pruners.BasePruner:
-    """The pruner of a study.
-
-    Raises:
-        ConfigError: there is no such pruner, or it has no such argument.
-    """
-    with allowing(["optuna."]):
-        pruner: optuna.pruners.BasePruner = build({**node}, key="hydra.sweeper.pruner")
-    return pruner
+# Known values in a row after which new ones are drawn at random.
+_REPEATS = 3
 
 
 class StudyPlan:
@@ -157,8 +72,10 @@ class StudyPlan:
         self._jobs = {job.number: job for job in ledger.jobs()}
         self._again: list[Job] = []
         self._exhausted = False
+        self._repeats = 0
+        self._tried = {job.overrides for job in self._jobs.values()}
         if not self._jobs:
-            check_jobs(one_at_a_time(space), experiments, space.swept)
+            check_jobs(samples(space), experiments, space.swept)
 
     def begin(self) -> None:
         """Open the study, and see which trials were cut off."""
@@ -174,10 +91,40 @@ class StudyPlan:
                 pruner=build_pruner(none if several else settings["pruner"]),
                 load_if_exists=True,
             )
+            self._claim()
             trials = self._study.get_trials(deepcopy=False)
-            self._study.sampler = build_sampler(settings["sampler"], len(trials))
+            self._study.sampler = build_sampler(settings["sampler"], self._offset(len(trials)))
             for job in self._jobs.values():
                 self._take_up(job, trials)
+
+    def _claim(self) -> None:
+        """Refuse a study that another sweep has begun; the same sweep may run in several folders.
+
+        Raises:
+            ConfigError: it is of another one.
+        """
+        record = self._ledger.record()
+        if record is None:
+            return
+        owner = self._study.user_attrs.get(_SWEEP)
+        if owner is None:
+            self._study.set_user_attr(_SWEEP, record.id)
+        elif owner != record.id:
+            raise ConfigError(
+                "hydra.sweeper.study_name",
+                f"{self._study.study_name!r} is a study of another sweep in that storage. "
+                "Take another name, hydra.sweeper.study_name=NAME.",
+            )
+        own = {job.trial for job in self._jobs.values()}
+        foreign = sum(trial.number not in own for trial in self._study.get_trials(deepcopy=False))
+        if foreign and self._settings["storage"] is not None:
+            logger.info("%d trials of the study lie in other folders", foreign)
+
+    def _offset(self, trials: int) -> int:
+        """Where random numbers go on; folders that share a storage do not draw the same."""
+        if self._settings["storage"] is None:
+            return trials
+        return trials + zlib.crc32(str(self._ledger.folder.resolve()).encode())
 
     def take(self) -> Job | None:
         """The next trial as a job: one that was cut off, or one that the study asks for."""
@@ -200,7 +147,8 @@ class StudyPlan:
         if self._exhausted:
             return len(self._again)
         trials = self._study.get_trials(deepcopy=False)
-        begun = sum(not trial.user_attrs.get(_AGAIN) for trial in trials)
+        repeated = (_AGAIN, _SAME)
+        begun = sum(not any(name in trial.user_attrs for name in repeated) for trial in trials)
         return max(0, (self.total or 0) - begun) + len(self._again)
 
     def _take_up(self, job: Job, trials: Sequence[optuna.trial.FrozenTrial]) -> None:
@@ -228,9 +176,22 @@ class StudyPlan:
         return again
 
     def _next(self) -> Job | None:
-        """A new trial; None where it need not run, because its values are known or impossible."""
+        """A new trial; None where it need not run, because its values are known or impossible.
+
+        Samplers come back to the values that they know to be good. Of a space with few values,
+        those that are left are then drawn at random, until there are none.
+        """
+        if self._repeats >= _REPEATS and not self._draw():
+            logger.info("there are no further values to try")
+            self._exhausted = True
+            return None
         trial = self._study.ask()
         words = [*self._space.fixed, *self._words(trial)]
+        self._tried.add(tuple(words))
+        twin = self._known(lambda job: job.overrides == tuple(words))
+        if twin is not None:
+            self._repeat(trial, twin)
+            return None
         number = max(self._jobs, default=-1) + 1
         try:
             tree = self._experiments.tree(words)
@@ -242,25 +203,41 @@ class StudyPlan:
             logger.info("trial %d cannot be: %s", trial.number, error)
             return None
         digest = tree_hash(OmegaConf.to_container(tree))  # type: ignore[arg-type]
-        twin = self._twin(digest)
+        twin = self._known(lambda job: job.hash == digest)
         if twin is not None:
-            trial.set_user_attr("same_as", twin.number)
-            self._tell(replace(twin, trial=trial.number))
+            self._repeat(trial, twin)
             return None
+        self._repeats = 0
         job = Job(number, str(number), tuple(words), digest, trial.number)
         save_tree(self._ledger, job, tree)
         write_status(self._ledger.path(job), Status(QUEUED))
         self._add(job)
         return job
 
+    def _repeat(self, trial: optuna.Trial, twin: Job) -> None:
+        """Tell the study of values that it knows what their job reached, if that has ended well."""
+        trial.set_user_attr(_SAME, twin.number)
+        self._tell(replace(twin, trial=trial.number))
+        self._repeats += 1
+
+    def _draw(self) -> bool:
+        """Have the next trial be one of new values, drawn at random; whether there are any."""
+        known = self._tried
+        for words in drawn(self._space, len(known) + 1, seed=len(known)):
+            if tuple(words) not in known:
+                dimensions = [*self._space.dimensions, *self._space.following(words)]
+                values = dict(word.partition("=")[::2] for word in words)
+                fixed = {each.key: parameter(each, values[each.key]) for each in dimensions}
+                self._study.enqueue_trial(fixed)
+                return True
+        return False
+
+    def _known(self, is_same: Callable[[Job], bool]) -> Job | None:
+        return next((job for job in self._jobs.values() if is_same(job)), None)
+
     def _add(self, job: Job) -> None:
         self._ledger.add(job)
         self._jobs[job.number] = job
-
-    def _twin(self, digest: str) -> Job | None:
-        """A job that has done the very same already."""
-        done = (job for job in self._jobs.values() if job.hash == digest)
-        return next((j for j in done if self._ledger.status(j).status in (COMPLETED, PRUNED)), None)
 
     def _words(self, trial: optuna.Trial) -> list[Word]:
         words = [_suggest(trial, each) for each in self._space.dimensions]
@@ -284,6 +261,13 @@ class StudyPlan:
             self._exhausted = True  # a sampler of all combinations has had the last
 
 
+def parameter(dimension: Dimension, value: str) -> str | int | float:
+    """The value of a word as Optuna has it."""
+    if isinstance(dimension, Choices):
+        return value
+    return int(float(value)) if dimension.integer else float(value)
+
+
 def _suggest(trial: optuna.Trial, dimension: Dimension) -> Word:
     if isinstance(dimension, Choices):
         return f"{dimension.key}={trial.suggest_categorical(dimension.key, dimension.values)}"
@@ -293,12 +277,3 @@ def _suggest(trial: optuna.Trial, dimension: Dimension) -> Word:
         return f"{dimension.key}={whole}"
     value = trial.suggest_float(dimension.key, low, high, log=dimension.log)
     return f"{dimension.key}={value!r}"
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Optuna's own lines are left out: what matters of it is said by us."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=ExperimentalWarning)
-        yield

@@ -1,0 +1,73 @@
+"""What an Optuna study is made of: storage, sampler and pruner, as the tree names them."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+
+from dlcexp.config.build import allowing, build
+from dlcexp.errors import ConfigError
+
+# Storage of a study by default, in the folder of its sweep.
+JOURNAL = "study.journal"
+
+# Random numbers of a study that goes on do not repeat those of its beginning.
+_STRIDE = 1_000_003
+
+
+def open_storage(folder: Path, url: str | None) -> optuna.storages.BaseStorage:
+    """The storage of a study: an Optuna URL, or the journal file of a sweep's folder.
+
+    Raises:
+        ConfigError: the URL cannot be opened.
+    """
+    if url is None:
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+        path = str(folder / JOURNAL)
+        # The default lock is a symbolic link, which not every system has.
+        return JournalStorage(JournalFileBackend(path, lock_obj=JournalFileOpenLock(path)))
+    try:
+        return optuna.storages.get_storage(url)
+    except Exception as error:  # of any database driver
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError("hydra.sweeper.storage", f"cannot be opened ({first}).") from error
+
+
+def build_sampler(node: Any, trials: int) -> optuna.samplers.BaseSampler:
+    """The sampler of a study that has `trials` behind it.
+
+    Raises:
+        ConfigError: there is no such sampler, or it has no such argument.
+    """
+    settings = {**node}
+    if settings.get("seed") is not None:
+        settings["seed"] = (int(settings["seed"]) + trials * _STRIDE) % 2**32
+    with allowing(["optuna."]), quiet():
+        sampler: optuna.samplers.BaseSampler = build(settings, key="hydra.sweeper.sampler")
+    return sampler
+
+
+def build_pruner(node: Any) -> optuna.pruners.BasePruner:
+    """The pruner of a study.
+
+    Raises:
+        ConfigError: there is no such pruner, or it has no such argument.
+    """
+    with allowing(["optuna."]):
+        pruner: optuna.pruners.BasePruner = build({**node}, key="hydra.sweeper.pruner")
+    return pruner
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Optuna's own lines are left out: what matters of it is said by us."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=ExperimentalWarning)
+        yield
