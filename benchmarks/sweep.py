@@ -1,13 +1,19 @@
 """What a sweep costs beside its jobs, and what Optuna with pruning saves beside a grid.
 
     python benchmarks/sweep.py overhead [jobs=4] [key=value ...]
-    python benchmarks/sweep.py optuna [key=value ...]
+    python benchmarks/sweep.py optuna [seeds=1] [folder=DIR] [key=value ...]
 
 `overhead` runs an experiment again and again under `hydra/launcher=basic` and prints the CPU time
 of a job, from the second one on, that is not spent in the call that trains, evaluates and reports;
-that of composing and checking it is told apart. `optuna` runs a full grid of optimizers and
-learning rates, then a study with pruning over the same values, and prints the best metric and the
-epochs of both. Further words, such as `project=PATH` or `epochs=40`, go to both.
+that of composing and checking it is told apart. `optuna` runs a full grid of optimizers, learning
+rates and schedules, then studies with pruning over the same values, each with a sampler of another
+seed, and prints the best metric and the epochs of all. What is done in `folder` is not done again.
+Further words, such as `project=PATH` or `epochs=40`, go to all.
+
+On the demo, and on the open field data of DeepLabCut's examples:
+
+    python benchmarks/sweep.py optuna seeds=3
+    python benchmarks/sweep.py optuna seeds=3 project=PATH model=heatmap data.resize.width=128
 """
 
 import csv
@@ -16,6 +22,7 @@ import sys
 import tempfile
 import time
 from itertools import pairwise
+from math import prod
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -25,12 +32,18 @@ from dlcexp.cli import main
 from dlcexp.sweeps import launching
 from dlcexp.sweeps.sweep import Experiments
 
-GRID = ["optimizer=adamw,sgd", "optimizer.lr=1e-5,1e-4,1e-3,1e-2,1e-1"]
-STUDY = [
-    "hydra/sweeper=optuna",
-    "hydra/sweeper/pruner=successive_halving",
-    "hydra.sweeper.n_trials=10",
-    "hydra/sweeper/sampler=grid",
+GRID = [
+    "optimizer=adamw,sgd,rmsprop",
+    "optimizer.lr=3e-4,1e-3,3e-3,1e-2",
+    "scheduler=cosine_annealing_lr,none",
+]
+STUDY = ["hydra/sweeper=optuna", "hydra/sweeper/pruner=successive_halving"]
+LENGTH = [
+    "epochs=24",
+    "trainer.eval_interval=2",
+    "trainer.key_metric=test.rmse",
+    "sweep.metric=test.rmse",
+    "evaluation.examples=0",
 ]
 SMALL = [
     "model/backbone=timm",
@@ -50,10 +63,15 @@ def run() -> None:
         {"overhead": overhead, "optuna": optuna}[command](words, Path(folder))
 
 
+def option(name: str, default: str, words: list[str]) -> tuple[str, list[str]]:
+    """The value of a word of ours, and the other words."""
+    given = [word.partition("=")[2] for word in words if word.startswith(f"{name}=")]
+    return [default, *given][-1], [word for word in words if not word.startswith(f"{name}=")]
+
+
 def overhead(words: list[str], folder: Path) -> None:
     """CPU seconds a job takes beside the call that a single run makes, too."""
-    jobs = next((word.removeprefix("jobs=") for word in words if word.startswith("jobs=")), "4")
-    words = [word for word in words if not word.startswith("jobs=")]
+    jobs, words = option("jobs", "4", words)
     composed = measured(Experiments, "tree")
     ended = moments(launching, "settle")
     trained = measured(dlcexp.training, "train")
@@ -97,25 +115,34 @@ def moments(owner: Any, name: str) -> list[float]:
 
 
 def optuna(words: list[str], folder: Path) -> None:
-    """Best metric and epochs of a grid, and of a study with pruning."""
-    results = {}
-    common = [*SMALL, "epochs=27", "trainer.eval_interval=3", "sweep.metric=test.rmse", *words]
-    for name, more in (("grid", []), ("optuna", STUDY)):
-        target = folder / name
-        here = ["hydra/launcher=basic", f"hydra.sweep.dir={target}"]
-        main(["-m", *common, *GRID, *more, *here])
-        spent, best = 0, float("inf")
-        for run in sorted(target.glob("*/metrics.csv")):
-            with run.open(newline="") as file:
-                spent += len(list(csv.DictReader(file)))
-            final = run.parent / "metrics.json"
-            if final.is_file():
-                best = min(best, json.loads(final.read_text())["test.rmse"] or float("inf"))
-        results[name] = (best, spent)
-    (grid_best, grid_spent), (best, spent) = results["grid"], results["optuna"]
-    print(f"grid    best test.rmse {grid_best:.2f} px in {grid_spent} epochs")
-    print(f"optuna  best test.rmse {best:.2f} px in {spent} epochs")
-    print(f"ratio   {best / grid_best:.3f} of the metric, {spent / grid_spent:.2f} of the epochs")
+    """Best metric and epochs of a grid, and of studies with pruning."""
+    seeds, words = option("seeds", "1", words)
+    place, words = option("folder", str(folder), words)
+    common = [*SMALL, *LENGTH, *words, *GRID, "hydra/launcher=basic"]
+    jobs = prod(word.count(",") + 1 for word in GRID)
+    grid_best, grid_spent = swept(common, Path(place, "grid"))
+    lines = [f"grid      best test.rmse {grid_best:.2f} px in {grid_spent} epochs of {jobs} jobs"]
+    for seed in range(int(seeds)):
+        study = [*STUDY, f"hydra.sweeper.n_trials={jobs}", f"hydra.sweeper.sampler.seed={seed}"]
+        best, spent = swept([*common, *study], Path(place, f"study-{seed}"))
+        lines.append(
+            f"study {seed}   best test.rmse {best:.2f} px in {spent} epochs: "
+            f"{best / grid_best:.3f} of the metric, {spent / grid_spent:.2f} of the epochs"
+        )
+    print("\n".join(lines))
+
+
+def swept(words: list[str], folder: Path) -> tuple[float, int]:
+    """The best metric of a sweep, and the epochs that its jobs trained."""
+    main(["-m", *words, f"hydra.sweep.dir={folder}"])
+    spent, best = 0, float("inf")
+    for table in sorted(folder.glob("*/metrics.csv")):
+        with table.open(newline="") as file:
+            spent += len(list(csv.DictReader(file)))
+        final = table.parent / "metrics.json"
+        if final.is_file():
+            best = min(best, json.loads(final.read_text())["test.rmse"] or best)
+    return best, spent
 
 
 if __name__ == "__main__":

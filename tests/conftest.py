@@ -100,3 +100,19 @@ def small_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     table.to_csv(folder / "CollectedData_me.csv")
     return root
+
+
+@pytest.fixture(scope="session")
+def small_words(small_project: Path) -> list[str]:
+    """Overrides for that project and a heatmap model with about ten thousand weights."""
+    return [
+        f"project={small_project.as_posix()}",
+        "model=heatmap",
+        "model/backbone=timm",
+        "model.backbone.model_name=test_resnet.r160_in1k",
+        "model.backbone.feature_level=1",
+        "device=cpu",
+        "batch_size=4",
+        "trainer.progress_bar=false",
+        "data.train.crop_sampling=null",
+    ]

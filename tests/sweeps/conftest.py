@@ -78,23 +78,6 @@ class Sweeps:
 
 
 @pytest.fixture
-def sweeps(small_project: Path, tmp_path: Path) -> Sweeps:
-    return Sweeps(
-        tmp_path,
-        [
-            f"project={small_project.as_posix()}",
-            "model=heatmap",
-            "model/backbone=timm",
-            "model.backbone.model_name=test_resnet.r160_in1k",
-            "model.backbone.feature_level=1",
-            "device=cpu",
-            "batch_size=4",
-            "epochs=1",
-            "save_epochs=1",
-            "trainer.eval_interval=1",
-            "trainer.progress_bar=false",
-            "evaluation.examples=0",
-            "data.train.crop_sampling=null",
-            "sweep.metric=test.rmse",
-        ],
-    )
+def sweeps(small_words: list[str], tmp_path: Path) -> Sweeps:
+    short = ["epochs=1", "save_epochs=1", "trainer.eval_interval=1", "evaluation.examples=0"]
+    return Sweeps(tmp_path, [*small_words, *short, "sweep.metric=test.rmse"])

@@ -280,6 +280,7 @@ def test_a_study_prunes_real_jobs_and_goes_on(sweeps, capfd):
         "hydra/launcher=basic",
         "hydra/sweeper=optuna",
         "optimizer.lr=tag(log,interval(1e-7,1e-2))",
+        "hydra/sweeper/pruner=median",
         "hydra.sweeper.pruner.n_startup_trials=1",
         "epochs=3",
         "hydra.sweep.dir=sweep",

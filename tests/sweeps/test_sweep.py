@@ -1,5 +1,6 @@
 """Whole sweeps, as a user types them."""
 
+import gc
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 import dlcexp.sweeps.job
@@ -46,7 +48,7 @@ def test_the_same_command_finishes_what_is_missing_and_repeats_nothing(sweeps, c
 
 @pytest.mark.slow
 @posix
-def test_a_killed_job_is_one_row_and_a_killed_sweep_goes_on(sweeps):
+def test_a_killed_job_is_one_row_and_a_killed_sweep_goes_on(sweeps, capfd):
     words = ["seed=1,2,3", "epochs=2000", "hydra.sweep.dir=sweep"]
     process = sweeps.start(*words)
     wait_for(sweeps, "0", "running")
@@ -64,9 +66,8 @@ def test_a_killed_job_is_one_row_and_a_killed_sweep_goes_on(sweeps):
 
     process = sweeps.start(*words, "sweep.rerun=never")
     wait_for(sweeps, "1", "running", after=stale["1"]["started"])
-    second = sweeps.run(*words)
-    assert second.returncode == 2
-    assert "being swept by another process" in second.stderr
+    assert sweeps.main(*words) == 2
+    assert "being swept by another process" in capfd.readouterr().err
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
@@ -149,3 +150,27 @@ def test_a_mistake_is_one_message(sweeps, words, message, capfd):
     assert re.search(message, told)
     assert len(told.strip().splitlines()) == 1
     assert list(sweeps.home.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_jobs_of_one_process_leave_nothing_in_its_memory(sweeps, monkeypatch):
+    release = dlcexp.sweeps.job._release_memory
+    tensors, resident = [], []
+
+    def released():
+        release()
+        tensors.append(sum(issubclass(type(each), torch.Tensor) for each in gc.get_objects()))
+        resident.append(resident_megabytes())
+
+    monkeypatch.setattr(dlcexp.sweeps.job, "_release_memory", released)
+    assert sweeps.main("seed=range(8)", "hydra/launcher=basic", "hydra.sweep.dir=sweep") == 0
+    assert tensors[1] == tensors[7]
+    assert resident[7] - resident[1] < 20
+
+
+def resident_megabytes() -> float:
+    """Memory of this process; 0 where the system does not say."""
+    statm = Path("/proc/self/statm")
+    if not statm.is_file():
+        return 0.0
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6

@@ -13,26 +13,18 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")
-def small_tree(small_project: Path) -> dict[str, Any]:
-    """The composed tree of a heatmap model with about ten thousand weights."""
+def small_tree(small_words: list[str]) -> dict[str, Any]:
+    """The composed tree of a model so small that an epoch takes a moment."""
     from dlcexp.config.composition import compose
 
     cfg = compose(
-        f"project={small_project.as_posix()}",
-        "model=heatmap",
-        "model/backbone=timm",
-        "model.backbone.model_name=test_resnet.r160_in1k",
-        "model.backbone.feature_level=1",
-        "device=cpu",
+        *small_words,
         "seed=0",
-        "batch_size=4",
         "epochs=4",
         "save_epochs=2",
         "scheduler.milestones=[2,3]",
         "trainer.eval_interval=2",
-        "trainer.progress_bar=false",
         "evaluation.examples=1",
-        "data.train.crop_sampling=null",
     )
     return OmegaConf.to_container(cfg, resolve=True)  # type: ignore[return-value]
 

@@ -7,6 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from dlcexp.config.difference import ABSENT
+from dlcexp.config.resolvers import larger_is_better
 from dlcexp.pages.charts import COLOURS, REST, Chart, is_wide, titled_figure, wrapped
 from dlcexp.pages.tables import number
 from dlcexp.status import COMPLETED
@@ -127,7 +128,7 @@ def learning_curves(sweep: Sweep) -> list[Chart]:
         figure = titled_figure(list(_curves(sweep, metric)), x="epoch", y=metric)
         figure.update_layout(height=420, hovermode="closest")
         values = [v for job in sweep.jobs for v in job.history.get(metric, {}).values()]
-        if metric == _LOSS and is_wide(values):
+        if not larger_is_better(metric) and is_wide(values):
             figure.update_yaxes(type="log")
         text = f"{metric} by epoch, a line for each job; dotted: failed or pruned."
         charts.append(Chart(f"{metric} by epoch", text, figure))

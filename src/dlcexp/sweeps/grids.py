@@ -6,6 +6,7 @@ from typing import Any
 
 from dlcexp.config.difference import ABSENT
 from dlcexp.pages.tables import Cell, Grid, number_cell, sort_key, time
+from dlcexp.status import COMPLETED
 from dlcexp.sweeps import wording
 from dlcexp.sweeps.importance import is_number
 from dlcexp.sweeps.results import Job, Sweep
@@ -48,25 +49,26 @@ def recipe_grid(sweep: Sweep) -> Grid:
 
 
 def job_grid(sweep: Sweep) -> Grid:
-    """A row for each job."""
+    """A row for each job; what one that did not end well had reached is in brackets."""
     metrics = list(dict.fromkeys([*(o.metric for o in sweep.objectives), *_known(sweep)]))
     columns = [("job", False), (metrics[0], True)]
     columns += [(factor.name, False) for factor in sweep.factors]
-    columns += [(metric, True) for metric in metrics[1:]]
-    columns += [("epochs", True), ("images/s", True), ("time", True), ("status", False)]
+    columns += [("status", False), *((metric, True) for metric in metrics[1:])]
+    columns += [("epochs", True), ("images/s", True), ("time", True)]
     rows = []
     for job in sweep.ranked:
         numbers = [number_cell(v) for v in map(job.metric, metrics)]
-        row = [Cell(job.name, job.number), replace(numbers[0], strong=True)]
+        done, first = job.status == COMPLETED, numbers[0]
+        text = first.text if done or first.key is None else f"({first.text})"
+        row = [Cell(job.name, job.number), replace(first, text=text, strong=done)]
         row += [_value(job.values.get(factor.key, ABSENT)) for factor in sweep.factors]
-        row += numbers[1:]
+        row += [Cell(_state(job), _state(job)), *numbers[1:]]
         planned = f"/{job.planned}" if job.planned else ""
         speed = job.images_per_second
         row += [
             Cell(f"{job.epochs}{planned}", job.epochs),
             number_cell(speed),
             Cell(time(job.seconds), sort_key(job.seconds)),
-            Cell(_state(job), _state(job)),
         ]
         rows.append(row)
     return Grid("All jobs, best first", columns, rows)

@@ -25,6 +25,7 @@ from dlcexp.status import (
     read_status,
     write_status,
 )
+from dlcexp.sweeps.devices import use_devices_of_its_own
 from dlcexp.sweeps.ledger import Job, Ledger
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def run_job(cfg: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     folder = Path(HydraConfig.get().runtime.output_dir)
+    use_devices_of_its_own(folder.parent)
     # A sweep that was killed may have left a job that is still running, on a cluster say.
     with FileLock(folder / ".lock"):
         if read_status(folder).status == COMPLETED:

@@ -2,7 +2,8 @@
 
 A launcher that takes one job at a time is called from as many threads as jobs may run at once, so
 that a process that dies is the affair of one job. Others get all jobs together; when one of their
-processes dies they give up, and what is left is handed to them again.
+processes dies they give up, and what is left is handed to them again: what was running one by one,
+so that the job that is to blame takes no other along, then the rest.
 """
 
 import logging
@@ -37,9 +38,6 @@ _PATIENCE = 0.2
 
 # Jobs that wait on a cluster at the same time, where nothing else is said.
 _QUEUED = 256
-
-# A job whose process died beside others is not to blame at once; twice is enough.
-_STARTS = 2
 
 ENDED = (COMPLETED, FAILED, PRUNED, KILLED)
 
@@ -181,52 +179,61 @@ def settle(ledger: Ledger, jobs: Sequence[Job], error: BaseException | None) -> 
 
 
 def _launch_together(launcher: Launcher, source: Source, ledger: Ledger) -> None:
-    pending: list[Job] = []
-    starts: dict[int, int] = {}
+    waiting: list[Job] = []
+    suspects: list[Job] = []
     while True:
-        while source.at_once is None or len(pending) < source.at_once:
+        while source.at_once is None or len(waiting) + len(suspects) < source.at_once:
             job = source.take()
             if job is None:
                 break
-            pending.append(job)
-        if not pending:
+            waiting.append(job)
+        batch = suspects[:1] or waiting
+        if not batch:
             return
-        failure: BaseException | None = None
-        with _Watch(source, ledger, pending):
-            try:
-                launcher.launch([launch_words(job) for job in pending], pending[0].number)
-            except KeyboardInterrupt:
-                running = [job for job in pending if ledger.status(job).status == RUNNING]
-                settle(ledger, running, KeyboardInterrupt())
-                raise
-            except Exception as error:
-                failure = error
-        _forget_processes()
-        pending = _left(ledger, pending, starts, failure, source)
+        failure = _launch_batch(launcher, batch, source, ledger)
+        running, queued = _left(ledger, batch, failure, source)
+        suspects = [*suspects[1:], *running]
+        waiting = queued if batch is waiting else waiting
+
+
+def _launch_batch(
+    launcher: Launcher, jobs: Sequence[Job], source: Source, ledger: Ledger
+) -> Exception | None:
+    """Run jobs together; what made the launcher give up, if it did."""
+    with _Watch(source, ledger, jobs):
+        try:
+            launcher.launch([launch_words(job) for job in jobs], jobs[0].number)
+        except KeyboardInterrupt:
+            running = [job for job in jobs if ledger.status(job).status == RUNNING]
+            settle(ledger, running, KeyboardInterrupt())
+            raise
+        except Exception as error:
+            return error
+        finally:
+            _forget_processes()
+    return None
 
 
 def _left(
-    ledger: Ledger,
-    jobs: Sequence[Job],
-    starts: dict[int, int],
-    failure: BaseException | None,
-    source: Source,
-) -> list[Job]:
-    """The jobs to hand over again after a launcher gave up; others are settled."""
+    ledger: Ledger, jobs: Sequence[Job], failure: Exception | None, source: Source
+) -> tuple[list[Job], list[Job]]:
+    """The jobs to hand over again after a launcher gave up, those that ran and those that did not.
+
+    A job that ran alone is to blame for the end of its process, and is settled.
+    """
     left = [job for job in jobs if ledger.status(job).status not in ENDED]
     running = [job for job in left if ledger.status(job).status == RUNNING]
-    for job in running:
-        starts[job.number] = starts.get(job.number, 0) + 1
-    guilty = [job for job in running if len(running) == 1 or starts[job.number] >= _STARTS]
+    guilty = running if len(running) == 1 else []
     if failure is None or (not running and len(left) == len(jobs)):
         guilty = left  # the launcher does not get anywhere
     settle(ledger, guilty, failure)
     for job in guilty:
         source.ended(job)
     again = [job for job in left if job not in guilty]
+    queued = [job for job in again if job not in running]
     for job in again:
         write_status(ledger.path(job), Status(QUEUED))
-    return again
+    return [job for job in running if job not in guilty], queued
 
 
 class _Watch:

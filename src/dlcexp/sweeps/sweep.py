@@ -18,6 +18,7 @@ from dlcexp.config.resolvers import tree_hash
 from dlcexp.config.validation import check_keys
 from dlcexp.files import expanded
 from dlcexp.status import FAILED, KILLED, MISTAKE
+from dlcexp.sweeps.devices import groups_of_machine, with_devices
 from dlcexp.sweeps.frozen import settled
 from dlcexp.sweeps.launching import launch
 from dlcexp.sweeps.ledger import Job, Ledger, SweepRecord, check_same, unfinished
@@ -169,10 +170,12 @@ class Sweep:
     def _launch(self, ledger: Ledger, plan: Any, progress: Progress) -> None:
         from hydra.core.plugins import Plugins
 
+        config = settled(self.sweeper.settings, str(ledger.folder))
+        groups = groups_of_machine(int(self.sweeper.settings.trainer.devices))
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=self.sweeper.context,
             task_function=self.sweeper.task_function,
-            config=settled(self.sweeper.settings, str(ledger.folder)),
+            config=with_devices(config, self.command.launcher, groups),
         )
         try:
             launch(launcher, _Told(plan, progress), ledger, self.sweeper.n_jobs)

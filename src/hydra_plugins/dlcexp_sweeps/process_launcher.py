@@ -1,6 +1,5 @@
 """`hydra/launcher=processes`: warm processes of this machine."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
@@ -23,11 +22,15 @@ class ProcessLauncher(Launcher):
     """
 
     def __init__(self, n_jobs: int | None = None, devices: int = 1) -> None:
-        groups = _device_groups(devices)
+        from dlcexp.sweeps.devices import VISIBLE, groups_of_machine
+
+        groups = groups_of_machine(devices)
+        if len(groups) == 1:
+            groups = []  # all there is, for whichever job
         self.n_jobs = n_jobs or max(1, len(groups))
         self._slots: SimpleQueue[_Slot] = SimpleQueue()
         self._all = [
-            _Slot({"CUDA_VISIBLE_DEVICES": groups[number % len(groups)]} if groups else {})
+            _Slot({VISIBLE: groups[number % len(groups)]} if groups else {})
             for number in range(self.n_jobs)
         ]
         for slot in self._all:
@@ -110,13 +113,3 @@ def _run_job(
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
-
-
-def _device_groups(size: int) -> list[str]:
-    """The CUDA devices of this machine in groups of `size`; empty where one group is all."""
-    import torch
-
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    names = visible.split(",") if visible else [str(n) for n in range(torch.cuda.device_count())]
-    groups = [names[i : i + size] for i in range(0, len(names) - size + 1, size)]
-    return [",".join(group) for group in groups] if len(groups) > 1 else []
