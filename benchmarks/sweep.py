@@ -22,7 +22,6 @@ import sys
 import tempfile
 import time
 from itertools import pairwise
-from math import prod
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -118,9 +117,9 @@ def optuna(words: list[str], folder: Path) -> None:
     """Best metric and epochs of a grid, and of studies with pruning."""
     seeds, words = option("seeds", "1", words)
     place, words = option("folder", str(folder), words)
-    common = [*SMALL, *LENGTH, *words, *GRID, "hydra/launcher=basic"]
-    jobs = prod(word.count(",") + 1 for word in GRID)
+    common = [*SMALL, *LENGTH, *GRID, *words, "hydra/launcher=basic"]
     grid_best, grid_spent = swept(common, Path(place, "grid"))
+    jobs = len([*Path(place, "grid").glob("*/status.json")])
     lines = [f"grid      best test.rmse {grid_best:.2f} px in {grid_spent} epochs of {jobs} jobs"]
     for seed in range(int(seeds)):
         study = [*STUDY, f"hydra.sweeper.n_trials={jobs}", f"hydra.sweeper.sampler.seed={seed}"]
