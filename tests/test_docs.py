@@ -121,9 +121,8 @@ def keep_few_frames(project: Path) -> None:
         video.write(frame)
     video.release()
     for path in project.glob("labeled-data/*/CollectedData_*.h5"):
-        table = pd.read_hdf(path)[:4]
-        table.to_hdf(path, key="keypoints")
-        table.to_csv(path.with_suffix(".csv"))
+        pd.read_hdf(path)[:4].to_csv(path.with_suffix(".csv"))
+        path.unlink()
 
 
 @pytest.mark.slow
