@@ -4,20 +4,30 @@ import sys
 from typing import TYPE_CHECKING, Any, cast
 
 from dlcexp.commands.arguments import take_config_dir, take_values, wants_help
+from dlcexp.errors import UserError, nearest
 from dlcexp.files import expanded
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from dlcexp.models.pose_model import PoseModel
+
+FORMATS = ("config", "onnx")
+
 HELP = """\
 dlcexp export [group=option ...] [key=value ...]
 dlcexp export run=DIR
+dlcexp export run=DIR export.format=onnx export.file=FILE
 
 Prints the resolved pytorch_config.yaml; nothing is trained. Takes every override of `dlcexp train`.
 
   export.file=FILE         write there instead
   export.schema=dlc3       dlc3: DeepLabCut 3.0.2; flat: one level, as before DeepLabCut 3.0
   run=DIR                  the experiment of an existing run folder
+  export.format=onnx       instead the pose network of that run, for any batch and size of images
+                           (RTMPose, TokenPose, conditional models: crops of one size); its outputs
+                           are the maps of each head, its metadata `dlcexp` tells what they mean
+  snapshot=best            whose weights: best, an epoch, or a file
 
   dlcexp export project=~/mouse net_type=dekr_w32 > pytorch_config.yaml
 """
@@ -33,7 +43,16 @@ def run(words: list[str]) -> int:
     from dlcexp.files import write_text
 
     overrides, config_dir = take_config_dir(words)
-    overrides, settings = take_values(overrides, ["run"])
+    overrides, settings = take_values(overrides, ["run", "snapshot", "export.format"])
+    if settings.get("export.format", FORMATS[0]) not in FORMATS:
+        given = settings["export.format"]
+        raise UserError(
+            f"export.format: {given!r} is not one of {', '.join(FORMATS)}.{nearest(given, FORMATS)}"
+        )
+    if settings.get("export.format") == "onnx":
+        return _export_network(settings, overrides)
+    if "snapshot" in settings:
+        raise UserError("snapshot: a pytorch_config.yaml has no weights; export.format=onnx has.")
     if "run" in settings:
         from dlcexp.config.composition import modified
         from dlcexp.training import Run
@@ -60,6 +79,32 @@ def run(words: list[str]) -> int:
                 "export.file", f"{str(target)!r} cannot be written: {reason}."
             ) from None
         print(f"wrote {target}")
+    return 0
+
+
+def _export_network(settings: dict[str, str], overrides: list[str]) -> int:
+    """Write the pose network of a run as an ONNX file."""
+    from dlcexp.commands.evaluate import chosen_snapshot
+    from dlcexp.config.build import allowing
+    from dlcexp.config.composition import modified
+    from dlcexp.inference.onnx_network import check_packages, export_onnx
+    from dlcexp.training import Run
+
+    check_packages()
+    if "run" not in settings:
+        raise UserError(
+            "run=DIR is needed: the folder of a finished run, whose weights are exported."
+        )
+    run = Run.open(settings["run"])
+    cfg = modified(run.cfg, overrides)
+    if not cfg.export.file:
+        raise UserError("export.file=FILE is needed: where the ONNX file goes.")
+    target = expanded(cfg.export.file)
+    snapshot = chosen_snapshot(run.folder, settings.get("snapshot", "best")) or run.best_snapshot
+    with allowing(cfg.allow_targets):
+        model = run.model(snapshot).eval()
+    export_onnx(cast("PoseModel", model), cfg, target)
+    print(f"wrote {target}")
     return 0
 
 

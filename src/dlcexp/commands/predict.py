@@ -23,11 +23,13 @@ A job that was stopped goes on where it was; what is finished is not done again.
                            that of the shuffle that the run is installed as
   predict.batch_size=N     frames at once, bottom-up; chosen by their size unless given, on a CPU 1
   predict.precision=32     32, bf16 or 16: format in which the pose model computes
+  predict.backend=torch    torch, or onnx: ONNX Runtime on the CPU (pip install 'dlcexp[onnx]'), by
+                           a file exported once into the run folder
   device=auto              any key of the run's tree: evaluation.pcutoff (what is drawn), ...
 """
 
 _OWN = ("run", "source", "output", "label", "snapshot", "conditions", "csv", "overwrite", "shuffle")
-_PREDICT = ("predict.batch_size", "predict.precision")
+_PREDICT = ("predict.batch_size", "predict.precision", "predict.backend")
 _TRUTH = {"true": True, "false": False}
 
 
@@ -70,6 +72,7 @@ def run(words: list[str]) -> int:
         conditions=settings.get("conditions"),
         batch_size=batch_size or None,
         precision=settings.get("predict.precision", "32"),
+        backend=settings.get("predict.backend", "torch"),
     )
     output = expanded(settings["output"]) if "output" in settings else None
     wishes = Wishes(output, csv=csv, label=label, overwrite=overwrite, shuffle=shuffle)

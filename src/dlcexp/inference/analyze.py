@@ -117,6 +117,7 @@ def _made_with(finder: PoseFinder, source: Source) -> dict[str, Any]:
         "run": str(finder.run.folder.resolve()),
         "weights": [[path.name, path.stat().st_mtime_ns] for path in weights if path],
         "precision": str(finder.dtype),
+        "backend": finder.backend,
         "source": str(source.path.resolve()),
         "changed": source.path.stat().st_mtime_ns,
         "frames": len(source),

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,14 +15,17 @@ from dlcexp.data.dataset import SampleDataset
 from dlcexp.data.loading import FrameData
 from dlcexp.errors import ConfigError, SnapshotError, UserError, nearest
 from dlcexp.evaluation.boxes import find_boxes
-from dlcexp.evaluation.predict import predict_crops, predict_heads
+from dlcexp.evaluation.predict import Network, predict_crops, predict_heads
 from dlcexp.inference.network import TorchNetwork
+from dlcexp.models.pose_model import PoseModel
 from dlcexp.training.conditions import condition_source
 from dlcexp.training.hardware import choose_hardware
 from dlcexp.training.run import Run
 
 # Of the command line and of Lightning; None computes in float32 throughout.
 PRECISIONS = {"32": None, "bf16": torch.bfloat16, "16": torch.float16}
+# torch on any device, or ONNX Runtime on the CPU.
+BACKENDS = ("torch", "onnx")
 
 
 class PoseFinder:
@@ -33,9 +37,12 @@ class PoseFinder:
         conditions: conditional top-down, what tells of the animals, in place of the run's own.
         batch_size: frames that go through a bottom-up network at once; None: by their size.
         precision: key of `PRECISIONS`, the format in which the pose model computes.
+        backend: key of `BACKENDS`; "onnx" exports the pose model once into the run folder.
 
     Raises:
-        ConfigError: conditional top-down without conditions; a precision that there is not.
+        ConfigError: conditional top-down without conditions; a precision or backend that there is
+            not.
+        UserError: a package that the backend needs is missing.
         SnapshotError: the weights do not fit, or a top-down run has no detector.
     """
 
@@ -47,6 +54,7 @@ class PoseFinder:
         conditions: str | int | Path | None = None,
         batch_size: int | None = None,
         precision: str = "32",
+        backend: str = "torch",
     ) -> None:
         if conditions is not None:
             run = replace(run, cfg=modified(run.cfg, [f"conditions={quoted(conditions)}"]))
@@ -54,7 +62,9 @@ class PoseFinder:
             raise ConfigError(
                 "predict.precision", f"{precision!r} is not one of {', '.join(PRECISIONS)}."
             )
+        _check_backend(backend, precision)
         self.run = run
+        self.backend = backend
         self.cfg = run.cfg
         self.batch_size = batch_size
         self.dtype = PRECISIONS[precision]
@@ -64,8 +74,8 @@ class PoseFinder:
             self.conditions = condition_source(run.cfg)
             self.detector = run.detector(self.device) if run.cfg.method == "td" else None
             self.model = run.model(self.snapshot)
-        self.network = TorchNetwork(self.model, self.device, self.dtype)
         self._check()
+        self.network = self._network()
 
     @property
     def heads(self) -> list[str]:
@@ -114,6 +124,14 @@ class PoseFinder:
             crops = data.crops(find_boxes(self.detector, frames, self.device, size[0]))
         return predict_crops(self.model, crops, rows, size, self.device, network=self.network)
 
+    def _network(self) -> Network:
+        if self.backend == "torch":
+            return TorchNetwork(self.model, self.device, self.dtype)
+        from dlcexp.inference.onnx_network import OnnxNetwork, exported_once
+
+        model = cast(PoseModel, self.model.eval())
+        return OnnxNetwork(exported_once(model, self.cfg, self.snapshot, self.run.folder))
+
     def _check(self) -> None:
         folder = self.run.folder
         if self.cfg.method == "td" and self.detector is None:
@@ -126,4 +144,20 @@ class PoseFinder:
                 "conditions",
                 f"{folder} was trained without, and a conditional model needs poses to start from. "
                 "Give conditions=, a bottom-up run folder, the number of a shuffle or a file.",
+            )
+
+
+def _check_backend(backend: str, precision: str) -> None:
+    if backend not in BACKENDS:
+        raise ConfigError(
+            "predict.backend",
+            f"{backend!r} is not one of {', '.join(BACKENDS)}.{nearest(backend, BACKENDS)}",
+        )
+    if backend == "onnx":
+        from dlcexp.inference.onnx_network import check_packages
+
+        check_packages()
+        if precision != "32":
+            raise ConfigError(
+                "predict.precision", f"{precision!r}; ONNX Runtime computes in 32 here."
             )

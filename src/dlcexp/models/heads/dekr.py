@@ -173,11 +173,12 @@ class AdaptBlock(nn.Module):
         faster on a CPU, and for all devices.
         """
         b, c, h, w = features.shape
-        pixels = self._taps(features).permute(0, 1, 3, 4, 2).flip(-1)
+        y, x = self._taps(features).unbind(2)
         # The map reaches from -1 to 1, half a pixel around the outermost middles.
-        grid = (2 * pixels + 1) / pixels.new_tensor([w, h]) - 1
+        grid = torch.stack([(2 * x + 1) / w - 1, (2 * y + 1) / h - 1], dim=-1)
         sampled = F.grid_sample(features, grid.reshape(b, 9 * h, w, 2), align_corners=False)
-        kernel = self.adapt_conv.weight.reshape(c, 9 * c, 1, 1)
+        channels = self.adapt_conv.in_channels
+        kernel = self.adapt_conv.weight.reshape(channels, 9 * channels, 1, 1)
         return F.conv2d(sampled.view(b, 9 * c, h, w), kernel)
 
     def _taps(self, features: torch.Tensor) -> torch.Tensor:

@@ -100,7 +100,7 @@ class Transformer(nn.Module):
                 f" {list(features.shape[-2:])}. Images or crops (data.top_down_crop) must be of one"
                 " size: the feature size times the stride of the backbone."
             )
-        keypoints = self.keypoint_token.expand(len(features), -1, -1)
+        keypoints = self.keypoint_token.expand(features.shape[0], -1, -1)
         patches = self.patch_to_embedding(self._patches(features))
         position = self._position()
         tokens = self.dropout(torch.cat([keypoints, patches], dim=1) + position)

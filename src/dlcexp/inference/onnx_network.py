@@ -1,0 +1,214 @@
+"""Pose networks as ONNX files, and ONNX Runtime as what computes their maps."""
+
+import contextlib
+import io
+import json
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import nn
+
+from dlcexp.errors import UserError
+from dlcexp.files import replacing
+from dlcexp.models.heads import RTMCCHead, TransformerHead
+from dlcexp.models.pose_model import Maps, PoseModel
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+# The first in which images can be made smaller with antialiasing.
+OPSET = 18
+# Under this name the file tells of itself, as JSON.
+METADATA = "dlcexp"
+# Pixels of the images by which a network is traced, where it takes any.
+EXAMPLE = (128, 160)
+
+
+def check_packages() -> None:
+    """Refuse to go on without the packages that ONNX needs.
+
+    Raises:
+        UserError: names them and the extra that brings them.
+    """
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise UserError(f"ONNX needs {', '.join(missing)}: pip install 'dlcexp[onnx]'")
+
+
+def export_onnx(
+    model: PoseModel, cfg: DictConfig, path: Path, notes: dict[str, Any] | None = None
+) -> None:
+    """Write a network as an ONNX file, whole or not at all.
+
+    Inputs are `image` (batch, 3, height, width), normalised, and for a conditional model
+    `conditions` (batch, 1, keypoints, 3); outputs the raw maps of each head, `head.map`. The batch
+    is of any size; height and width too, unless the model takes crops of one size. The metadata
+    `dlcexp` is JSON: outputs, strides, bodyparts, how images are made ready, the size if it is
+    fixed.
+
+    Args:
+        model: in evaluation mode.
+        cfg: its tree.
+        path: the file.
+        notes: more for the metadata.
+
+    Raises:
+        UserError: a package is missing.
+    """
+    check_packages()
+    import onnx
+
+    size = _fixed_size(model, cfg)
+    inputs: dict[str, torch.Tensor] = {"image": torch.rand(2, 3, *(size or EXAMPLE))}
+    if model.conditional:
+        inputs["conditions"] = torch.rand(2, 1, int(cfg.metadata.num_bodyparts), 3) * EXAMPLE[0]
+    axes = {name: {0: "batch"} for name in inputs}
+    if size is None:
+        axes["image"] |= {2: "height", 3: "width"}
+    with torch.no_grad():
+        outputs = [
+            f"{head}.{name}" for head, maps in model(*inputs.values()).items() for name in maps
+        ]
+    told = _description(model, cfg, outputs, size) | (notes or {})
+    with replacing(path) as temporary:
+        _trace(model, inputs, outputs, axes, temporary)
+        content = onnx.load(str(temporary))
+        onnx.helper.set_model_props(content, {METADATA: json.dumps(told)})
+        onnx.save(content, str(temporary))
+
+
+class OnnxNetwork:
+    """The maps of a pose model, computed by ONNX Runtime on the CPU.
+
+    Args:
+        path: a file of `export_onnx`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3
+        self.session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+
+    def __call__(self, images: torch.Tensor, *conditions: torch.Tensor) -> dict[str, Maps]:
+        """Raw maps of each head, by name; see `PoseModel.forward`."""
+        names = [given.name for given in self.session.get_inputs()]
+        arrays = [given.cpu().numpy() for given in (images, *conditions)]
+        found = self.session.run(None, dict(zip(names, arrays, strict=True)))
+        maps: dict[str, Maps] = {}
+        for output, values in zip(self.session.get_outputs(), found, strict=True):
+            head, _, name = output.name.rpartition(".")
+            maps.setdefault(head, {})[name] = torch.from_numpy(values)
+        return maps
+
+
+def exported_once(model: PoseModel, cfg: DictConfig, snapshot: Path, folder: Path) -> Path:
+    """The ONNX file of a snapshot below the folder of its run, written unless it is there."""
+    check_packages()
+    import onnx
+
+    status = snapshot.stat()
+    notes = {"snapshot": [str(snapshot.resolve()), status.st_mtime_ns, status.st_size]}
+    path = folder / "onnx" / f"{snapshot.stem}.onnx"
+    if path.is_file():
+        with contextlib.suppress(Exception):  # a file of another program is written anew
+            props = {each.key: each.value for each in onnx.load(str(path)).metadata_props}
+            if json.loads(props[METADATA])["snapshot"] == notes["snapshot"]:
+                return path
+    export_onnx(model, cfg, path, notes)
+    return path
+
+
+class _Outputs(nn.Module):
+    """The maps of all heads, one after the other."""
+
+    def __init__(self, model: PoseModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(values for maps in self.model(*inputs).values() for values in maps.values())
+
+
+def _trace(
+    model: PoseModel,
+    inputs: dict[str, torch.Tensor],
+    outputs: list[str],
+    axes: dict[str, dict[int, str]],
+    path: Path,
+) -> None:
+    torch.onnx.register_custom_op_symbolic("aten::_upsample_bilinear2d_aa", _resize, OPSET)
+    # Tracing warns of sizes that it takes as constants; where they are not, tests would fail.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _Outputs(model).eval(),
+            tuple(inputs.values()),
+            str(path),
+            dynamo=False,
+            input_names=list(inputs),
+            output_names=outputs,
+            dynamic_axes=axes | {name: {0: "batch"} for name in outputs},
+            opset_version=OPSET,
+        )
+
+
+def _resize(graph: Any, images: Any, size: Any, align_corners: Any, *scales: Any) -> Any:
+    """Bilinear interpolation with antialiasing, which torch's exporter does not know."""
+    shape = graph.op("Shape", images, start_i=0, end_i=2)
+    if not _is_tensor(size):
+        size = graph.op("Concat", *_elements(graph, size), axis_i=0)
+    size = graph.op("Cast", size, to_i=torch.onnx.TensorProtoDataType.INT64)
+    sizes = graph.op("Concat", shape, size, axis_i=0)
+    nothing = graph.op("Constant", value_t=torch.tensor([], dtype=torch.float32))
+    return graph.op(
+        "Resize",
+        *(images, nothing, nothing, sizes),
+        antialias_i=1,
+        mode_s="linear",
+        coordinate_transformation_mode_s="pytorch_half_pixel",
+    )
+
+
+def _is_tensor(value: Any) -> bool:
+    return bool(value.type().kind() == "TensorType")
+
+
+def _elements(graph: Any, sizes: Any) -> list[Any]:
+    """The numbers of a list in a traced graph, each as a tensor (1,)."""
+    one = graph.op("Constant", value_t=torch.tensor([1]))
+    return [graph.op("Reshape", each, one) for each in sizes.node().inputs()]
+
+
+def _fixed_size(model: PoseModel, cfg: DictConfig) -> tuple[int, int] | None:
+    """Height and width of the only images that the model takes; None: it takes any."""
+    of_one_size = any(isinstance(head, RTMCCHead | TransformerHead) for head in _heads(model))
+    if not (of_one_size or model.conditional):
+        return None
+    crop = cfg.data.top_down_crop
+    return int(crop.height), int(crop.width)
+
+
+def _heads(model: PoseModel) -> list[nn.Module]:
+    return list(model.heads.values())
+
+
+def _description(
+    model: PoseModel, cfg: DictConfig, outputs: list[str], size: tuple[int, int] | None
+) -> dict[str, Any]:
+    return {
+        "outputs": outputs,
+        "strides": {head: model.stride(head) for head in model.heads},
+        "bodyparts": list(cfg.metadata.bodyparts),
+        "unique_bodyparts": list(cfg.metadata.unique_bodyparts),
+        "individuals": list(cfg.metadata.individuals),
+        "normalize_images": bool(cfg.data.get("normalize_images", False)),
+        "colormode": str(cfg.data.get("colormode", "RGB")),
+        "image_size": list(size) if size else None,
+    }
