@@ -42,6 +42,18 @@ def leaves(block):
     ]
 
 
+def test_in_half_precision_the_taps_stay_where_they_are():
+    """In bfloat16 the positions of pixels from 128 on would be whole numbers."""
+    torch.manual_seed(0)
+    block = AdaptBlock(4).eval()
+    features = torch.randn(1, 4, 8, 400)
+    with torch.inference_mode():
+        exact = block(features)
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = block(features)
+    assert (rough - exact).abs().mean() < 0.01 * exact.std()
+
+
 @pytest.mark.parametrize("scheme", ["dekr", "normal"])
 def test_initial_weights_are_small_and_batch_norm_is_the_identity(scheme):
     module = nn.Sequential(nn.Conv2d(64, 64, 3), nn.BatchNorm2d(64), nn.ConvTranspose2d(64, 64, 3))

@@ -176,19 +176,26 @@ class AdaptBlock(nn.Module):
         y, x = self._taps(features).unbind(2)
         # The map reaches from -1 to 1, half a pixel around the outermost middles.
         grid = torch.stack([(2 * x + 1) / w - 1, (2 * y + 1) / h - 1], dim=-1)
-        sampled = F.grid_sample(features, grid.reshape(b, 9 * h, w, 2), align_corners=False)
+        grid = grid.reshape(b, 9 * h, w, 2)
+        sampled = F.grid_sample(features.to(grid), grid, align_corners=False).to(features)
         channels = self.adapt_conv.in_channels
         kernel = self.adapt_conv.weight.reshape(channels, 9 * channels, 1, 1)
         return F.conv2d(sampled.view(b, 9 * c, h, w), kernel)
 
     def _taps(self, features: torch.Tensor) -> torch.Tensor:
-        """Position (b, 9, 2, h, w) of each tap at each pixel: y and x in pixels of the map."""
+        """Position (b, 9, 2, h, w) of each tap at each pixel: y and x in pixels of the map.
+
+        In float32 at least: bfloat16 knows no fractions of pixels beyond the 256th.
+        """
         b, _, h, w = features.shape
-        grid = self.regular_matrix
-        matrix = self.transform_matrix_conv(features).view(b, 2, 2, h, w)
-        shift = torch.einsum("bijhw,jk->bkihw", matrix, grid) - grid.T.view(1, 9, 2, 1, 1)
-        shift = shift + self.translation_conv(features).unsqueeze(1)
-        return shift + self._fixed_taps(h, w).to(shift)
+        matrix, translation = self.transform_matrix_conv(features), self.translation_conv(features)
+        with torch.autocast(features.device.type, enabled=False):
+            exact = torch.promote_types(features.dtype, torch.float32)
+            grid = self.regular_matrix.to(exact)
+            matrix = matrix.to(exact).view(b, 2, 2, h, w)
+            shift = torch.einsum("bijhw,jk->bkihw", matrix, grid) - grid.T.view(1, 9, 2, 1, 1)
+            shift = shift + translation.to(exact).unsqueeze(1)
+            return shift + self._fixed_taps(h, w).to(shift)
 
     def _fixed_taps(self, h: int, w: int) -> torch.Tensor:
         """Position (9, 2, h, w) of the taps of an ordinary dilated convolution."""
