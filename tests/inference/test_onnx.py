@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 
@@ -12,9 +13,10 @@ from dlcexp import build, compose
 from dlcexp.cli import main
 from dlcexp.inference import onnx_network
 from dlcexp.inference.finder import PoseFinder
-from dlcexp.inference.onnx_network import METADATA, OnnxNetwork, export_onnx
+from dlcexp.inference.onnx_network import METADATA, OnnxNetwork, export_detector, export_onnx
 from dlcexp.inference.sources import find_sources
 from dlcexp.inference.stream import find_poses
+from dlcexp.models.detectors import Detector, FasterRCNN, SSDLite
 from dlcexp.training import Run
 
 SMALL = ["model/backbone=hrnet_w18"]
@@ -59,6 +61,28 @@ def test_onnx_runtime_gives_the_maps_of_torch(tiny: list[str], family: str, tmp_
                 np.testing.assert_allclose(
                     found[head][name], values, atol=1e-4 * float(values.abs().max()), rtol=1e-4
                 )
+
+
+@pytest.mark.parametrize("kind", [SSDLite, FasterRCNN])
+def test_onnx_runtime_finds_the_boxes_of_torch(kind: type[Detector], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    detector = kind(weights=None).eval()
+    for name, weights in detector.named_parameters():
+        if weights.ndim > 1:  # scores that differ, in the middle between 0 and 1
+            torch.nn.init.kaiming_normal_(weights)
+            weights.data *= 0.1 if "head" in name else 1
+    export_detector(detector, tmp_path / "detector.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "detector.onnx")
+    for height, width in ((96, 128), (120, 90)):
+        images = torch.rand(1, 3, height, width)
+        with torch.inference_mode():
+            (expected,) = detector(images)
+        boxes, scores = session.run(None, {"image": images.numpy()})
+        assert len(scores) == len(expected["scores"]) > 0
+        np.testing.assert_allclose(scores, expected["scores"], atol=1e-3)
+        # Boxes of equal scores come in any order.
+        apart = np.abs(boxes[:, None] - expected["boxes"].numpy()).max(axis=2).min(axis=1)
+        assert np.quantile(apart, 0.9) < 0.5
 
 
 def test_poses_of_onnx_runtime_are_those_of_torch(run: Run, video: Path) -> None:

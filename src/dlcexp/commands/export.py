@@ -10,6 +10,7 @@ from dlcexp.files import expanded
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from dlcexp.models.detectors import Detector
     from dlcexp.models.pose_model import PoseModel
 
 FORMATS = ("config", "onnx")
@@ -26,7 +27,9 @@ Prints the resolved pytorch_config.yaml; nothing is trained. Takes every overrid
   run=DIR                  the experiment of an existing run folder
   export.format=onnx       instead the pose network of that run, for any batch and size of images
                            (RTMPose, TokenPose, conditional models: crops of one size); its outputs
-                           are the maps of each head, its metadata `dlcexp` tells what they mean
+                           are the maps of each head, its metadata `dlcexp` tells what they mean.
+                           Top-down, the detector goes beside it (FILE.onnx, FILE-detector.onnx),
+                           for one image of any size: boxes (x, y, width, height) and scores
   snapshot=best            whose weights: best, an epoch, or a file
 
   dlcexp export project=~/mouse net_type=dekr_w32 > pytorch_config.yaml
@@ -83,11 +86,11 @@ def run(words: list[str]) -> int:
 
 
 def _export_network(settings: dict[str, str], overrides: list[str]) -> int:
-    """Write the pose network of a run as an ONNX file."""
+    """Write the pose network of a run as an ONNX file, and its detector beside it."""
     from dlcexp.commands.evaluate import chosen_snapshot
     from dlcexp.config.build import allowing
     from dlcexp.config.composition import modified
-    from dlcexp.inference.onnx_network import check_packages, export_onnx
+    from dlcexp.inference.onnx_network import check_packages, export_detector, export_onnx
     from dlcexp.training import Run
 
     check_packages()
@@ -103,8 +106,13 @@ def _export_network(settings: dict[str, str], overrides: list[str]) -> int:
     snapshot = chosen_snapshot(run.folder, settings.get("snapshot", "best")) or run.best_snapshot
     with allowing(cfg.allow_targets):
         model = run.model(snapshot).eval()
+        detector = run.detector("cpu") if cfg.method == "td" else None
     export_onnx(cast("PoseModel", model), cfg, target)
     print(f"wrote {target}")
+    if detector is not None:
+        beside = target.with_name(f"{target.stem}-detector{target.suffix}")
+        export_detector(cast("Detector", detector), beside)
+        print(f"wrote {beside}")
     return 0
 
 

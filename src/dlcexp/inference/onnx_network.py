@@ -1,4 +1,4 @@
-"""Pose networks as ONNX files, and ONNX Runtime as what computes their maps."""
+"""Networks as ONNX files, and ONNX Runtime as what computes their maps."""
 
 import contextlib
 import io
@@ -14,6 +14,7 @@ from torch import nn
 
 from dlcexp.errors import UserError
 from dlcexp.files import replacing
+from dlcexp.models.detectors import Detector
 from dlcexp.models.heads import RTMCCHead, TransformerHead
 from dlcexp.models.pose_model import Maps, PoseModel
 
@@ -73,10 +74,31 @@ def export_onnx(
         ]
     told = _description(model, cfg, outputs, size) | (notes or {})
     with replacing(path) as temporary:
-        _trace(model, inputs, outputs, axes, temporary)
+        axes |= {name: {0: "batch"} for name in outputs}
+        _trace(_Outputs(model), inputs, outputs, axes, temporary)
         content = onnx.load(str(temporary))
         onnx.helper.set_model_props(content, {METADATA: json.dumps(told)})
         onnx.save(content, str(temporary))
+
+
+def export_detector(detector: Detector, path: Path) -> None:
+    """Write a detector as an ONNX file, whole or not at all.
+
+    Input is one `image` (1, 3, height, width), normalised, of any size; outputs are `boxes` (n, 4),
+    x, y, width, height px of the image, and `scores` (n,), best first.
+
+    Args:
+        detector: with the weights to write.
+        path: the file.
+
+    Raises:
+        UserError: a package is missing.
+    """
+    check_packages()
+    axes = {"image": {2: "height", 3: "width"}, "boxes": {0: "n"}, "scores": {0: "n"}}
+    image = {"image": torch.rand(1, 3, *EXAMPLE)}
+    with replacing(path) as temporary:
+        _trace(_Detections(detector), image, ["boxes", "scores"], axes, temporary)
 
 
 class OnnxNetwork:
@@ -136,8 +158,20 @@ class _Outputs(nn.Module):
         return tuple(values for maps in self.model(*inputs).values() for values in maps.values())
 
 
+class _Detections(nn.Module):
+    """The boxes in one image, and their scores."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        (found,) = self.detector(image)
+        return found["boxes"], found["scores"]
+
+
 def _trace(
-    model: PoseModel,
+    module: nn.Module,
     inputs: dict[str, torch.Tensor],
     outputs: list[str],
     axes: dict[str, dict[int, str]],
@@ -148,13 +182,13 @@ def _trace(
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            _Outputs(model).eval(),
+            module.eval(),
             tuple(inputs.values()),
             str(path),
             dynamo=False,
             input_names=list(inputs),
             output_names=outputs,
-            dynamic_axes=axes | {name: {0: "batch"} for name in outputs},
+            dynamic_axes=axes,
             opset_version=OPSET,
         )
 
