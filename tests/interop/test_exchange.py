@@ -32,8 +32,8 @@ HANDED_OVER, HERE, GIVEN_BACK, THERE = 2, 4, 4, 5
 # step. DeepLabCut does not round the pixels of training crops to whole grey levels, which batch
 # norm and Adam magnify; without the state of the optimizer a step is off by twice its own length.
 LOSS, NEXT_LOSS, STEP = 2e-4, 5e-3, 0.1
-# The first two of conditional models, whose conditions each tool draws by itself.
-DRAWN_LOSS, DRAWN_NEXT_LOSS = 2e-3, 1e-2
+# The same of conditional models, whose conditions each tool draws by itself.
+DRAWN_LOSS, DRAWN_NEXT_LOSS, DRAWN_STEP = 2e-3, 1e-2, 0.3
 PIXELS = 0.01  # of the network's input
 # Families that DeepLabCut's own evaluation is compared of.
 EVALUATED = ("heatmap", "top-down")
@@ -358,11 +358,10 @@ def test_training_goes_on_here_as_it_does_there(exchanges: dict[str, Exchange], 
     loss.backward()
     optimizer.step()
     there = losses(exchange.theirs / "learning_stats.csv", "losses/train.total_loss")
-    assert loss.item() == pytest.approx(
-        there[THERE], rel=DRAWN_LOSS if exchange.data.conditional else LOSS
-    )
+    same, near = (DRAWN_LOSS, DRAWN_STEP) if exchange.data.conditional else (LOSS, STEP)
+    assert loss.item() == pytest.approx(there[THERE], rel=same)
     here = module.model.state_dict()
     trained = [key for key, _ in module.model.named_parameters()]
     wrong = sum(float((here[key] - after.model[key]).square().sum()) for key in trained)
     step = sum(float((before.model[key] - after.model[key]).square().sum()) for key in trained)
-    assert (wrong / step) ** 0.5 < STEP
+    assert (wrong / step) ** 0.5 < near

@@ -24,18 +24,18 @@ class Broken(torch.optim.SGD):
 
 @pytest.mark.slow
 def test_each_failure_is_one_row_and_the_others_go_on(sweeps, monkeypatch, capfd):
-    (sweeps.home / "mylab.py").write_text(MINE)
+    (sweeps.home / "clumsy.py").write_text(MINE)
     monkeypatch.syspath_prepend(sweeps.home)
     options = sweeps.home / "options" / "optimizer"
     options.mkdir(parents=True)
     for name, target, rate in [
-        ("hungry", "mylab.Hungry", 0.1),
-        ("broken", "mylab.Broken", 0.1),
+        ("hungry", "clumsy.Hungry", 0.1),
+        ("broken", "clumsy.Broken", 0.1),
         ("wild", "torch.optim.SGD", 1e30),
     ]:
         text = f"_target_: {target}\n_partial_: true\nlr: {rate}\n"
         (options / f"{name}.yaml").write_text(text)
-    words = ["--config-dir", "options", "allow_targets=[mylab.]", "hydra/launcher=basic"]
+    words = ["--config-dir", "options", "allow_targets=[clumsy.]", "hydra/launcher=basic"]
     swept = "optimizer=hungry,broken,wild,adamw"
     assert sweeps.main(*words, swept, "epochs=2", "hydra.sweep.dir=sweep") == 1
     states = sweeps.states("sweep")

@@ -270,7 +270,7 @@ def test_images_go_through_detector_and_pose_model(finished: Run, small_project:
     for split, names in evaluation.names.items():
         if split in ("train", "test"):
             for name, pose in zip(names, evaluation.poses[split], strict=True):
-                np.testing.assert_array_equal(poses[str(small_project / name)], pose)
+                np.testing.assert_allclose(poses[str(small_project / name)], pose, rtol=1e-5)
 
 
 # Trains, and kills itself with SIGKILL at the n-th training step of one stage.
