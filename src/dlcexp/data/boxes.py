@@ -60,8 +60,8 @@ def keypoint_boxes(
 def whole_pixels(boxes: NDArray[Any], margin: float) -> NDArray[Any]:
     """Boxes (..., 4) of labels with corner and sides truncated, as DeepLabCut trains on them.
 
-    Those of its detector and of conditions it does not truncate. Without a margin keypoints would
-    be lost: such boxes stay as they are.
+    Those that its detector finds, and those of conditions in inference, it does not truncate.
+    Without a margin keypoints would be lost: such boxes stay as they are.
     """
     return np.trunc(boxes) if margin >= _SPARE_PIXELS else boxes
 
