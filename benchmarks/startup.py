@@ -1,8 +1,9 @@
 """CPU time until dlcexp answers, beside that of a bare Hydra application, in one run.
 
-    python benchmarks/startup.py [repetitions]
+    python benchmarks/startup.py [repetitions] [project=PATH]
 
-Each command is run in turn, several times; the least user and system time of its process counts.
+With a multi-animal project, the largest tree, too: DLCRNet with all limbs of that project. Each
+command is run in turn, several times; the least user and system time of its process counts.
 """
 
 import os
@@ -38,13 +39,23 @@ COMMANDS = {
 
 
 def main() -> None:
-    repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    words = sys.argv[1:]
+    repetitions = next((int(word) for word in words if word.isdecimal()), 5)
+    largest = [
+        ("--cfg", "job", "--resolve", "net_type=dlcrnet_stride16_ms5", project)
+        for project in words
+        if project.startswith("project=")
+    ]
     with tempfile.TemporaryDirectory() as folder:
         bare = Path(folder) / "bare.py"
         bare.write_text(BARE, encoding="utf-8")
         export = ["-m", "dlcexp.cli", "export", "net_type=rtmpose_m"]
         cpu_seconds([*export, "export.file=pytorch_config.yaml"], folder)
-        commands = {"a bare Hydra application": [str(bare), "--cfg", "job"], **COMMANDS}
+        commands = {
+            "a bare Hydra application": [str(bare), "--cfg", "job"],
+            **COMMANDS,
+            **{" ".join(["dlcexp", *line[:-1]]): ["-m", "dlcexp.cli", *line] for line in largest},
+        }
         seconds = {name: float("inf") for name in commands}
         for _ in range(repetitions):
             for name, words in commands.items():

@@ -45,8 +45,8 @@ def register() -> None:
         "hash": _hash,
     }
     for name, function in resolvers.items():
-        # The cache is that of one tree: its project is read once, not once a reference.
-        cached = name == "metadata"
+        # The cache is that of one tree: what is slow is done once, not once a reference.
+        cached = name in ("metadata", "graph")
         OmegaConf.register_new_resolver(f"dlcexp.{name}", function, replace=True, use_cache=cached)
 
 

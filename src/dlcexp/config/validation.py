@@ -26,6 +26,7 @@ from dlcexp.errors import ConfigError, nearest
 # Keys that only a top-down tree has.
 DETECTOR_KEYS = ("detector", "data_detector")
 STAGES = ("detector", "pose")
+_FREE_NODES = [field.name for field in dataclasses.fields(Tree) if field.type == dict[str, Any]]
 
 
 def check_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,10 +41,12 @@ def check_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
     for name in DETECTOR_KEYS:
         if tree.get(name) and tree.get("method") in ("bu", "ctd"):
             raise needs_top_down(name, tree[name], tree["method"])
-    schema = OmegaConf.structured(Tree)
     tree = {**tree, "weights": weights_node(tree.get("weights"))}
+    # The schema says nothing of what is inside of free nodes, and merging them is slow.
+    free = {name: tree[name] for name in _FREE_NODES if isinstance(tree.get(name), dict)}
     try:
-        merged = OmegaConf.merge(schema, dict(tree))
+        typed = {name: {} if name in free else value for name, value in tree.items()}
+        merged = OmegaConf.merge(OmegaConf.structured(Tree), typed)
     except ConfigKeyError as error:
         raise _unknown_key(str(error.full_key), tree) from error
     except OmegaConfBaseException as error:
@@ -54,7 +57,7 @@ def check_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
     plain = OmegaConf.to_container(merged)
     if not isinstance(plain, dict):
         raise TypeError("a tree is a mapping")
-    tree = {str(name): value for name, value in plain.items()}
+    tree = {str(name): free.get(str(name), value) for name, value in plain.items()}
     check_conditions(tree["conditions"], tree["method"])
     for node in (tree, tree["detector"] or {}):
         node["scheduler"] = node.get("scheduler") or None  # scheduler=none is an empty option
