@@ -4,7 +4,7 @@ import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +23,32 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def deeplabcut() -> RunDeepLabCut:
-    """Run a script of `scripts/` with the real DeepLabCut.
+def deeplabcut(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDeepLabCut]:
+    """Run a script of `scripts/` with the real DeepLabCut, each in a process of its own.
 
     The script gets its arguments as text and prints one JSON object as its last line.
     """
     if not PYTHON.exists():
         pytest.skip("the environment of the real DeepLabCut is missing: make interop")
+    folder = tmp_path_factory.mktemp("deeplabcut")
+    printed = folder / "out", folder / "err"
+    command = [PYTHON, "-W", "ignore", SCRIPTS / "serve.py"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as server:
+        assert server.stdin
+        assert server.stdout
 
-    def run(script: str, *arguments: object) -> dict[str, Any]:
-        command = [str(PYTHON), "-W", "ignore", str(SCRIPTS / f"{script}.py"), *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=900)
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-        print(done.stdout, file=sys.stderr)
-        return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+        def run(script: str, *arguments: object) -> dict[str, Any]:
+            words = [SCRIPTS / f"{script}.py", *printed, *arguments]
+            print(json.dumps([str(word) for word in words]), file=server.stdin)
+            code = server.stdout.readline().strip()
+            out, err = (path.read_text() if path.is_file() else "" for path in printed)
+            assert code == "0", f"{script} ended with {code or 'its server'}\n{out}\n{err}"
+            print(out, file=sys.stderr)
+            return dict(json.loads(out.strip().splitlines()[-1]))
 
-    return run
+        yield run
 
 
 @pytest.fixture(scope="session")
