@@ -1,28 +1,51 @@
-"""`dlcexp train`, `evaluate` and `export` as a user types them, in processes of their own."""
+"""`dlcexp train`, `evaluate` and `export` as a user types them; one in a process of its own."""
 
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
 
+from dlcexp.cli import main
 
-def dlcexp(cwd: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dlcexp.cli", *words]
-    env = {**os.environ, "COLUMNS": "100"}
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=600)
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def dlcexp(monkeypatch, capfd) -> Callable[..., Done]:
+    """Run a command in a folder, in this process, which has imported torch."""
+
+    def run(cwd: Path, *words: str) -> Done:
+        monkeypatch.chdir(cwd)
+        monkeypatch.setenv("COLUMNS", "100")
+        capfd.readouterr()
+        code = main(list(words))
+        return Done(code, *capfd.readouterr())
+
+    return run
 
 
 @pytest.fixture(scope="module")
 def trained(tiny, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A folder in which one experiment was run, and what that printed."""
     folder = tmp_path_factory.mktemp("train")
-    return folder, dlcexp(folder, *tiny)
+    command = [sys.executable, "-m", "dlcexp.cli", *tiny]
+    env = {**os.environ, "COLUMNS": "100"}
+    return folder, subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, timeout=600
+    )
 
 
 @pytest.mark.slow
@@ -38,7 +61,7 @@ def test_one_command_trains_evaluates_and_says_where_everything_is(trained):
 
 
 @pytest.mark.slow
-def test_evaluate_prints_the_table_again_and_writes_page_numbers_and_records(trained):
+def test_evaluate_prints_the_table_again_and_writes_page_numbers_and_records(trained, dlcexp):
     folder, _ = trained
     (run,) = (folder / "runs" / "demo").iterdir()
     words = ["evaluate", f"run={run / 'snapshots' / 'snapshot-001.pt'}", "evaluation.pcutoff=0.1"]
@@ -62,7 +85,7 @@ def test_evaluate_prints_the_table_again_and_writes_page_numbers_and_records(tra
 
 
 @pytest.mark.slow
-def test_export_of_a_run_is_the_file_in_its_folder(trained):
+def test_export_of_a_run_is_the_file_in_its_folder(trained, dlcexp):
     folder, _ = trained
     (run,) = (folder / "runs" / "demo").iterdir()
     done = dlcexp(folder, "export", f"run={run}")
@@ -71,8 +94,9 @@ def test_export_of_a_run_is_the_file_in_its_folder(trained):
 
 
 @pytest.mark.slow
-def test_a_sweep_leaves_one_run_folder_for_each_job(tiny, tmp_path):
-    done = dlcexp(tmp_path, "-m", *tiny, "optimizer=adamw,sgd", "hydra.sweep.dir=sweep")
+def test_a_sweep_leaves_one_run_folder_for_each_job(small_words, tmp_path, dlcexp):
+    words = [*small_words, "epochs=1", "evaluation.examples=0", "optimizer=adamw,sgd"]
+    done = dlcexp(tmp_path, "-m", *words, "hydra.sweep.dir=sweep")
     assert done.returncode == 0, done.stderr
     for job, name in enumerate(("AdamW", "SGD")):
         config = yaml.safe_load((tmp_path / "sweep" / str(job) / "config.yaml").read_text())
@@ -89,19 +113,19 @@ def test_a_sweep_leaves_one_run_folder_for_each_job(tiny, tmp_path):
         (["run=.", "output=a.json"], "it has no config.yaml, and no pytorch_config.yaml"),
     ],
 )
-def test_evaluate_without_a_run_is_one_message(words, message, tmp_path):
+def test_evaluate_without_a_run_is_one_message(words, message, tmp_path, dlcexp):
     done = dlcexp(tmp_path, "evaluate", *words)
     assert done.returncode == 2
     assert message in done.stderr
 
 
-def test_export_writes_a_file_and_the_flat_form(tmp_path):
+def test_export_writes_a_file_and_the_flat_form(tmp_path, dlcexp):
     done = dlcexp(tmp_path, "export", "export.file=out/flat.yaml", "export.schema=flat")
     assert done.returncode == 0, done.stderr
     assert yaml.safe_load((tmp_path / "out" / "flat.yaml").read_text())["method"] == "bu"
 
 
-def test_demo_draws_a_project_where_told(tmp_path):
+def test_demo_draws_a_project_where_told(tmp_path, dlcexp):
     done = dlcexp(tmp_path, "demo", "lizards", "seed=3")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "lizards" / "config.yaml").is_file()

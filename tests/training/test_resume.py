@@ -2,15 +2,13 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
-from training_support import FAST, equal, rows, scores
+from training_support import FAST, die, equal, rows, scores
 
 from dlcexp.errors import ConfigError, SnapshotError
 from dlcexp.training import Run, RunFolder, train
@@ -19,56 +17,16 @@ from dlcexp.training.stages import pose_stage
 
 Tree = Callable[..., DictConfig]
 
-# Trains, and sends itself a signal at one point: the n-th call of a function of the run.
-CHILD = """
-import importlib, os, signal, sys
-from omegaconf import OmegaConf
-from dlcexp.training import train
-
-tree, folder, point = sys.argv[1:4]
-count, deadly_signal = map(int, sys.argv[4:])
-module, owner, name = point.split(":")
-target = importlib.import_module(module)
-target = getattr(target, owner) if owner else target
-function, calls = getattr(target, name), []
-
-def deadly(*args, **kwargs):
-    calls.append(1)
-    if len(calls) == count:
-        os.kill(os.getpid(), deadly_signal)
-    return function(*args, **kwargs)
-
-setattr(target, name, deadly)
-train(OmegaConf.load(tree), folder)
-"""
-
-STEP = "dlcexp.training.pose_module:PoseModule:training_step"
-SAVE = "dlcexp.deeplabcut.snapshots:SnapshotManager:save"
-PRUNE = "dlcexp.deeplabcut.snapshots:SnapshotManager:prune"
-WRITE = "torch::save"
-
-
-def die(folder: Path, tree: Path, point: str, count: int, how: int = signal.SIGKILL) -> int:
-    """The exit code; minus the signal where it ended the process."""
-    script = tree.parent / "child.py"
-    script.write_text(CHILD)
-    command = [
-        sys.executable,
-        str(script),
-        str(tree),
-        str(folder),
-        point,
-        str(count),
-        str(int(how)),
-    ]
-    return subprocess.run(command, capture_output=True, timeout=300, env=os.environ).returncode
+STEP = "dlcexp.training.pose_module:PoseModule.training_step"
+SAVE = "dlcexp.deeplabcut.snapshots:SnapshotManager.save"
+PRUNE = "dlcexp.deeplabcut.snapshots:SnapshotManager.prune"
+WRITE = "torch:save"
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 def test_killed_in_every_epoch_and_resumed_is_bitwise_equal(tree: Tree, tmp_path: Path) -> None:
     cfg = tree({**FAST, "epochs": 5, "trainer.eval_interval": 1})
-    OmegaConf.save(cfg, tmp_path / "tree.yaml")
     whole = train(cfg, tmp_path / "whole")
     folder = tmp_path / "killed"
     for point, count in [
@@ -78,9 +36,9 @@ def test_killed_in_every_epoch_and_resumed_is_bitwise_equal(tree: Tree, tmp_path
         (PRUNE, 2),  # after the third, with last.ckpt written and the former best not removed
         (WRITE, 1),  # while the fourth writes its first file
     ]:
-        assert die(folder, tmp_path / "tree.yaml", point, count) == -signal.SIGKILL
+        assert die(folder, cfg, point, count) == -signal.SIGKILL
     # In the fifth; a run that is told to end says so.
-    assert die(folder, tmp_path / "tree.yaml", STEP, 6, signal.SIGTERM) == 128 + signal.SIGTERM
+    assert die(folder, cfg, STEP, 6, signal.SIGTERM) == 128 + signal.SIGTERM
     assert json.loads((folder / "status.json").read_text())["error"] == "terminated"
     resumed = train(cfg, folder)
     assert equal(whole, resumed)

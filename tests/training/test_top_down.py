@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
-from training_support import FAST, equal, offline_runs, rows, scores
+from training_support import FAST, die, equal, offline_runs, rows, scores
 
 import dlcexp
 from dlcexp.errors import ConfigError, SnapshotError, UserError
@@ -273,28 +273,8 @@ def test_images_go_through_detector_and_pose_model(finished: Run, small_project:
                 np.testing.assert_allclose(poses[str(small_project / name)], pose, rtol=1e-5)
 
 
-# Trains, and kills itself with SIGKILL at the n-th training step of one stage.
-CHILD = """
-import importlib, os, signal, sys
-from omegaconf import OmegaConf
-from dlcexp.training import train
-
-tree, folder, module, owner, count = *sys.argv[1:5], int(sys.argv[5])
-target = getattr(importlib.import_module(module), owner)
-step, calls = target.training_step, []
-
-def deadly(*args, **kwargs):
-    calls.append(1)
-    if len(calls) == count:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(*args, **kwargs)
-
-target.training_step = deadly
-train(OmegaConf.load(tree), folder)
-"""
-
-DETECTOR = ("dlcexp.training.detector_module", "DetectorModule")
-POSE = ("dlcexp.training.pose_module", "PoseModule")
+DETECTOR = "dlcexp.training.detector_module:DetectorModule.training_step"
+POSE = "dlcexp.training.pose_module:PoseModule.training_step"
 
 
 @pytest.mark.slow
@@ -302,18 +282,14 @@ POSE = ("dlcexp.training.pose_module", "PoseModule")
 def test_killed_in_either_stage_and_resumed_is_bitwise_equal(
     finished: Run, top_down: TopDownTree, tmp_path: Path
 ) -> None:
-    OmegaConf.save(top_down(FAST), tmp_path / "tree.yaml")
-    (tmp_path / "child.py").write_text(CHILD)
     folder = tmp_path / "killed"
-    for (module, owner), count in [
+    for stage, count in [
         (DETECTOR, 1),  # before there is any checkpoint
         (DETECTOR, 3),  # in the second epoch: two steps an epoch
         (POSE, 2),  # with a whole detector
         (POSE, 2),  # and again from the same state
     ]:
-        command = [sys.executable, "child.py", "tree.yaml", "killed", module, owner, str(count)]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert die(folder, top_down(FAST), stage, count) == -signal.SIGKILL
     resumed = train(top_down(FAST), folder)
     assert equal(finished, resumed)
     assert equal_detectors(finished, resumed)

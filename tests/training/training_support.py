@@ -1,7 +1,11 @@
-"""What several tests of training need: comparing runs, and reading W&B's offline files."""
+"""What several tests of training need: killing and comparing runs, reading W&B's offline files."""
 
 import csv
+import importlib
 import json
+import multiprocessing
+import os
+import signal
 import struct
 import time
 import zlib
@@ -10,11 +14,56 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import DictConfig, OmegaConf
 
-from dlcexp.training import Run
+from dlcexp.training import Run, train
 
 # Changes to a tree that spare time.
 FAST = {"evaluation.examples": 0}
+
+# Processes forked from one that has imported what training needs, which takes longer than a run.
+PROCESSES = multiprocessing.get_context("spawn" if os.name == "nt" else "forkserver")
+if os.name != "nt":
+    PROCESSES.set_forkserver_preload(["dlcexp.training.fit", "timm", "albumentations"])
+
+
+def die(folder: Path, cfg: DictConfig, point: str, count: int, how: int = signal.SIGKILL) -> int:
+    """Train in a process that sends itself a signal.
+
+    Args:
+        folder: of the run.
+        cfg: its tree.
+        point: a function, `module:owner.name`.
+        count: the call of it before which the signal is sent, counted from 1.
+        how: the signal.
+
+    Returns:
+        The exit code; minus the signal where it ended the process.
+    """
+    tree = OmegaConf.to_container(cfg)
+    process = PROCESSES.Process(target=_train_and_die, args=(folder, tree, point, count, how))
+    process.start()
+    process.join(300)
+    assert process.exitcode is not None, "it goes on"
+    return process.exitcode
+
+
+def _train_and_die(folder: Path, tree: dict[str, Any], point: str, count: int, how: int) -> None:
+    module, path = point.split(":")
+    *owner, name = path.split(".")
+    target = importlib.import_module(module)
+    for part in owner:
+        target = getattr(target, part)
+    function, calls = getattr(target, name), []
+
+    def deadly(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) == count:
+            os.kill(os.getpid(), how)
+        return function(*args, **kwargs)
+
+    setattr(target, name, deadly)
+    train(OmegaConf.create(tree), folder)
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
