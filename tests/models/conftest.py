@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ class Parity:
         spec = importlib.util.spec_from_file_location("fill", folder / "fill.py")
         self.fill = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(self.fill)
+        # A net of one project has nearly all weights of the same of another, which comes next.
+        self.fill.fill_tensor = lru_cache(maxsize=2048)(self.fill.fill_tensor)
 
     def node(self, project: str, net: str) -> dict[str, Any]:
         """The model of a recorded config, as a node of our tree."""

@@ -370,12 +370,12 @@ def test_a_detector_learns_where_the_animals_are():
         assert of_image["scores"][0] > 0.5
 
 
-@pytest.mark.parametrize("kind", [SSDLite, FasterRCNN])
+@pytest.mark.parametrize("kind", KINDS)
 def test_anchors_are_the_same_in_any_number_format(kind):
     """Trained in bfloat16 and applied in float32, a network must mean the same places."""
-    detector = kind(weights=None, freeze_bn_stats=False).train()
-    anchors = detector.model.rpn.anchor_generator if kind is FasterRCNN else None
-    anchors = anchors or detector.model.anchor_generator
+    detector = make(kind, freeze_bn_stats=False).train()
+    model = detector.model
+    anchors = (model.rpn if kind == "faster rcnn" else model).anchor_generator
     seen = []
     anchors.register_forward_hook(lambda layer, inputs, outputs: seen.append(outputs))
     images = torch.rand(2, 3, 96, 128)
@@ -387,10 +387,10 @@ def test_anchors_are_the_same_in_any_number_format(kind):
         assert torch.equal(exact, mixed)
 
 
-@pytest.mark.parametrize("kind", [SSDLite, FasterRCNN])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64], ids=str)
 def test_a_network_of_another_number_format_trains(kind, dtype):
-    detector = kind(weights=None, freeze_bn_stats=False).train().to(dtype)
+    detector = make(kind, freeze_bn_stats=False).train().to(dtype)
     boxes = torch.tensor([[[10.0, 20.0, 40.0, 30.0]], [[50.0, 5.0, 30.0, 60.0]]])
     losses = detector.losses(torch.rand(2, 3, 96, 128, dtype=dtype), boxes)
     losses["total_loss"].backward()
