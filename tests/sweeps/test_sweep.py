@@ -26,6 +26,7 @@ def test_the_same_command_finishes_what_is_missing_and_repeats_nothing(sweeps, c
     assert sweeps.main(*words) == 0
     told = capfd.readouterr()
     assert "2 jobs" in told.err
+    assert told.err.count("never come: training ends after epochs=1") == 1
     assert "job 2/2  optimizer=sgd" in told.err
     assert "test.rmse" in told.out
     (folder,) = sweeps.folder("multirun/small").iterdir()

@@ -69,14 +69,21 @@ def without_hydra(raw: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(raw, [str(key) for key in raw if key != "hydra"])
 
 
-def validated(tree: DictConfig) -> DictConfig:
+def validated(tree: DictConfig, told: set[str] | None = None) -> DictConfig:
     """Resolve and check a composed tree, every pass of `dlcexp.config.validation`.
 
     What is allowed and of no use is logged as a warning.
+
+    Args:
+        tree: a composed tree.
+        told: warnings that are not logged again; those that are logged are added.
     """
     checked = _checked(tree)
+    told = set() if told is None else told
     for warning in late_milestones(checked):
-        logger.warning("%s", warning)
+        if warning not in told:
+            logger.warning("%s", warning)
+            told.add(warning)
     return checked
 
 

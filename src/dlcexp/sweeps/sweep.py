@@ -63,6 +63,7 @@ class Experiments:
 
     def __init__(self, packaged: Path, own: Path | None) -> None:
         self._packaged, self._own = packaged, own
+        self._told: set[str] = set()  # warnings, of which all jobs may have the same
 
     def tree(self, words: Sequence[str]) -> DictConfig:
         """The resolved tree of a job, checked.
@@ -70,7 +71,7 @@ class Experiments:
         Raises:
             ConfigError: it cannot be.
         """
-        return validated(without_hydra(compose_raw(words, self._own, self._packaged)))
+        return validated(without_hydra(compose_raw(words, self._own, self._packaged)), self._told)
 
     def draft(self, words: Sequence[str]) -> DictConfig:
         """The same, its keys checked and not its targets; imports nothing heavy."""
