@@ -29,7 +29,8 @@ Prints the resolved pytorch_config.yaml; nothing is trained. Takes every overrid
                            (RTMPose, TokenPose, conditional models: crops of one size); its outputs
                            are the maps of each head, its metadata `dlcexp` tells what they mean.
                            Top-down, the detector goes beside it (FILE.onnx, FILE-detector.onnx),
-                           for one image of any size: boxes (x, y, width, height) and scores
+                           for images of any size: boxes (x, y, width, height), scores, and which
+                           image of the batch each is in
   snapshot=best            whose weights: best, an epoch, or a file
 
   dlcexp export project=~/mouse net_type=dekr_w32 > pytorch_config.yaml

@@ -1,16 +1,24 @@
 """`dlcexp install`: a finished run as a new shuffle of its DeepLabCut project."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dlcexp.commands.arguments import take_values, wants_help
 from dlcexp.errors import UserError
+from dlcexp.files import expanded
+
+if TYPE_CHECKING:
+    from dlcexp.deeplabcut.install import Shuffle
+    from dlcexp.deeplabcut.project import Project
+    from dlcexp.training import Run
 
 HELP = """\
 dlcexp install run=DIR [shuffle=N] [project=PATH]
 
 Makes the run a new shuffle of its DeepLabCut project: its split, its pytorch_config.yaml, its best
 snapshots. DeepLabCut's evaluate_network and analyze_videos then use it as their own. No existing
-shuffle is touched, and nothing is copied that is there already.
+shuffle is touched, and nothing is copied that is there already. The bottom-up run whose poses a
+conditional run corrects becomes a shuffle, too, unless it is one.
 
   run=DIR                  a run folder
   shuffle=N                its number; the first free one unless given
@@ -45,12 +53,8 @@ def install_run(
     Raises:
         UserError: the run has no weights, or its project is not what it was trained on.
     """
-    from dlcexp.config import build
-    from dlcexp.config.build import allowing
-    from dlcexp.deeplabcut.install import install
-    from dlcexp.deeplabcut.labels import load_labels
+    from dlcexp.deeplabcut.install import free_number
     from dlcexp.deeplabcut.project import DEMO, open_project
-    from dlcexp.deeplabcut.pytorch_config import cannot_build, export_config
     from dlcexp.training import Run
 
     run = Run.open(folder)
@@ -60,10 +64,93 @@ def install_run(
             "project: the demo is drawn anew for everyone. Draw one of your own, dlcexp demo DIR, "
             "and say project=DIR."
         )
+    project = open_project(where)
+    if number is not None:
+        free_number(project, number)
+    _check(run, project)
+    conditions, said = _conditions(run, project, number)
+    shuffle, frames = _install(run, project, number, conditions)
+    chosen = f"Shuffles=[{shuffle.number}], trainingsetindex={shuffle.fraction_index}"
+    videos = f"shuffle={shuffle.number}, trainingsetindex={shuffle.fraction_index}"
+    config = project.source.as_posix()
+    return [
+        f"shuffle      {shuffle.number} of {project.source}",
+        f"model        {shuffle.folder}",
+        f"frames       {frames}",
+        *said,
+        "in DeepLabCut:",
+        f"  deeplabcut.evaluate_network({config!r}, {chosen})",
+        f"  deeplabcut.analyze_videos({config!r}, ['VIDEO'], {videos})",
+    ]
+
+
+def _check(run: "Run", project: "Project") -> None:
+    """Refuse what DeepLabCut cannot use, and a project that is not what the run was trained on."""
+    from dlcexp.deeplabcut.pytorch_config import cannot_build
+
     if problem := cannot_build(run.cfg):
         raise UserError(problem)
-    project = open_project(where)
-    _check_same(dict(run.cfg.metadata.labeled_data), dict(project.labeled_data), folder)
+    _check_same(dict(run.cfg.metadata.labeled_data), dict(project.labeled_data), run.folder)
+
+
+def _conditions(
+    run: "Run", project: "Project", number: int | None
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """What DeepLabCut is told of the poses that a conditional model corrects, and the user.
+
+    Its evaluation takes the poses of a shuffle or a file, not those of a model that is none: the
+    bottom-up run becomes a shuffle, too, unless there is one with its weights.
+
+    Args:
+        run: the conditional run, or any other.
+        project: where it is installed.
+        number: of the shuffle that it is to be; None: any.
+    """
+    from dlcexp.deeplabcut.corrected_shuffles import conditions_of, find_copy
+    from dlcexp.deeplabcut.install import free_number
+    from dlcexp.deeplabcut.shuffles import find_trained_shuffle
+    from dlcexp.training import Run
+
+    key = run.cfg.get("conditions")
+    if isinstance(key, int):
+        train = find_trained_shuffle(project, key)
+    elif key and expanded(key).is_dir():
+        other = Run.open(key)
+        if expanded(other.cfg.project).resolve() != expanded(run.cfg.project).resolve():
+            return None, [
+                f"conditions   {key}, of another project: analyze_videos takes them, and "
+                "evaluate_network does not"
+            ]
+        found = find_copy(project, other.best_snapshot)
+        if found is None:
+            _check(other, project)
+            beside, _ = _install(other, project, free_number(project, beside=number or 0))
+            found = beside.folder / "train"
+        train = found
+    else:
+        return None, []
+    conditions = conditions_of(project, train)
+    shuffle, index = conditions["shuffle"], conditions["trainset_index"]
+    return conditions, [
+        f"conditions   the poses of shuffle {shuffle}, which must be evaluated first:",
+        f"  deeplabcut.evaluate_network({project.source.as_posix()!r}, Shuffles=[{shuffle}], "
+        f"trainingsetindex={index})",
+    ]
+
+
+def _install(
+    run: "Run",
+    project: "Project",
+    number: int | None,
+    conditions: dict[str, Any] | None = None,
+) -> "tuple[Shuffle, str]":
+    """The new shuffle, and how many frames it has."""
+    from dlcexp.config import build
+    from dlcexp.config.build import allowing
+    from dlcexp.deeplabcut.install import install
+    from dlcexp.deeplabcut.labels import load_labels
+    from dlcexp.deeplabcut.pytorch_config import export_config
+
     labels = load_labels(project)
     with allowing(run.cfg.get("allow_targets") or []):
         split = build(run.cfg.split, key="split")(labels, project)
@@ -73,21 +160,12 @@ def install_run(
         labels,
         split.train,
         split.test,
-        export_config(run.cfg, command=["install", f"run={folder}"]),
+        export_config(run.cfg, command=["install", f"run={run.folder}"]),
         [path for path in snapshots if path],
         number,
+        conditions,
     )
-    chosen = f"Shuffles=[{shuffle.number}], trainingsetindex={shuffle.fraction_index}"
-    videos = f"shuffle={shuffle.number}, trainingsetindex={shuffle.fraction_index}"
-    config = project.source.as_posix()
-    return [
-        f"shuffle      {shuffle.number} of {project.source}",
-        f"model        {shuffle.folder}",
-        f"frames       {len(split.train)} train, {len(split.test)} test",
-        "in DeepLabCut:",
-        f"  deeplabcut.evaluate_network({config!r}, {chosen})",
-        f"  deeplabcut.analyze_videos({config!r}, ['VIDEO'], {videos})",
-    ]
+    return shuffle, f"{len(split.train)} train, {len(split.test)} test"
 
 
 def _check_same(before: dict[str, int], now: dict[str, int], run: Path) -> None:

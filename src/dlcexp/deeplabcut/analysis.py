@@ -61,6 +61,7 @@ class Analysis:
         multianimal: whether the project is; then the table names the individuals.
         poses: (frames, individuals, bodyparts, 3) x, y px, confidence; NaN where absent.
         unique: (frames, unique bodyparts, 3).
+        with_identity: whether an animal is in the place of its individual.
     """
 
     scorer: str
@@ -71,6 +72,7 @@ class Analysis:
     multianimal: bool
     poses: NDArray[np.float32]
     unique: NDArray[np.float32]
+    with_identity: bool = False
 
     def table(self) -> "pd.DataFrame":
         """One row a frame; column levels: scorer, [individuals,] bodyparts, coords."""
@@ -154,11 +156,13 @@ class Analysis:
         content: dict[Any, Any] = {
             _UNIQUE: {number: unique for number, unique in enumerate(self.unique) if len(unique)}
         }
+        places = np.arange(self.poses.shape[1]) if self.with_identity else _NO_IDENTITY
+        shape = (*self.poses.shape[1:3], 1)
+        identity = np.broadcast_to(np.reshape(places, (-1, 1, 1)), shape).astype(np.float32)
         for number, poses in enumerate(self.poses):
-            animals = _present(poses)
+            animals = _present(np.concatenate([poses, identity], axis=-1))
             if len(animals):
-                identity = np.full((*animals.shape[:2], 1), _NO_IDENTITY, animals.dtype)
-                content[number] = np.concatenate([animals, identity], axis=-1)
+                content[number] = animals
         return content
 
     def _pickle(self, stem: Path, kind: str, content: Any) -> Path:
@@ -169,6 +173,6 @@ class Analysis:
 
 
 def _present(poses: NDArray[Any]) -> NDArray[Any]:
-    """The animals (n, bodyparts, 3) of which there is any point."""
+    """The animals (n, bodyparts, 3 or 4) of which there is any point."""
     present: NDArray[Any] = poses[np.isfinite(poses[..., :2]).any(axis=(1, 2))]
     return present

@@ -79,6 +79,7 @@ def install(
     pytorch_config: str,
     snapshots: Sequence[Path],
     number: int | None = None,
+    conditions: Mapping[str, Any] | None = None,
 ) -> Shuffle:
     """Make a new shuffle of a trained model.
 
@@ -88,20 +89,18 @@ def install(
         pytorch_config: text of the file; its paths become those of the shuffle.
         snapshots: files in DeepLabCut's format, of the pose model and of a detector.
         number: of the shuffle; None: the first after all that there are.
+        conditions: of a conditional model, in place of those in `pytorch_config`.
 
     Raises:
         ConfigError: the number is taken, or not from 1.
         ProjectError: it is a COCO file, or a file of its shuffles cannot be read.
         UserError: the project cannot be written to.
     """
-    if project.kind != "dlc":
-        raise ProjectError(f"{project.source}: is a COCO file; only DeepLabCut has shuffles.")
+    number = free_number(project, number)
     places = _Places(project)
-    taken = places.numbers()
-    if number is None:
-        number = max(taken, default=0) + 1
-    if number in taken or number < 1:
-        raise ConfigError("shuffle", f"{number} is taken or below 1; free is {max(taken) + 1}.")
+    config = yaml.safe_load(pytorch_config)
+    if conditions is not None:
+        config["inference"]["conditions"] = dict(conditions)
     fraction = round(len(train) / (len(train) + len(test)), 2)
     index, config_text = _with_fraction(project.source, fraction)
     shuffle = Shuffle(number, fraction, index, places.model(fraction, number))
@@ -111,7 +110,7 @@ def install(
         merged = places.merge(labels)
         rows = [[merged[labels.names[i]] for i in part] for part in (train, test)]
         _write_data(places, labels, train, rows, shuffle, written)
-        _write_model(shuffle.folder, project, pytorch_config, snapshots, written)
+        _write_model(shuffle.folder, project, config, snapshots, written)
         entry = {
             "train_fraction": fraction,
             "index": number,
@@ -128,6 +127,27 @@ def install(
         _remove(written)
         raise
     return shuffle
+
+
+def free_number(project: Project, wanted: int | None = None, beside: int = 0) -> int:
+    """A number for a new shuffle: the one that is wanted, or the first after all that there are.
+
+    Args:
+        project: where its shuffles are.
+        wanted: None: any.
+        beside: another that is about to be taken.
+
+    Raises:
+        ConfigError: the number is taken, or not from 1.
+        ProjectError: it is a COCO file, or a file of its shuffles cannot be read.
+    """
+    if project.kind != "dlc":
+        raise ProjectError(f"{project.source}: is a COCO file; only DeepLabCut has shuffles.")
+    taken = _Places(project).numbers()
+    free = max({0, beside, *taken}) + 1
+    if wanted is not None and (wanted in taken or wanted < 1):
+        raise ConfigError("shuffle", f"{wanted} is taken or below 1; free is {free}.")
+    return free if wanted is None else wanted
 
 
 class _Places:
@@ -297,7 +317,7 @@ def _write_mat(path: Path, data: Sequence[Mapping[str, Any]]) -> None:
 def _write_model(
     folder: Path,
     project: Project,
-    pytorch_config: str,
+    config: dict[str, Any],
     snapshots: Iterable[Path],
     written: list[Path],
 ) -> None:
@@ -307,7 +327,6 @@ def _write_model(
     written += [partial, folder]
     (partial / "train").mkdir(parents=True)
     (partial / "test").mkdir()
-    config = yaml.safe_load(pytorch_config)
     config["metadata"]["project_path"] = str(project.root)
     config["metadata"]["pose_config_path"] = str(folder / "train" / "pytorch_config.yaml")
     _write_yaml(partial / "train" / "pytorch_config.yaml", config)

@@ -264,15 +264,7 @@ def write_conditions(conditions: Any) -> dict[str, Any] | None:
     if conditions is None:
         return None
     if isinstance(conditions, int):
-        return {
-            "source": "shuffle",
-            "shuffle": conditions,
-            "config": None,
-            "trainset_index": 0,
-            "modelprefix": "",
-            "snapshot": None,
-            "snapshot_index": None,
-        }
+        return shuffle_conditions(conditions)
     path = expanded(conditions).resolve()
     if not path.is_dir():
         return {"source": "file", "filepath": str(path)}
@@ -281,6 +273,27 @@ def write_conditions(conditions: Any) -> dict[str, Any] | None:
         "config_path": str(path / "pytorch_config.yaml"),
         "snapshot_path": str(_snapshot_of(path, conditions)),
         "scorer": None,
+    }
+
+
+def shuffle_conditions(
+    shuffle: int, fraction_index: int = 0, snapshot: str | None = None
+) -> dict[str, Any]:
+    """The conditions that a shuffle finds.
+
+    Args:
+        shuffle: its number.
+        fraction_index: place of its fraction in `TrainingFraction`.
+        snapshot: name of the file of its weights; None: DeepLabCut's choice.
+    """
+    return {
+        "source": "shuffle",
+        "shuffle": shuffle,
+        "config": None,
+        "trainset_index": fraction_index,
+        "modelprefix": "",
+        "snapshot": snapshot,
+        "snapshot_index": None,
     }
 
 

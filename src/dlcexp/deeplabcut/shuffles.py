@@ -18,7 +18,7 @@ from dlcexp.deeplabcut.project import Project
 from dlcexp.errors import ConfigError, ProjectError
 
 DOCUMENTATION = re.compile(r"Documentation_data-.*_(?P<percent>\d+)shuffle(?P<shuffle>\d+)\.pickle")
-_MODEL = re.compile(r".*-trainset(?P<percent>\d+)shuffle(?P<shuffle>\d+)")
+MODEL = re.compile(r".*-trainset(?P<percent>\d+)shuffle(?P<shuffle>\d+)")
 _ITERATION = "iteration-"
 
 
@@ -71,7 +71,7 @@ def find_trained_shuffle(project: Project, shuffle: int, key: str = "conditions"
     found = {
         (int(match["shuffle"]), int(match["percent"])): path / "train"
         for path in sorted(parent.glob("*"))
-        if (match := _MODEL.fullmatch(path.name))
+        if (match := MODEL.fullmatch(path.name))
         and (path / "train" / "pytorch_config.yaml").is_file()
     }
     folders = [folder for (number, _), folder in sorted(found.items()) if number == shuffle]
@@ -91,7 +91,7 @@ def split_words(folder: Path) -> list[str]:
 
     Empty where the folder is that of no shuffle.
     """
-    match = _MODEL.fullmatch(folder.parent.name)
+    match = MODEL.fullmatch(folder.parent.name)
     iteration = folder.parent.parent.name
     if match is None or not iteration.startswith(_ITERATION):
         return []

@@ -106,6 +106,7 @@ def _find(
         multianimal=bool(metadata.multianimal),
         poses=poses["bodypart"],
         unique=unique[:, 0],
+        with_identity="identity" in finder.cfg.model.heads,
     )
     return analysis, time.monotonic() - started
 

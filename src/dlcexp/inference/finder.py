@@ -127,10 +127,10 @@ class PoseFinder:
     def _network(self) -> Network:
         if self.backend == "torch":
             return TorchNetwork(self.model, self.device, self.dtype)
-        from dlcexp.inference.onnx_network import OnnxNetwork, exported_once
+        from dlcexp.inference.onnx_network import network_of
 
         model = cast(PoseModel, self.model.eval())
-        return OnnxNetwork(exported_once(model, self.cfg, self.snapshot, self.run.folder))
+        return network_of(model, self.cfg, self.snapshot, self.run.folder)
 
     def _check(self) -> None:
         folder = self.run.folder

@@ -84,8 +84,9 @@ def export_onnx(
 def export_detector(detector: Detector, path: Path) -> None:
     """Write a detector as an ONNX file, whole or not at all.
 
-    Input is one `image` (1, 3, height, width), normalised, of any size; outputs are `boxes` (n, 4),
-    x, y, width, height px of the image, and `scores` (n,), best first.
+    Input is `image` (batch, 3, height, width), normalised, of any size; outputs are `boxes` (n, 4)
+    of all images, x, y, width, height px of the image, `scores` (n,), of each image best first, and
+    `place` (n,), the place of the image in the batch.
 
     Args:
         detector: with the weights to write.
@@ -95,10 +96,15 @@ def export_detector(detector: Detector, path: Path) -> None:
         UserError: a package is missing.
     """
     check_packages()
-    axes = {"image": {2: "height", 3: "width"}, "boxes": {0: "n"}, "scores": {0: "n"}}
-    image = {"image": torch.rand(1, 3, *EXAMPLE)}
+    outputs = ["boxes", "scores", "place"]
+    axes = {"image": {0: "batch", 2: "height", 3: "width"}} | {name: {0: "n"} for name in outputs}
+    images = torch.rand(2, 3, *EXAMPLE)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # see `_trace`
+        single = torch.jit.trace(_Detections(detector.eval()), images[:1], check_trace=False)
+        each = torch.jit.script(_EachImage(single))
     with replacing(path) as temporary:
-        _trace(_Detections(detector), image, ["boxes", "scores"], axes, temporary)
+        _trace(each, {"image": images}, outputs, axes, temporary)
 
 
 class OnnxNetwork:
@@ -118,6 +124,12 @@ class OnnxNetwork:
             str(path), options, providers=["CPUExecutionProvider"]
         )
 
+    @property
+    def notes(self) -> dict[str, Any]:
+        """What the file tells of itself; empty where it is of another program."""
+        told = self.session.get_modelmeta().custom_metadata_map.get(METADATA)
+        return dict(json.loads(told)) if told else {}
+
     def __call__(self, images: torch.Tensor, *conditions: torch.Tensor) -> dict[str, Maps]:
         """Raw maps of each head, by name; see `PoseModel.forward`."""
         names = [given.name for given in self.session.get_inputs()]
@@ -130,21 +142,33 @@ class OnnxNetwork:
         return maps
 
 
-def exported_once(model: PoseModel, cfg: DictConfig, snapshot: Path, folder: Path) -> Path:
-    """The ONNX file of a snapshot below the folder of its run, written unless it is there."""
-    check_packages()
-    import onnx
+def network_of(model: PoseModel, cfg: DictConfig, snapshot: Path, folder: Path) -> OnnxNetwork:
+    """The network of a snapshot, from a file below the folder of its run that is written once.
 
+    Raises:
+        UserError: a package is missing.
+    """
+    check_packages()
     status = snapshot.stat()
     notes = {"snapshot": [str(snapshot.resolve()), status.st_mtime_ns, status.st_size]}
     path = folder / "onnx" / f"{snapshot.stem}.onnx"
-    if path.is_file():
-        with contextlib.suppress(Exception):  # a file of another program is written anew
-            props = {each.key: each.value for each in onnx.load(str(path)).metadata_props}
-            if json.loads(props[METADATA])["snapshot"] == notes["snapshot"]:
-                return path
-    export_onnx(model, cfg, path, notes)
-    return path
+    network = _opened(path)
+    if network is None or network.notes.get("snapshot") != notes["snapshot"]:
+        export_onnx(model, cfg, path, notes)
+        network = OnnxNetwork(path)
+    return network
+
+
+def _opened(path: Path) -> OnnxNetwork | None:
+    """The network in a file; None where there is none, or none that can be read."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+    if not path.is_file():
+        return None
+    try:
+        return OnnxNetwork(path)
+    except (errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf):
+        return None
 
 
 class _Outputs(nn.Module):
@@ -168,6 +192,29 @@ class _Detections(nn.Module):
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         (found,) = self.detector(image)
         return found["boxes"], found["scores"]
+
+
+class _EachImage(nn.Module):
+    """The boxes in every image of a batch: a loop, as a detector finds more in one than in another.
+
+    Args:
+        single: finds those of a batch of one.
+    """
+
+    def __init__(self, single: nn.Module) -> None:
+        super().__init__()
+        self.single = single
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        boxes: list[torch.Tensor] = []
+        scores: list[torch.Tensor] = []
+        places: list[torch.Tensor] = []
+        for place in range(images.shape[0]):
+            found = self.single(images[place : place + 1])
+            boxes.append(found[0])
+            scores.append(found[1])
+            places.append(torch.full_like(found[1], place, dtype=torch.int64))
+        return torch.cat(boxes), torch.cat(scores), torch.cat(places)
 
 
 def _trace(
