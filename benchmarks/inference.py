@@ -30,7 +30,8 @@ from typing import Any
 
 import numpy as np
 import yaml
-from training import PYTHON_OF_DEEPLABCUT, copy_project, environment
+from training import copy_project
+from turns import PYTHON_OF_DEEPLABCUT, Worker, environment
 
 DEFAULTS: dict[str, Any] = {
     "run": None,  # folder of a finished run
@@ -80,22 +81,27 @@ def compare(name: str, settings: dict[str, Any], folder: Path) -> None:
         "trainingsetindex": fraction,
         "batch_size": settings["batch_size"],
     }
-    workers = {DEEPLABCUT: Worker(PYTHON_OF_DEEPLABCUT, "analyze_by_deeplabcut", theirs)}
+    threads, outputs = settings["threads"], {DEEPLABCUT: theirs["output"]}
+    analyze = command(PYTHON_OF_DEEPLABCUT, "analyze_by_deeplabcut", theirs)
+    workers = {DEEPLABCUT: Worker(analyze, threads)}
     for number, mode in enumerate(settings["modes"]):
         backend, precision = mode.split()
         ours = given | {"output": str(folder / f"ours{number}")}
         ours |= {"backend": backend, "precision": precision}
-        workers[mode] = Worker(sys.executable, "analyze_by_dlcexp", ours)
+        outputs[mode] = ours["output"]
+        workers[mode] = Worker(command(sys.executable, "analyze_by_dlcexp", ours), threads)
     for _ in range(WARM_UP + settings["turns"]):
         for worker in workers.values():
             worker.take_turn()
     for worker in workers.values():
         worker.end()
-    report(Path(name).name, workers, settings)
+    report(Path(name).name, workers, outputs, settings)
     call("print_stages", given)
 
 
-def report(name: str, workers: dict[str, "Worker"], settings: dict[str, Any]) -> None:
+def report(
+    name: str, workers: dict[str, Worker], outputs: dict[str, str], settings: dict[str, Any]
+) -> None:
     """Frames per second of each, its ratio to DeepLabCut, and the distance of its poses."""
     reference = workers[DEEPLABCUT]
     for mode, worker in workers.items():
@@ -108,7 +114,7 @@ def report(name: str, workers: dict[str, "Worker"], settings: dict[str, Any]) ->
         )
         line += f"{ratio:7.2f} x"
         if worker is not reference:
-            line += f"   {distance(worker.output, reference.output, settings['sure'])}"
+            line += f"   {distance(outputs[mode], outputs[DEEPLABCUT], settings['sure'])}"
         print(line, flush=True)
 
 
@@ -206,41 +212,6 @@ def install(run: Path, project: Path) -> tuple[int, int]:
     return int(shuffle), int(fraction)
 
 
-class Worker:
-    """A process that analyses the clip once a turn."""
-
-    def __init__(self, python: Path | str, task: str, given: dict[str, Any]) -> None:
-        self.seconds: list[float] = []  # of each turn
-        self.output = given["output"]
-        self.log = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
-        self.process = subprocess.Popen(
-            command(python, task, given),
-            env=one_pool(given["threads"]),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            text=True,
-        )
-
-    def take_turn(self) -> None:
-        """Let the process analyse the clip, and read how long that took."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
-        for line in self.process.stdout:
-            if line.startswith("turn "):
-                self.seconds.append(float(line.split()[1]))
-                return
-        self.log.seek(0)
-        sys.exit(f"{self.process.args} ended before its turns\n{self.log.read()}")
-
-    def end(self) -> None:
-        """No more turns."""
-        self.process.kill()
-        self.process.communicate()
-
-
 def command(python: Path | str, task: str, given: dict[str, Any]) -> list[str]:
     return [str(python), "-W", "ignore", __file__, f"--{task}", json.dumps(given)]
 
@@ -248,11 +219,9 @@ def command(python: Path | str, task: str, given: dict[str, Any]) -> list[str]:
 def call(task: str, given: dict[str, Any]) -> None:
     """Carry out a task of dlcexp in a process of its own."""
     sys.stdout.flush()
-    subprocess.run(command(sys.executable, task, given), env=one_pool(given["threads"]), check=True)
-
-
-def one_pool(threads: int) -> dict[str, str]:
-    return environment() | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    subprocess.run(
+        command(sys.executable, task, given), env=environment(given["threads"]), check=True
+    )
 
 
 def in_turns(analyze: Callable[[], Any]) -> None:

@@ -14,7 +14,6 @@ The environment of the real DeepLabCut is made by `make interop`.
 """
 
 import json
-import os
 import resource
 import shutil
 import statistics
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from turns import PYTHON_OF_DEEPLABCUT, Worker, environment
 
 DEFAULTS: dict[str, Any] = {
     "project": "demo",  # folder of a DeepLabCut project
@@ -41,7 +41,6 @@ DEFAULTS: dict[str, Any] = {
     "overrides": [],  # further ones for dlcexp, such as trainer.memory_format=contiguous
 }
 DEEPLABCUT = "DeepLabCut"
-PYTHON_OF_DEEPLABCUT = Path(__file__).resolve().parents[1] / ".venv-dlc" / "bin" / "python"
 WEIGHTS = "snapshot-000.pt"
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 WARM_UP = 1  # turns that do not count
@@ -63,14 +62,18 @@ def main() -> None:
 def compare(net_type: str, settings: dict[str, Any], folder: Path) -> None:
     """Train with each tool in turn and print how fast they were."""
     project = copy_project(settings["project"], folder / "project")
-    call(PYTHON_OF_DEEPLABCUT, "create_shuffle", project)
+    call(PYTHON_OF_DEEPLABCUT, "create_shuffle", project, settings["threads"])
     (config,) = project.glob("dlc-models-pytorch/iteration-0/*/train/pytorch_config.yaml")
     overrides = experiment(net_type, settings, project)
-    call(sys.executable, "write_config_and_weights", [*overrides, f"export.file={config}"])
-    workers = {DEEPLABCUT: Worker(PYTHON_OF_DEEPLABCUT, "train_deeplabcut", project, settings)}
+    words = [*overrides, f"export.file={config}"]
+    call(sys.executable, "write_config_and_weights", words, settings["threads"])
+    turns, threads = [str(settings["steps"]), settings["clock"]], settings["threads"]
+    theirs = command(PYTHON_OF_DEEPLABCUT, "train_deeplabcut", project)
+    workers = {DEEPLABCUT: Worker([*theirs, *turns], threads)}
     for precision in settings["precisions"]:
         words = [*overrides, f"trainer.precision={precision}", f"hydra.run.dir={folder}"]
-        workers[f"dlcexp {precision}"] = Worker(sys.executable, "train_dlcexp", words, settings)
+        ours = command(sys.executable, "train_dlcexp", words)
+        workers[f"dlcexp {precision}"] = Worker([*ours, *turns], threads)
     for _ in range(WARM_UP + settings["turns"]):
         for worker in workers.values():
             worker.take_turn()
@@ -125,7 +128,7 @@ def copy_project(source: str, target: Path) -> Path:
     return target
 
 
-def report(net_type: str, workers: dict[str, "Worker"], images: int) -> None:
+def report(net_type: str, workers: dict[str, Worker], images: int) -> None:
     """Images per second of each tool, its ratio to DeepLabCut, and its peak of memory."""
     reference = workers[DEEPLABCUT].seconds[WARM_UP:]
     for name, worker in workers.items():
@@ -135,68 +138,22 @@ def report(net_type: str, workers: dict[str, "Worker"], images: int) -> None:
         ratio = statistics.median(b / a for a, b in zip(seconds, reference, strict=True))
         print(
             f"{net_type:<12}{name:<20}{statistics.median(speeds):7.3f} images/s "
-            f"[{low:.3f}, {high:.3f}]{ratio:7.2f} x{worker.memory:7.1f} GB",
+            f"[{low:.3f}, {high:.3f}]{ratio:7.2f} x{worker.told[0]:7.1f} GB",
             flush=True,
         )
-
-
-class Worker:
-    """A process that trains and stops after every turn until it is told to go on."""
-
-    def __init__(self, python: Path | str, task: str, argument: Any, settings: dict[str, Any]):
-        self.seconds: list[float] = []  # of each turn
-        self.memory = 0.0  # GB, most so far
-        threads = str(settings["threads"])
-        self.log = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
-        self.process = subprocess.Popen(
-            [*command(python, task, argument), str(settings["steps"]), settings["clock"]],
-            env=environment() | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            text=True,
-        )
-
-    def take_turn(self) -> None:
-        """Let the process train for a turn, and read how long that took."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        try:
-            self.process.stdin.write("go\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            pass
-        for line in self.process.stdout:
-            if line.startswith("turn "):
-                seconds, memory = map(float, line.split()[1:])
-                self.seconds.append(seconds)
-                self.memory = memory
-                return
-        self.log.seek(0)
-        sys.exit(f"{self.process.args} ended before its turns\n{self.log.read()}")
-
-    def end(self) -> None:
-        """No more turns."""
-        self.process.kill()
-        self.process.communicate()
 
 
 def command(python: Path | str, task: str, argument: Any) -> list[str]:
     return [str(python), "-W", "ignore", __file__, f"--{task}", json.dumps(argument, default=str)]
 
 
-def call(python: Path | str, task: str, argument: Any) -> None:
+def call(python: Path | str, task: str, argument: Any, threads: int) -> None:
     """Carry out a task in a process of its own."""
     done = subprocess.run(
-        command(python, task, argument), env=environment(), capture_output=True, text=True
+        command(python, task, argument), env=environment(threads), capture_output=True, text=True
     )
     if done.returncode:
         sys.exit(f"{task}: {done.stdout}{done.stderr}")
-
-
-def environment() -> dict[str, str]:
-    offline = {"HF_HUB_OFFLINE": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
-    return {**os.environ, **offline, "DLClight": "True"}
 
 
 def create_shuffle(project: str) -> None:

@@ -1,0 +1,58 @@
+"""Processes that take turns, so that noise of the machine meets all that are compared."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+PYTHON_OF_DEEPLABCUT = Path(__file__).resolve().parents[1] / ".venv-dlc" / "bin" / "python"
+
+
+class Worker:
+    """A process that works a turn for each line on its standard input.
+
+    At the end of a turn it prints the word `turn`, the seconds that it took, and other numbers.
+    """
+
+    def __init__(self, command: list[str], threads: int) -> None:
+        self.seconds: list[float] = []  # of each turn
+        self.told: list[float] = []  # other numbers of the last turn
+        self.log = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            command,
+            env=environment(threads),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+        )
+
+    def take_turn(self) -> None:
+        """Let the process work for a turn, and read how long that took."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            self.process.stdin.write("go\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        for line in self.process.stdout:
+            if line.startswith("turn "):
+                seconds, *self.told = map(float, line.split()[1:])
+                self.seconds.append(seconds)
+                return
+        self.log.seek(0)
+        sys.exit(f"{self.process.args} ended before its turns\n{self.log.read()}")
+
+    def end(self) -> None:
+        """No more turns."""
+        self.process.kill()
+        self.process.communicate()
+
+
+def environment(threads: int) -> dict[str, str]:
+    """That of a process which computes with so many threads, and asks no server."""
+    pools = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    offline = {"HF_HUB_OFFLINE": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
+    return {**os.environ, **pools, **offline, "DLClight": "True"}
