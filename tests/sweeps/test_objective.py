@@ -4,9 +4,11 @@ import math
 import pytest
 from omegaconf import OmegaConf
 
+from dlcexp.config.choices import conf_folder
 from dlcexp.errors import ConfigError
 from dlcexp.sweeps.ledger import Objective
 from dlcexp.sweeps.objective import better, natural, objectives, reached
+from dlcexp.sweeps.sweep import Experiments
 
 
 @pytest.mark.parametrize(
@@ -25,7 +27,23 @@ def test_the_name_of_a_metric_says_which_way_it_is_better(metric, direction):
 
 
 def tree(metric, direction=None):
-    return {"sweep": {"metric": metric, "direction": direction}}
+    return {"sweep": {"metric": metric, "direction": direction}, "method": "bu", "detector": None}
+
+
+@pytest.mark.parametrize(
+    ("words", "metric"),
+    [
+        (["method=td"], "test.mAP"),
+        (["method=td", "train.stages=[pose]"], "test_gt_boxes.mAP"),
+        (["method=td", "train.stages=[pose]", "detector.snapshot=run"], "test.mAP"),
+        (["method=ctd"], "test_gt_conditions.mAP"),
+        (["method=ctd", "conditions=0"], "test.mAP"),
+        (["method=td", "train.stages=[pose]", "sweep.metric=speed.x"], "speed.x"),
+    ],
+)
+def test_the_metric_is_one_that_jobs_will_have(words, metric):
+    (objective,) = objectives(Experiments(conf_folder(), None).draft(words))
+    assert objective.metric == metric
 
 
 def test_several_metrics_are_several_objectives():

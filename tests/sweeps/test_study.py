@@ -241,7 +241,7 @@ def test_a_hopeless_trial_is_told_to_stop(tmp_path):
     assert watch(1, {"test.mAP": 0.0}) is None
     assert watch(1, {"test.rmse": 9.0}) is None
     assert watch(2, {"test.rmse": math.nan}) is None
-    reason = watch(2, {"test.rmse": 50.0, "test.mAP": 0.0})
+    reason = watch(2, {"test_gt_boxes.rmse": 50.0, "test.mAP": 0.0})
     assert reason == "pruned after epoch 2, with test.rmse 50"
 
 

@@ -17,6 +17,7 @@ from training_support import FAST, die, equal, offline_runs, rows, scores
 
 import dlcexp
 from dlcexp.errors import ConfigError, SnapshotError, UserError
+from dlcexp.sweeps.objective import objectives
 from dlcexp.training import Run, train
 from dlcexp.training.stages import chosen_stages
 
@@ -126,9 +127,15 @@ def test_one_stage_after_the_other_is_both_at_once(
 def test_a_pose_model_alone_is_scored_on_the_boxes_of_the_labels(
     finished: Run, top_down: TopDownTree, tmp_path: Path
 ) -> None:
-    run = train(top_down({**FAST, "train.stages": ["pose"]}), tmp_path)
+    cfg, told = top_down({**FAST, "train.stages": ["pose"]}), []
+    run = train(cfg, tmp_path, watch=lambda epoch, metrics: told.extend(metrics))
     assert equal(finished, run)
     assert run.detector() is None
+    (objective,) = objectives(
+        OmegaConf.merge(cfg, {"sweep": {"metric": "test.rmse", "direction": None}})
+    )
+    assert objective.metric in told
+    assert objective.metric in run.metrics
     assert "test_gt_boxes.rmse" in run.metrics
     assert "test.rmse" not in run.metrics
     with pytest.raises(SnapshotError, match="has no detector"):

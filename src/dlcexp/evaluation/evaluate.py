@@ -13,13 +13,9 @@ from dlcexp.data.conditional_crops import Conditions
 from dlcexp.data.dataset import SampleDataset
 from dlcexp.data.loading import PoseData, SplitName
 from dlcexp.evaluation.boxes import SPLITS, Boxes, evaluate_detector
+from dlcexp.evaluation.columns import BY_LABELS, GT_BOXES, GT_CONDITIONS, by_split
 from dlcexp.evaluation.metrics import evaluate_poses, mean_pose_error
 from dlcexp.evaluation.predict import predict_crops, predict_heads
-
-# What is added to the name of a split where crops were cut by the labels' own boxes, and where
-# their conditions were drawn from the labels.
-GT_BOXES, GT_CONDITIONS = "_gt_boxes", "_gt_conditions"
-BY_LABELS = (GT_BOXES, GT_CONDITIONS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,22 +69,6 @@ class Evaluation:
         """The name under which a split was scored, end to end where it was; None if it was not."""
         names = (split, *(f"{split}{suffix}" for suffix in BY_LABELS))
         return next((name for name in names if name in self.metrics), None)
-
-
-def split_of(column: str) -> str:
-    """`test` of `test_gt_boxes`."""
-    for suffix in BY_LABELS:
-        column = column.removesuffix(suffix)
-    return column
-
-
-def by_split(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Scores of each split as `test.rmse` and the like."""
-    return {
-        f"{split}.{name}": float(value)
-        for split, scores in metrics.items()
-        for name, value in scores.items()
-    }
 
 
 def images_per_second(evaluation: Evaluation) -> float | None:

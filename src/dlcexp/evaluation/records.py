@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 
 from dlcexp.data.loading import PoseData
+from dlcexp.evaluation.columns import split_of
 from dlcexp.evaluation.distances import matched_individuals
 from dlcexp.evaluation.evaluate import (
     Evaluation,
     by_row,
     compared_bodyparts,
     is_single_animal,
-    split_of,
 )
 from dlcexp.evaluation.oks import MIN_KEYPOINTS, box_sides
 from dlcexp.evaluation.pairs import PosePairs, pair_poses

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from dlcexp.data.loading import PoseData
-from dlcexp.evaluation.evaluate import Evaluation, split_of
+from dlcexp.evaluation.columns import split_of
+from dlcexp.evaluation.evaluate import Evaluation
 from dlcexp.evaluation.ranking import FrameError, rank_frames
 from dlcexp.evaluation.records import UNIQUE, animal_counts
 

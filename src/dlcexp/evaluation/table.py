@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from rich import box
 from rich.table import Table
 
-from dlcexp.evaluation.evaluate import Evaluation, split_of
+from dlcexp.evaluation.columns import split_of
+from dlcexp.evaluation.evaluate import Evaluation
 
 # Metric: words, format. The order of the table.
 _ROWS = {

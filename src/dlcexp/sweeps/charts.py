@@ -1,13 +1,14 @@
 """The charts of a report: effects, curves, parallel coordinates, speed. The best is first."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
 from dlcexp.config.difference import ABSENT
 from dlcexp.config.resolvers import larger_is_better
+from dlcexp.evaluation.columns import spelling
 from dlcexp.pages.charts import COLOURS, REST, Chart, is_wide, titled_figure, wrapped
 from dlcexp.pages.tables import number
 from dlcexp.status import COMPLETED
@@ -120,19 +121,22 @@ def _marginal(factor: Factor, points: Sequence[tuple[Any, float, Job]], metric: 
 def learning_curves(sweep: Sweep) -> list[Chart]:
     """The metric and the loss over the epochs, a line for each job."""
     charts = []
-    logged = {name for job in sweep.jobs for name in job.history}
     candidates = (sweep.objective.metric, "test.rmse", "detector.test.mAP@50:95")
-    for metric in [*[name for name in candidates if name in logged][:1], _LOSS]:
-        if metric not in logged:
-            continue
+    logged = [name for name in (*candidates, _LOSS) if any(_line(job, name) for job in sweep.jobs)]
+    for metric in dict.fromkeys([*logged[:1], *(name for name in logged if name == _LOSS)]):
         figure = titled_figure(list(_curves(sweep, metric)), x="epoch", y=metric)
         figure.update_layout(height=420, hovermode="closest")
-        values = [v for job in sweep.jobs for v in job.history.get(metric, {}).values()]
+        values = [v for job in sweep.jobs for v in _line(job, metric).values()]
         if not larger_is_better(metric) and is_wide(values):
             figure.update_yaxes(type="log")
         text = f"{metric} by epoch, a line for each job; dotted: failed or pruned."
         charts.append(Chart(f"{metric} by epoch", text, figure))
     return charts
+
+
+def _line(job: Job, metric: str) -> Mapping[int, float]:
+    """A metric by epoch; top-down jobs log it in the boxes of the labels."""
+    return job.history.get(spelling(metric, job.history), {})
 
 
 def _curves(sweep: Sweep, metric: str) -> Iterable[go.Scatter]:
@@ -141,7 +145,7 @@ def _curves(sweep: Sweep, metric: str) -> Iterable[go.Scatter]:
         name = f"{place + 1}: {label(sweep.recipe_factors, recipe.values)}"
         others = place >= len(COLOURS)
         for index, job in enumerate(recipe.jobs):
-            line = job.history.get(metric, {})
+            line = _line(job, metric)
             if not line:
                 continue
             epochs = sorted(line)

@@ -8,6 +8,7 @@ from typing import Any
 
 from dlcexp.config.resolvers import larger_is_better
 from dlcexp.errors import ConfigError
+from dlcexp.evaluation.columns import GT_BOXES, GT_CONDITIONS
 from dlcexp.sweeps.ledger import Objective
 
 MAXIMIZE, MINIMIZE = "maximize", "minimize"
@@ -15,6 +16,9 @@ MAXIMIZE, MINIMIZE = "maximize", "minimize"
 
 def objectives(tree: Mapping[str, Any]) -> tuple[Objective, ...]:
     """The objectives of a resolved tree, from `sweep.metric` and `sweep.direction`.
+
+    Where nothing finds the animals, a pose model is scored on crops by the labels alone, and
+    `test.mAP` is `test_gt_boxes.mAP`.
 
     Raises:
         ConfigError: no metric, or directions that are none or not as many.
@@ -30,8 +34,21 @@ def objectives(tree: Mapping[str, Any]) -> tuple[Objective, ...]:
     for direction in directions:
         if direction not in (None, MAXIMIZE, MINIMIZE):
             raise ConfigError("sweep.direction", f"{direction!r} is not {MAXIMIZE} or {MINIMIZE}.")
+    metrics = [_as_scored(metric, tree) for metric in metrics]
     pairs = zip(metrics, directions, strict=True)
     return tuple(Objective(metric, given or natural(metric)) for metric, given in pairs)
+
+
+def _as_scored(metric: str, tree: Mapping[str, Any]) -> str:
+    split, _, name = metric.partition(".")
+    if split not in ("test", "train"):
+        return metric
+    detector = tree["detector"]
+    if detector and "detector" not in tree["train"]["stages"] and not detector["snapshot"]:
+        return f"{split}{GT_BOXES}.{name}"
+    if tree["method"] == "ctd" and tree["conditions"] is None:
+        return f"{split}{GT_CONDITIONS}.{name}"
+    return metric
 
 
 def natural(metric: str) -> str:

@@ -17,6 +17,7 @@ import yaml
 
 from dlcexp.config.difference import ABSENT
 from dlcexp.errors import UserError, nearest
+from dlcexp.evaluation.columns import spelling
 from dlcexp.files import expanded
 from dlcexp.status import COMPLETED, FAILED, KILLED, QUEUED
 from dlcexp.sweeps.factors import Factor, find_factors, select, words_by_key
@@ -82,7 +83,7 @@ class Job:
         """A final number; of a job that did not come to its end, the last that it logged."""
         if name in self.metrics:
             return self.metrics[name]
-        logged = self.history.get(name, {})
+        logged = self.history.get(spelling(name, self.history), {})
         return logged[max(logged)] if logged and self.status != COMPLETED else math.nan
 
     @property

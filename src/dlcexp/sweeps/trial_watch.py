@@ -7,6 +7,7 @@ from typing import Any
 
 import optuna
 
+from dlcexp.evaluation.columns import spelling
 from dlcexp.sweeps.optuna_parts import build_pruner, open_storage, quiet
 
 
@@ -37,7 +38,7 @@ class TrialWatch:
 
     def __call__(self, epoch: int, metrics: Mapping[str, float]) -> str | None:
         """Report an evaluation; the reason where training should stop."""
-        value = metrics.get(self._metric)
+        value = metrics.get(spelling(self._metric, metrics))
         if value is None or math.isnan(value):
             return None
         with quiet():

@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 # Scores a network: test (and train) metrics by name, `test.rmse` and the like.
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 
-# Is told the epoch and the metrics of each evaluation; the reason where training should stop.
+# Is told the epoch and the metrics of each evaluation, by the names under which they are logged;
+# the reason where training should stop.
 Watch = Callable[[int, Mapping[str, float]], str | None]
 
 
@@ -150,7 +151,9 @@ class EpochEnd(Callback):
         Raises:
             Pruned: with the reason.
         """
-        reason = self.watch(epoch, metrics) if self.watch and trainer.is_global_zero else None
+        reason = None
+        if self.watch and trainer.is_global_zero:
+            reason = self.watch(epoch, self.stage.logged(metrics))
         reason = trainer.strategy.broadcast(reason, src=0)
         if reason is not None:
             raise Pruned(reason)

@@ -26,7 +26,8 @@ from dlcexp.data.loading import PoseData
 from dlcexp.deeplabcut.pytorch_config import cannot_build
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.evaluation.boxes import DETECTOR_METRICS, evaluate_detector
-from dlcexp.evaluation.evaluate import SPLITS, by_split, evaluate_model
+from dlcexp.evaluation.columns import by_split
+from dlcexp.evaluation.evaluate import SPLITS, evaluate_model
 from dlcexp.evaluation.metrics import evaluate_poses
 from dlcexp.models import PoseModel
 from dlcexp.models.detectors import available_weights

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from omegaconf import DictConfig
 
 from dlcexp.deeplabcut.snapshots import DETECTOR_PREFIX, POSE_PREFIX
-from dlcexp.evaluation.evaluate import GT_BOXES, GT_CONDITIONS
+from dlcexp.evaluation.columns import GT_BOXES, GT_CONDITIONS
 
 DETECTOR, POSE = "detector", "pose"
 STAGES = (DETECTOR, POSE)
