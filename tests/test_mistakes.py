@@ -105,6 +105,7 @@ TREE = [
     ("an empty YAML", "pytorch_config={folder}/empty.yaml", r"empty\.yaml: is empty"),
     ("a broken YAML", "pytorch_config={folder}/broken.yaml", r"broken\.yaml, line 2: is not valid"),
     ("no form", "batch_size", r"cannot read .*'batch_size'; the form is key=value"),
+    ("a value to quote", "hydra.run.dir=a=b", r"""stands in quotes: "hydra\.run\.dir='a=b'"\."""),
 ]
 
 

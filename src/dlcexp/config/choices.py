@@ -104,4 +104,9 @@ def wrong_option(group: str, value: Any) -> ConfigError | None:
 
 
 def unreadable(word: str) -> ConfigError:
-    return ConfigError("", f"cannot read the override {word!r}; the form is key=value.")
+    key, _, value = word.partition("=")
+    plain = key and value and not set(value) & set("'\"[]{}()")
+    quotes = f" A value that is to be taken as it is stands in quotes: \"{key}='{value}'\"."
+    return ConfigError(
+        "", f"cannot read the override {word!r}; the form is key=value.{quotes if plain else ''}"
+    )
