@@ -27,6 +27,9 @@ TUTORIAL = (DOCS / "tutorial.md").read_text(encoding="utf-8")
 LOGGERS = (DOCS / "how-to" / "loggers.md").read_text(encoding="utf-8")
 # A line with nothing but a file's name, then its content.
 FILES = dict(re.findall(r"^`(\S+)`:\n\n```\w+\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL))
+# The blocks of Python that are for the real DeepLabCut, and its environment.
+FOR_DEEPLABCUT = re.compile(r"^```python\n(import deeplabcut\n.*?)^```$", re.MULTILINE | re.DOTALL)
+DEEPLABCUT = ROOT / ".venv-dlc" / "bin" / "python"
 COMMAND = re.compile(r"^ {4}(dlcexp .*)$", re.MULTILINE)
 COMMANDS = COMMAND.findall(DOCUMENT)
 SHORT = [
@@ -139,6 +142,22 @@ def test_the_tutorial_ends_with_an_installed_winner_and_poses(tmp_path, monkeypa
     assert "shuffle1" in config.parent.parent.name
     assert list(tmp_path.glob("arena/videos/moss*.h5"))
     assert list(tmp_path.glob("arena/videos/moss*_labeled.mp4"))
+    goes_on_in_deeplabcut(tmp_path)
+
+
+def goes_on_in_deeplabcut(folder: Path) -> None:
+    """What the tutorial says of DeepLabCut runs there, if it is here, and leaves its files."""
+    (block,) = FOR_DEEPLABCUT.findall(TUTORIAL)
+    if not DEEPLABCUT.exists():
+        return
+    # A model of one epoch finds nothing that could be followed from frame to frame.
+    assert block.count("shuffle=1, ") == 1
+    short = block.replace("shuffle=1, ", "shuffle=1, auto_track=False, ")
+    line = [str(DEEPLABCUT), "-W", "ignore", "-c", short]
+    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert list(folder.glob("arena/evaluation-results-pytorch/*/*shuffle1/*-results.csv"))
+    assert list(folder.glob("arena/videos/moss*shuffle1_*_full.pickle"))
 
 
 def test_the_site_builds_without_a_warning(tmp_path):

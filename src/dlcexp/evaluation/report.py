@@ -154,10 +154,11 @@ def _crosstabs(summary: Numbers) -> list[Any]:
             crosstab_chart(
                 individuals["mixed_up"],
                 "On whose body a keypoint lies",
-                "Predicted keypoints of each animal by the animal whose label of that bodypart is "
-                "nearest. Beside the diagonal, one animal has a point of another.",
+                "Keypoints of the prediction that was matched with each animal, by the animal "
+                "whose label of that bodypart is nearest. Beside the diagonal, one animal has a "
+                "point of another.",
                 x="nearest label",
-                y="prediction of",
+                y="matched with",
             )
         )
     return charts
