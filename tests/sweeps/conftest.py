@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ class Sweeps:
 
     def __init__(self, home: Path, common: list[str]) -> None:
         self.home, self.common = home, common
+        self.started: list[subprocess.Popen[str]] = []
 
     def command(self, *words: str, common: bool = True) -> list[str]:
         line = [sys.executable, "-m", "dlcexp.cli", "-m"]
@@ -59,7 +62,7 @@ class Sweeps:
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
         """The same, and go on meanwhile; the head of a process group of its own."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             self.command(*words),
             cwd=self.home,
             stdout=subprocess.PIPE,
@@ -67,6 +70,15 @@ class Sweeps:
             text=True,
             start_new_session=os.name != "nt",
         )
+        self.started.append(process)
+        return process
+
+    def end(self) -> None:
+        """What a failed test has left running, jobs too, ends."""
+        for process in self.started:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
     def folder(self, name: str) -> Path:
         return self.home / name
@@ -78,6 +90,8 @@ class Sweeps:
 
 
 @pytest.fixture
-def sweeps(small_words: list[str], tmp_path: Path) -> Sweeps:
+def sweeps(small_words: list[str], tmp_path: Path) -> Iterator[Sweeps]:
     short = ["epochs=1", "save_epochs=1", "trainer.eval_interval=1", "evaluation.examples=0"]
-    return Sweeps(tmp_path, [*small_words, *short, "sweep.metric=test.rmse"])
+    sweeps = Sweeps(tmp_path, [*small_words, *short, "sweep.metric=test.rmse"])
+    yield sweeps
+    sweeps.end()
