@@ -7,7 +7,7 @@ from page_support import Page, browser, told_by
 from plotly.offline import get_plotlyjs
 from sweep_support import write_folds, write_run
 
-from dlcexp.sweeps.report import report_page, write_report
+from dlcexp.sweeps.report import commands, report_page, write_report
 from dlcexp.sweeps.results import read_sweep
 
 ATTACK = "</script><script>document.title='broken in'</script><img src=x onerror=alert(1)>"
@@ -135,3 +135,13 @@ def test_in_a_browser_charts_are_drawn_and_headings_sort(sweep, tmp_path):
     assert falling[:2] == rising[1::-1]
     assert rising[2] == falling[2] == "–"  # without a result, it stays last
     assert told["orders"]["optimizer.lr"][0] == ["0.001", "0.01", "5"]
+
+
+def test_deeplabcut_is_not_offered_a_model_that_it_cannot_build(tmp_path):
+    for name, is_theirs in {"ResNet": True, "TimmBackbone": False}.items():
+        sweep = read_sweep(write_folds(tmp_path / name))
+        target = f"dlcexp.models.backbones.{name}"
+        sweep.best_job.tree["model"] = {"backbone": {"_target_": target}}
+        told = {word for _, command in commands(sweep) for word in command.split()}
+        assert "evaluate" in told
+        assert ("install" in told) == ("--export" in told) == is_theirs

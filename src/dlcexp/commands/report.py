@@ -15,7 +15,7 @@ dlcexp report DIR [metric=NAME] [direction=WAY] [output=FILE]
 
 Prints the leaderboard of a sweep and writes DIR/report.html: one page that works offline, with
 the leaderboard to sort, what each key does, learning curves, parallel coordinates, accuracy against
-speed, frames of the best run beside the worst, what failed and why, and how to use the winner.
+speed, frames of the best recipe beside the worst, what failed and why, and how to use the winner.
 
 DIR is the folder of a sweep, finished or not, or any folder with runs in it (runs/mouse).
 

@@ -21,6 +21,7 @@ from dlcexp.sweeps.wording import label, shown
 
 # A key with more values than that is drawn as points alone.
 _MOST_MEANS, _FEW = 12, 6
+_FEW_EPOCHS = 10
 _LOSS = "train.total_loss"
 
 
@@ -129,6 +130,11 @@ def learning_curves(sweep: Sweep) -> list[Chart]:
         values = [v for job in sweep.jobs for v in _line(job, metric).values()]
         if not larger_is_better(metric) and is_wide(values):
             figure.update_yaxes(type="log")
+        if (
+            max((epoch for job in sweep.jobs for epoch in _line(job, metric)), default=0)
+            <= _FEW_EPOCHS
+        ):
+            figure.update_xaxes(dtick=1)  # else plotly marks halves of epochs
         text = f"{metric} by epoch, a line for each job; dotted: failed or pruned."
         charts.append(Chart(f"{metric} by epoch", text, figure))
     return charts

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 
 from dlcexp.deeplabcut.overrides import command_line
+from dlcexp.deeplabcut.pytorch_config import cannot_build
 from dlcexp.files import write_text
 from dlcexp.pages.charts import embedded
 from dlcexp.pages.page import Picture, embedded_picture, render
@@ -61,7 +62,7 @@ def report_page(sweep: Sweep) -> str:
 
 
 def commands(sweep: Sweep) -> list[tuple[str, str]]:
-    """What one may want to do next: words and a command."""
+    """What one may want to do next: words and a command; of DeepLabCut, where it has the model."""
     found = []
     if sweep.command:
         found.append(("Run this sweep again; what is complete is not repeated", sweep.command))
@@ -70,18 +71,20 @@ def commands(sweep: Sweep) -> list[tuple[str, str]]:
         return found
     folder = job.folder.as_posix()
     words = [word for word in job.overrides if not word.lstrip("+~").startswith("hydra.")]
-    return [
-        *found,
+    found += [
         ("Train the winner alone", command_line(words)),
         ("Its numbers again, with another threshold, split or snapshot",
          command_line(["evaluate", f"run={folder}", "evaluation.pcutoff=0.4"])),
-        ("Its pytorch_config.yaml for DeepLabCut",
-         command_line(["best", sweep.folder.as_posix(), "--export"]) + " > pytorch_config.yaml"),
-        ("Make it a new shuffle of its DeepLabCut project",
-         command_line(["install", f"run={folder}"])),
-        ("Go on from its weights",
-         command_line([f"project={job.tree.get('project', 'demo')}", f"weights={folder}"])),
     ]  # fmt: skip
+    if not ("model" in job.tree and cannot_build(job.tree)):
+        exported = command_line(["best", sweep.folder.as_posix(), "--export"])
+        found += [
+            ("Its pytorch_config.yaml for DeepLabCut", f"{exported} > pytorch_config.yaml"),
+            ("Make it a new shuffle of its DeepLabCut project",
+             command_line(["install", f"run={folder}"])),
+        ]  # fmt: skip
+    start = [f"project={job.tree.get('project', 'demo')}", f"weights={folder}"]
+    return [*found, ("Go on from its weights", command_line(start))]
 
 
 def pictures(job: Job) -> list[Picture]:
