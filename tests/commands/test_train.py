@@ -108,7 +108,7 @@ def test_a_sweep_leaves_one_run_folder_for_each_job(small_words, tmp_path, dlcex
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["run=nowhere"], "nowhere is not a run folder"),
+        (["run=nowhere"], "run: there is no 'nowhere'"),
         (["run=nowhere", "pcutoff"], "cannot read 'pcutoff'"),
         (["run=.", "output=a.json"], "it has no config.yaml, and no pytorch_config.yaml"),
     ],

@@ -33,7 +33,11 @@ def take_config_dir(words: Sequence[str]) -> tuple[list[str], Path | None]:
 
 
 def take_values(words: Sequence[str], names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Split off the words `name=value` whose name is one of `names`: a command's own settings."""
+    """Split off the words `name=value` whose name is one of `names`: a command's own settings.
+
+    Raises:
+        UserError: a word of another form, or `run=` names nothing (seen before torch is imported).
+    """
     values = {}
     rest = []
     for word in words:
@@ -44,4 +48,8 @@ def take_values(words: Sequence[str], names: Sequence[str]) -> tuple[list[str], 
             rest.append(word)
         else:
             raise UserError(f"cannot read {word!r}; the form is key=value.{nearest(word, names)}")
+    if "run" in values and not expanded(values["run"]).exists():
+        path = expanded(values["run"])
+        beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise UserError(f"run: there is no {values['run']!r}.{nearest(path.name, beside)}")
     return rest, values
