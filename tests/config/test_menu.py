@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dlcexp.config.menu import check_batchable, effective_menu, parse_bytes, validate_data
+from dlcexp.config.menu import effective_menu, parse_bytes
+from dlcexp.config.menu_checks import check_batchable, validate_data
 from dlcexp.errors import ConfigError
 
 

@@ -16,7 +16,8 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from dlcexp.config.build import allowing, check_targets, find_class
 from dlcexp.config.conditions import check_conditions
 from dlcexp.config.graphs import check_graph
-from dlcexp.config.menu import SECTIONS, check_batchable, effective_menu, validate_data
+from dlcexp.config.menu import SECTIONS, effective_menu
+from dlcexp.config.menu_checks import check_batchable, validate_data
 from dlcexp.config.schedules import check_schedule
 from dlcexp.config.schema import Tree
 from dlcexp.config.signatures import type_in_words

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from omegaconf import DictConfig, OmegaConf
 
-from dlcexp.config.menu import SECTIONS, is_off, sides_divisible
+from dlcexp.config.menu import SECTIONS, is_off
+from dlcexp.config.menu_checks import sides_divisible
 from dlcexp.deeplabcut.form import CROP
 from dlcexp.deeplabcut.import_request import Request
 from dlcexp.deeplabcut.layout import select
