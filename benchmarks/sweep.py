@@ -6,14 +6,14 @@
 `overhead` runs an experiment again and again under `hydra/launcher=basic` and prints the CPU time
 of a job, from the second one on, that is not spent in the call that trains, evaluates and reports;
 that of composing and checking it is told apart. `optuna` runs a full grid of optimizers, learning
-rates and schedules, then studies with pruning over the same values, each with a sampler of another
-seed, and prints the best metric and the epochs of all. What is done in `folder` is not done again.
-Further words, such as `project=PATH` or `epochs=40`, go to all.
+rates and schedules, each job until its error no longer falls, then studies with pruning over the
+same values, each with a sampler of another seed, and prints the best metric and the epochs of all.
+What is done in `folder` is not done again. Further words, such as `epochs=40`, go to all.
 
-On the demo, and on the open field data of DeepLabCut's examples:
+On crops of the demo's animals, and on the open field data of DeepLabCut's examples:
 
     python benchmarks/sweep.py optuna seeds=3
-    python benchmarks/sweep.py optuna seeds=3 project=PATH model=heatmap data.resize.width=128
+    python benchmarks/sweep.py optuna seeds=3 project=PATH
 """
 
 import csv
@@ -28,32 +28,35 @@ from typing import Any
 
 import dlcexp.training
 from dlcexp.cli import main
+from dlcexp.evaluation.columns import spelling
 from dlcexp.sweeps import launching
 from dlcexp.sweeps.sweep import Experiments
 
 GRID = [
-    "optimizer=adamw,sgd,rmsprop",
+    "optimizer=adamw,rmsprop,sgd",
     "optimizer.lr=3e-4,1e-3,3e-3,1e-2",
     "scheduler=cosine_annealing_lr,none",
 ]
 STUDY = ["hydra/sweeper=optuna", "hydra/sweeper/pruner=successive_halving"]
 LENGTH = [
-    "epochs=24",
-    "trainer.eval_interval=2",
+    "epochs=60",
+    "trainer.eval_interval=5",
     "trainer.key_metric=test.rmse",
     "sweep.metric=test.rmse",
+    "split.train_fraction=0.5",
     "evaluation.examples=0",
 ]
-SMALL = [
+NETWORK = [
+    "model=heatmap",
     "model/backbone=timm",
     "model.backbone.model_name=test_resnet.r160_in1k",
     "model.backbone.feature_level=2",
-    "data.resize.width=96",
-    "data.resize.height=96",
     "data.train.crop_sampling=null",
     "device=cpu",
     "trainer.progress_bar=false",
 ]
+CROPS = ["method=td", "train.stages=[pose]", "data.top_down_crop={width: 64, height: 64}"]
+FRAMES = ["data.resize={width: 128, height: 96}"]
 
 
 def run() -> None:
@@ -76,7 +79,7 @@ def overhead(words: list[str], folder: Path) -> None:
     trained = measured(dlcexp.training, "train")
     seeds = [f"seed=range({jobs})", "epochs=1", "save_epochs=1", "split.train_fraction=0.1"]
     target = ["hydra/launcher=basic", f"hydra.sweep.dir={folder}"]
-    main(["-m", *SMALL, *seeds, *words, *target])
+    main(["-m", *NETWORK, *CROPS, *seeds, *words, *target])
     whole = [after - before for before, after in pairwise(ended)]
     beside = [job - train for job, train in zip(whole, trained[1:], strict=True)]
     print(f"training, scoring, figures {mean(trained[1:]):.2f} s of CPU a job")
@@ -117,7 +120,8 @@ def optuna(words: list[str], folder: Path) -> None:
     """Best metric and epochs of a grid, and of studies with pruning."""
     seeds, words = option("seeds", "1", words)
     place, words = option("folder", str(folder), words)
-    common = [*SMALL, *LENGTH, *GRID, *words, "hydra/launcher=basic"]
+    size = FRAMES if any(word.startswith("project=") for word in words) else CROPS
+    common = [*NETWORK, *size, *LENGTH, *GRID, *words, "hydra/launcher=basic"]
     grid_best, grid_spent = swept(common, Path(place, "grid"))
     jobs = len([*Path(place, "grid").glob("*/status.json")])
     lines = [f"grid      best test.rmse {grid_best:.2f} px in {grid_spent} epochs of {jobs} jobs"]
@@ -140,7 +144,8 @@ def swept(words: list[str], folder: Path) -> tuple[float, int]:
             spent += len(list(csv.DictReader(file)))
         final = table.parent / "metrics.json"
         if final.is_file():
-            best = min(best, json.loads(final.read_text())["test.rmse"] or best)
+            metrics = json.loads(final.read_text())
+            best = min(best, metrics[spelling("test.rmse", metrics)] or best)
     return best, spent
 
 
