@@ -37,7 +37,8 @@ GRID = [
     "optimizer.lr=3e-4,1e-3,3e-3,1e-2",
     "scheduler=cosine_annealing_lr,none",
 ]
-STUDY = ["hydra/sweeper=optuna", "hydra/sweeper/pruner=successive_halving"]
+STUDY = ["hydra/sweeper=optuna", "hydra.sweeper.sampler.n_startup_trials=5"]
+SHARE = 5 / 6  # of the grid's jobs that a study may try
 LENGTH = [
     "epochs=60",
     "trainer.eval_interval=5",
@@ -125,8 +126,9 @@ def optuna(words: list[str], folder: Path) -> None:
     grid_best, grid_spent = swept(common, Path(place, "grid"))
     jobs = len([*Path(place, "grid").glob("*/status.json")])
     lines = [f"grid      best test.rmse {grid_best:.2f} px in {grid_spent} epochs of {jobs} jobs"]
+    trials = round(SHARE * jobs)
     for seed in range(int(seeds)):
-        study = [*STUDY, f"hydra.sweeper.n_trials={jobs}", f"hydra.sweeper.sampler.seed={seed}"]
+        study = [*STUDY, f"hydra.sweeper.n_trials={trials}", f"hydra.sweeper.sampler.seed={seed}"]
         best, spent = swept([*common, *study], Path(place, f"study-{seed}"))
         lines.append(
             f"study {seed}   best test.rmse {best:.2f} px in {spent} epochs: "

@@ -9,6 +9,8 @@ import optuna
 import pytest
 from omegaconf import OmegaConf
 
+from dlcexp.config import resolvers
+from dlcexp.config.composition import compose_raw
 from dlcexp.errors import ConfigError
 from dlcexp.status import Status, write_status
 from dlcexp.sweeps.ledger import Ledger, Objective, SweepRecord
@@ -260,11 +262,18 @@ def test_samplers_are_built_and_draw_anew_when_a_study_goes_on(name, request):
 
 @pytest.mark.parametrize("name", ["none", "median", "successive_halving", "hyperband"])
 def test_pruners_are_built(name, request):
+    resolvers.register()
     folder = request.config.rootpath / "conf" / "hydra" / "sweeper" / "pruner"
     node = OmegaConf.load(folder / f"{name}.yaml")
     tree = OmegaConf.create({"epochs": 9, "trainer": {"eval_interval": 1}, "pruner": node})
     plain = OmegaConf.to_container(tree, resolve=True)
     assert isinstance(build_pruner(plain["pruner"]), optuna.pruners.BasePruner)
+
+
+@pytest.mark.parametrize(("epochs", "interval", "first"), [(60, 5, 10), (200, 10, 33), (12, 4, 4)])
+def test_the_first_rung_is_a_sixth_of_the_epochs(epochs, interval, first):
+    words = ["hydra/sweeper=optuna", f"epochs={epochs}", f"trainer.eval_interval={interval}"]
+    assert compose_raw(words).hydra.sweeper.pruner.min_resource == first
 
 
 def test_a_wrong_argument_of_a_sampler_is_told():

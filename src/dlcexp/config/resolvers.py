@@ -32,6 +32,7 @@ def register() -> None:
         "divide": lambda a, b: a // b,
         "half": lambda total: max(1, total // 2),
         "remaining": lambda total, used: max(1, total - used),
+        "sixth": lambda total, least: max(least, total // 6),
         "equal": lambda a, b: a == b,
         "choose": lambda condition, yes, no: _node(yes if condition else no),
         "length": len,
