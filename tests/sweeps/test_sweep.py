@@ -79,6 +79,23 @@ def test_a_killed_job_is_one_row_and_a_killed_sweep_goes_on(sweeps, capfd):
     assert states["1"]["kind"] == "interrupted"
 
 
+@pytest.mark.slow
+@posix
+@pytest.mark.parametrize("launcher", ["basic", "processes"])
+def test_a_sweep_that_is_told_to_end_ends_with_all_its_jobs(launcher, sweeps):
+    words = ["seed=1,2", "epochs=2000", "hydra.sweep.dir=sweep", f"hydra/launcher={launcher}"]
+    process = sweeps.start(*words)
+    wait_for(sweeps, "0", "running")
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert "the same command goes on" in output
+    assert "Traceback" not in output
+    states = sweeps.states("sweep")
+    assert [states[job]["status"] for job in "01"] == ["failed", "queued"]
+    assert states["0"]["kind"] == "interrupted"
+
+
 def wait_for(sweeps, job: str, status: str, after: str | None = None) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from hydra.plugins.launcher import Launcher
 
+from dlcexp.signals import TERMINATED
 from dlcexp.status import (
     COMPLETED,
     ERROR,
@@ -64,7 +65,8 @@ def launch(launcher: Launcher, source: Source, ledger: Ledger, n_jobs: int | Non
         n_jobs: jobs at the same time, where the launcher does not say; None: as many as fit.
 
     Raises:
-        KeyboardInterrupt: the user wants no more; what was running is marked as interrupted.
+        KeyboardInterrupt, SystemExit: the user wants no more; what was running is marked as
+            interrupted.
     """
     simultaneous = _simultaneous(launcher, n_jobs)
     if simultaneous is None:
@@ -103,6 +105,7 @@ class _Threads:
         self._launcher, self._source, self._ledger = launcher, source, ledger
         self._lock = threading.Lock()
         self._running: list[Job] = []
+        self._in_process = type(launcher).__name__ == "BasicLauncher"
         self._stopped = False
         self._error: BaseException | None = None
 
@@ -112,7 +115,7 @@ class _Threads:
                 self._work()  # in this thread, which alone is told of Ctrl-C
             else:
                 self._work_side_by_side(count)
-        except KeyboardInterrupt as interrupt:
+        except (KeyboardInterrupt, SystemExit) as interrupt:
             self._stop()
             settle(self._ledger, self._running, interrupt)
             raise
@@ -154,6 +157,8 @@ class _Threads:
                 settle(self._ledger, [job], failure)
                 self._running.remove(job)
                 self._source.ended(job)
+            if self._in_process and self._ledger.status(job).kind == INTERRUPTED:
+                raise SystemExit(TERMINATED)  # the job caught what was meant for all of them
 
     def _next(self) -> Job | None:
         with self._lock:
@@ -169,7 +174,7 @@ def settle(ledger: Ledger, jobs: Sequence[Job], error: BaseException | None) -> 
         status = ledger.status(job)
         if status.status in ENDED:
             continue
-        if isinstance(error, KeyboardInterrupt):
+        if isinstance(error, KeyboardInterrupt | SystemExit):
             ledger.mark(job, FAILED, INTERRUPTED, "interrupted")
         elif status.status == RUNNING:
             ledger.mark(job, KILLED, KILLED, str(error) if error else "its process is gone")
@@ -203,9 +208,9 @@ def _launch_batch(
     with _Watch(source, ledger, jobs):
         try:
             launcher.launch([launch_words(job) for job in jobs], jobs[0].number)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit) as interrupt:
             running = [job for job in jobs if ledger.status(job).status == RUNNING]
-            settle(ledger, running, KeyboardInterrupt())
+            settle(ledger, running, interrupt)
             raise
         except Exception as error:
             return error

@@ -79,7 +79,7 @@ class Progress:
         )
 
     def tell_interrupt(self) -> None:
-        """What remains after Ctrl-C."""
+        """What remains after Ctrl-C or SIGTERM."""
         logger.info("interrupted; what is done is kept, and the same command goes on with the rest")
 
     def tell_end(self) -> None:

@@ -17,6 +17,7 @@ from dlcexp.config.composition import compose_raw, resolve, validated, without_h
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.config.validation import check_keys
 from dlcexp.files import expanded
+from dlcexp.signals import termination
 from dlcexp.status import FAILED, KILLED, MISTAKE
 from dlcexp.sweeps.devices import groups_of_machine, with_devices
 from dlcexp.sweeps.frozen import settled
@@ -179,8 +180,9 @@ class Sweep:
             config=with_devices(config, self.command.launcher, groups),
         )
         try:
-            launch(launcher, _Told(plan, progress), ledger, self.sweeper.n_jobs)
-        except KeyboardInterrupt:
+            with termination():
+                launch(launcher, _Told(plan, progress), ledger, self.sweeper.n_jobs)
+        except (KeyboardInterrupt, SystemExit):
             progress.tell_interrupt()
             raise
 

@@ -4,7 +4,6 @@ import copy
 import logging
 import os
 import signal
-import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from dlcexp.evaluation.metrics import evaluate_poses
 from dlcexp.models import PoseModel
 from dlcexp.models.detectors import available_weights
 from dlcexp.models.detectors.pretrained import AUTO
+from dlcexp.signals import termination
 from dlcexp.training.conditions import condition_source, split_conditions
 from dlcexp.training.detector_module import DetectorModule
 from dlcexp.training.epochs import EpochEnd, Watch
@@ -66,8 +66,6 @@ from dlcexp.training.weights import Started, start_from
 
 logger = logging.getLogger(__name__)
 
-# What a shell calls the end by SIGTERM.
-TERMINATED = 128 + signal.SIGTERM
 
 # Lightning runs the command again for each further process of DDP; this names the folder to them.
 _FOLDER_VARIABLE = "DLCEXP_RUN_FOLDER"
@@ -110,7 +108,7 @@ def train(
         if cfg.resume == "never" or run_folder.differences(cfg):
             forget(run_folder.path)
         run_folder.start(cfg, overrides, fresh=fresh, device=str(hardware.device))
-        with run_folder.recording(), _termination(), _loggers(cfg, run_folder) as loggers:
+        with run_folder.recording(), termination(), _loggers(cfg, run_folder) as loggers:
             logger.info("run folder %s, device %s", run_folder.path, hardware.device)
             if problem := cannot_build(cfg):
                 logger.info("%s", problem)
@@ -432,26 +430,6 @@ def _keyboard_interrupts() -> Iterator[None]:
             signal.signal(signal.SIGINT, handler)
             raise KeyboardInterrupt from error
         raise
-
-
-@contextmanager
-def _termination() -> Iterator[None]:
-    """Let SIGTERM end a run at once as an error does, with the exit code of a shell.
-
-    Without, it would end the process wherever it is, or by Lightning after the step with code 0.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread hears signals
-        return
-
-    def end(*_: Any) -> None:
-        raise SystemExit(TERMINATED)
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _is_further_process() -> bool:
