@@ -26,8 +26,9 @@ def test_the_same_command_finishes_what_is_missing_and_repeats_nothing(sweeps, c
     assert sweeps.main(*words) == 0
     told = capfd.readouterr()
     assert "2 jobs" in told.err
-    assert told.err.count("never come: training ends after epochs=1") == 1
-    assert "job 2/2  optimizer=sgd" in told.err
+    # As often as what is told once of each job; a handler of another test may repeat every line.
+    once = told.err.count("job 2/2  optimizer=sgd")
+    assert told.err.count("never come: training ends after epochs=1") == once > 0
     assert "test.rmse" in told.out
     (folder,) = sweeps.folder("multirun/small").iterdir()
     targets = [config(folder, job)["optimizer"]["_target_"] for job in (0, 1)]
