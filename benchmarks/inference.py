@@ -12,7 +12,8 @@ frames/s that is (the median of the ratio within a turn), the distance of the po
 DeepLabCut's where it is sure of a keypoint, and the seconds a frame that each stage takes alone.
 
 Without `run`, net types have random weights: their speed is that of trained ones, but their maps
-have no clear peaks, and only in float32 do poses mean something. The environment of the real
+have no clear peaks, and poses mean little. Of part-affinity fields they have so many peaks that
+DeepLabCut runs out of memory: give it a run that was trained. The environment of the real
 DeepLabCut is made by `make interop`.
 """
 
