@@ -26,6 +26,11 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def names_in(folder: Path) -> list[str]:
+    """What a folder holds; nothing where there is none."""
+    return [each.name for each in folder.iterdir()] if folder.is_dir() else []
+
+
 def expanded(path: str | Path) -> Path:
     """A path with home folders for `~` and `~name`; that of a stranger stays as it is."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 (that of pathlib raises RuntimeError)

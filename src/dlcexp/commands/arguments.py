@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dlcexp.errors import UserError, nearest
-from dlcexp.files import expanded
+from dlcexp.files import expanded, names_in
 
 
 def wants_help(words: Sequence[str]) -> bool:
@@ -48,8 +48,7 @@ def take_values(words: Sequence[str], names: Sequence[str]) -> tuple[list[str], 
             rest.append(word)
         else:
             raise UserError(f"cannot read {word!r}; the form is key=value.{nearest(word, names)}")
-    if "run" in values and not expanded(values["run"]).exists():
-        path = expanded(values["run"])
-        beside = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise UserError(f"run: there is no {values['run']!r}.{nearest(path.name, beside)}")
+    if "run" in values and not (path := expanded(values["run"])).exists():
+        hint = nearest(path.name, names_in(path.parent))
+        raise UserError(f"run: there is no {values['run']!r}.{hint}")
     return rest, values

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from dlcexp.errors import ConfigError, nearest
-from dlcexp.files import expanded
+from dlcexp.files import expanded, names_in
 
 FILE_TYPES = (".h5", ".csv", ".json")
 ALLOWED = (
@@ -38,7 +38,7 @@ def check_conditions(conditions: Any, method: str) -> None:
     path = expanded(conditions)
     if not path.exists():
         folder = path.parent
-        names = [child.name for child in folder.iterdir()] if folder.is_dir() else []
+        names = names_in(folder)
         raise ConfigError("conditions", f"there is no {conditions!r}.{nearest(path.name, names)}")
     if path.is_dir():
         _check_run(path, conditions)

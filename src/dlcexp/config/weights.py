@@ -6,7 +6,7 @@ from typing import Any
 
 from dlcexp.deeplabcut.superanimal import SUPERANIMALS
 from dlcexp.errors import ConfigError, nearest
-from dlcexp.files import expanded
+from dlcexp.files import expanded, names_in
 
 _PATH = "a snapshot, or a run or shuffle folder that has some"
 
@@ -44,7 +44,7 @@ def check_weights_file(path: str | None) -> None:
     """
     file = expanded(path or ".")
     if not file.exists():
-        names = [each.name for each in file.parent.iterdir()] if file.parent.is_dir() else []
+        names = names_in(file.parent)
         raise ConfigError(
             "weights.path",
             f"there is no {path!r}. Allowed: {_PATH}.{nearest(file.name, names)}",
