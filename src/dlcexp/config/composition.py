@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from dlcexp.config.choices import (
     quoted,
     unreadable,
 )
-from dlcexp.config.diagnosis import diagnose, missing_key, readable
+from dlcexp.config.diagnosis import already_there, diagnose, missing_key, readable
 from dlcexp.config.expansion import expand
 from dlcexp.config.imports import with_imports
 from dlcexp.config.schedules import late_milestones
@@ -169,10 +169,20 @@ def modified(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
         composed = without_hydra(compose_raw([*common, *choices]))
         for place in {place_of(word) for word in choices}:
             OmegaConf.update(tree, place, OmegaConf.select(composed, place), merge=False)
+    return _checked(with_values(tree, values))
+
+
+def with_values(tree: DictConfig, words: Iterable[str]) -> DictConfig:
+    """A copy of a tree with overrides of keys on top, as Hydra puts them; unchecked.
+
+    Raises:
+        ConfigError: a word that cannot be read, or a key that the tree does not have.
+    """
+    tree = copy.deepcopy(tree)
     OmegaConf.set_struct(tree, True)
-    for word in values:
+    for word in words:
         _put(tree, word)
-    return _checked(tree)
+    return tree
 
 
 def _put(tree: DictConfig, word: str) -> None:
@@ -187,16 +197,25 @@ def _put(tree: DictConfig, word: str) -> None:
     key = override.key_or_group
     if override.is_sweep_override():
         raise ConfigError(key, f"{word!r} has several values, and a finished run takes one.")
-    adds = override.is_add() or override.is_force_add()
-    missing = None if adds else missing_key(tree, key, override.value())
-    if missing:
-        raise missing
+    if problem := _unfit(tree, override, word):
+        raise problem
     parent, _, name = key.rpartition(".")
     try:
         with open_dict(tree):
             if override.is_delete():
                 del (OmegaConf.select(tree, parent) if parent else tree)[name]
             else:
+                adds = override.is_add() or override.is_force_add()
                 OmegaConf.update(tree, key, override.value(), merge=True, force_add=adds)
     except (OmegaConfBaseException, TypeError, AttributeError, ValueError) as error:
         raise readable(error) from error
+
+
+def _unfit(tree: DictConfig, override: Any, word: str) -> ConfigError | None:
+    """An error if a key is to be added that is there, or changed and is not."""
+    key, value = override.key_or_group, override.value()
+    if override.is_force_add():
+        return None
+    if override.is_add():
+        return None if isinstance(value, dict | list) else already_there(tree, key, word)
+    return missing_key(tree, key, value)

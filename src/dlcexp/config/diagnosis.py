@@ -110,10 +110,7 @@ def diagnose(
 def _cannot_add(key: str, word: str, overrides: Sequence[str]) -> ConfigError | None:
     """An error if the key to add is there already."""
     tree = _choices_alone(overrides)
-    if tree is None or missing_key(tree, key, None):
-        return None
-    found = OmegaConf.select(tree, key, throw_on_resolution_failure=False)
-    return ConfigError(key, f"it is there already, {found!r}. Write '{word.lstrip('+')}'.")
+    return None if tree is None else already_there(tree, key, word)
 
 
 def _cannot_delete(key: str, value: Any, overrides: Sequence[str]) -> ConfigError | None:
@@ -166,6 +163,14 @@ def _choices_alone(overrides: Sequence[str], *, with_hydra: bool = False) -> Dic
         return hydra_compose(CONFIG_NAME, choices, return_hydra_config=with_hydra)
     except (HydraException, ValueError):
         return None
+
+
+def already_there(tree: DictConfig, key: str, word: str) -> ConfigError | None:
+    """An error if `word` adds a key, `+key=`, that the tree has."""
+    if missing_key(tree, key, None):
+        return None
+    found = OmegaConf.select(tree, key, throw_on_resolution_failure=False)
+    return ConfigError(key, f"it is there already, {found!r}. Write '{word.lstrip('+')}'.")
 
 
 def missing_key(

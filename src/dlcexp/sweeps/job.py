@@ -1,6 +1,7 @@
 """One job of a sweep, in whatever process it was given to."""
 
 import gc
+import json
 import logging
 import os
 import sys
@@ -8,6 +9,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +69,7 @@ def _train(folder: Path, sweeper: DictConfig) -> None:
 
     ledger = Ledger(folder.parent)
     job = ledger.job_in(folder.name)
-    tree = OmegaConf.load(ledger.tree_file(job))
-    assert isinstance(tree, DictConfig)
+    tree = DictConfig(json.loads(ledger.tree_file(job).read_text(encoding="utf-8")))
     try:
         watch = _watch(ledger, job, sweeper)
         train(tree, folder, overrides=list(job.overrides), watch=watch)
@@ -131,10 +132,18 @@ def _printing_to(path: Path) -> Iterator[None]:
 def _release_memory() -> None:
     """The next job of this process finds the memory free that this one had."""
     gc.collect()
-    if not gc.get_freeze_count():
-        gc.freeze()  # what torch and the like consist of need not be looked through again
+    _freeze()
     if "torch" in sys.modules:
         import torch
 
+        from dlcexp.training.memory import return_freed_memory
+
+        return_freed_memory()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+@cache
+def _freeze() -> None:
+    """What torch and the like consist of is not looked through again after later jobs."""
+    gc.freeze()

@@ -165,7 +165,7 @@ class Ledger:
 
     def tree_file(self, job: Job) -> Path:
         """The resolved tree of a job, as it was composed when the job was added."""
-        return self.conf / TREES / f"{job.folder}.yaml"
+        return self.conf / TREES / f"{job.folder}.json"
 
     def add(self, job: Job) -> None:
         """Append a job, or what has changed of one."""

@@ -1,5 +1,6 @@
 """Jobs that are all known before the first one starts: which are missing, and in what order."""
 
+import json
 import logging
 import shutil
 from collections.abc import Iterable, Sequence
@@ -143,7 +144,7 @@ def differing(words: Sequence[str], swept: Sequence[str]) -> list[str]:
 
 def save_tree(ledger: Ledger, job: Job, tree: DictConfig) -> None:
     """Keep the tree of a job as it is now."""
-    write_text(ledger.tree_file(job), OmegaConf.to_yaml(tree))
+    write_text(ledger.tree_file(job), json.dumps(OmegaConf.to_container(tree)))
 
 
 def is_missing(status: Status, rerun: str) -> bool:

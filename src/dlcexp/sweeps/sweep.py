@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dlcexp.config.choices import conf_folder
-from dlcexp.config.composition import compose_raw, resolve, validated, without_hydra
+from dlcexp.config.choices import conf_folder, group_of, groups
+from dlcexp.config.composition import (
+    compose_raw,
+    resolve,
+    validated,
+    with_values,
+    without_hydra,
+)
+from dlcexp.config.expansion import expand
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.config.validation import check_keys
+from dlcexp.errors import ConfigError
 from dlcexp.files import expanded
 from dlcexp.signals import termination
 from dlcexp.status import FAILED, KILLED, MISTAKE
@@ -64,6 +72,7 @@ class Experiments:
 
     def __init__(self, packaged: Path, own: Path | None) -> None:
         self._packaged, self._own = packaged, own
+        self._composed: dict[tuple[str, ...], DictConfig] = {}  # by the options that are chosen
         self._told: set[str] = set()  # warnings, of which all jobs may have the same
 
     def tree(self, words: Sequence[str]) -> DictConfig:
@@ -72,12 +81,31 @@ class Experiments:
         Raises:
             ConfigError: it cannot be.
         """
-        return validated(without_hydra(compose_raw(words, self._own, self._packaged)), self._told)
+        return validated(self._raw(words), self._told)
 
     def draft(self, words: Sequence[str]) -> DictConfig:
         """The same, its keys checked and not its targets; imports nothing heavy."""
-        raw = compose_raw(words, self._own, self._packaged)
-        return DictConfig(check_keys(resolve(without_hydra(raw))))
+        return DictConfig(check_keys(resolve(self._raw(words))))
+
+    def _raw(self, words: Sequence[str]) -> DictConfig:
+        """The tree before it is resolved; jobs that differ in values alone share the composing."""
+        words = expand(words, self._own)
+        choices = tuple(word for word in words if self._decides_options(word))
+        values = [word for word in words if word not in choices]
+        if choices not in self._composed:
+            self._composed[choices] = self._whole(choices)
+        try:
+            return with_values(self._composed[choices], values)
+        except ConfigError:
+            return self._whole(words)  # Hydra's own refusal is told in full
+
+    def _decides_options(self, word: str) -> bool:
+        group = group_of(word)
+        own = self._own is not None and (self._own / group).is_dir()
+        return own or group in (*groups(), "project") or group.startswith("hydra")
+
+    def _whole(self, words: Sequence[str]) -> DictConfig:
+        return without_hydra(compose_raw(words, self._own, self._packaged))
 
 
 class Sweep:

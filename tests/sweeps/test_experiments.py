@@ -1,0 +1,53 @@
+"""Jobs that share the composing of their options are what they are composed alone."""
+
+from pathlib import Path
+
+import pytest
+
+import dlcexp
+from dlcexp.config.choices import conf_folder
+from dlcexp.errors import ConfigError
+from dlcexp.sweeps.sweep import Experiments
+
+LINES = [
+    "seed=3 optimizer.lr=1e-2",
+    "optimizer.lr=1e-2 optimizer=sgd optimizer.momentum=0.5",
+    "~data.train.gaussian_noise ++data.train.hflip=true",
+    "data.train.crop_sampling={width:64} +data.train.grayscale.p=0.5",
+    "method=td detector.epochs=3 optimizer@detector.optimizer=sgd detector.optimizer.lr=1e-5",
+    "seed=4 device='cpu'",
+    "own/model=big seed=1",
+    "own/model=small epochs=7 batch_size=${seed}",
+]
+MISTAKES = ["+optimizer.lr=3", "~optimizer.rate", "optimizer.rate=3", "seed=few", "epochs="]
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A folder with an option of the user's own in a group of the user's own."""
+    (tmp_path / "own" / "model").mkdir(parents=True)
+    option = "# @package _global_\nbatch_size: 5\n"
+    (tmp_path / "own" / "model" / "big.yaml").write_text(option)
+    (tmp_path / "own" / "model" / "small.yaml").write_text("# @package _global_\nepochs: 2\n")
+    return tmp_path
+
+
+def test_jobs_are_those_that_hydra_composes(own: Path) -> None:
+    experiments = Experiments(conf_folder(), own)
+    for line in LINES:
+        words = [f"+{word}" if word.startswith("own/") else word for word in line.split()]
+        assert experiments.tree(words) == dlcexp.compose(*words, config_dir=own), line
+    for word in MISTAKES:
+        with pytest.raises(ConfigError) as alone:
+            dlcexp.compose("seed=1", word, config_dir=own)
+        with pytest.raises(ConfigError) as shared:
+            experiments.tree(["seed=1", word])
+        assert str(shared.value) == str(alone.value)
+
+
+def test_a_key_that_is_there_is_not_added_to_a_finished_run() -> None:
+    from dlcexp.config.composition import modified
+
+    tree = dlcexp.compose()
+    with pytest.raises(ConfigError, match="seed: it is there already.*Write 'seed=3'"):
+        modified(tree, ["+seed=3"])
