@@ -125,11 +125,11 @@ class PoseFinder:
         return predict_crops(self.model, crops, rows, size, self.device, network=self.network)
 
     def _network(self) -> Network:
+        model = cast(PoseModel, self.model.eval())
         if self.backend == "torch":
-            return TorchNetwork(self.model, self.device, self.dtype)
+            return TorchNetwork(model, self.device, self.dtype)
         from dlcexp.inference.onnx_network import network_of
 
-        model = cast(PoseModel, self.model.eval())
         return network_of(model, self.cfg, self.snapshot, self.run.folder)
 
     def _check(self) -> None:

@@ -8,7 +8,10 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from dlcexp.models.pose_model import Maps
+from dlcexp.models.pose_model import Maps, PoseModel
+
+# Pixels by which a network that takes any image shows what follows what.
+_EXAMPLE = 128
 
 
 class TorchNetwork:
@@ -18,14 +21,14 @@ class TorchNetwork:
     in the format of the precision.
 
     Args:
-        model: a `PoseModel` of one's own, in evaluation mode from now on; it is changed.
+        model: one's own, in evaluation mode from now on; it is changed.
         device: where to compute.
         dtype: format in which layers compute, such as `torch.bfloat16`; None: float32. What needs
             float32, such as coordinates, stays so.
     """
 
     def __init__(
-        self, model: nn.Module, device: torch.device, dtype: torch.dtype | None = None
+        self, model: PoseModel, device: torch.device, dtype: torch.dtype | None = None
     ) -> None:
         self.model = model.eval().to(device)
         self.device, self.dtype = device, dtype
@@ -35,7 +38,8 @@ class TorchNetwork:
         """Raw maps of each head, by name; see `PoseModel.forward`."""
         images = images.contiguous(memory_format=torch.channels_last)
         if not self._ready:
-            self._prepare(images[:1], *(given[:1] for given in conditions))
+            example = images if self.model.of_one_size else images[..., :_EXAMPLE, :_EXAMPLE]
+            self._prepare(example[:1], *(given[:1] for given in conditions))
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
             maps: dict[str, Maps] = self.model(images, *conditions)
         return maps

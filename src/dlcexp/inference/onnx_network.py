@@ -15,7 +15,6 @@ from torch import nn
 from dlcexp.errors import UserError
 from dlcexp.files import replacing
 from dlcexp.models.detectors import Detector
-from dlcexp.models.heads import RTMCCHead, TransformerHead
 from dlcexp.models.pose_model import Maps, PoseModel
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -269,15 +268,10 @@ def _elements(graph: Any, sizes: Any) -> list[Any]:
 
 def _fixed_size(model: PoseModel, cfg: DictConfig) -> tuple[int, int] | None:
     """Height and width of the only images that the model takes; None: it takes any."""
-    of_one_size = any(isinstance(head, RTMCCHead | TransformerHead) for head in _heads(model))
-    if not (of_one_size or model.conditional):
+    if not model.of_one_size:
         return None
     crop = cfg.data.top_down_crop
     return int(crop.height), int(crop.width)
-
-
-def _heads(model: PoseModel) -> list[nn.Module]:
-    return list(model.heads.values())
 
 
 def _description(

@@ -70,6 +70,11 @@ class PoseModel(nn.Module):
         """Whether the model corrects poses that it is given, as conditional top-down models do."""
         return self.backbone.conditional
 
+    @property
+    def of_one_size(self) -> bool:
+        """Whether all images must have the size of the crops that the model was made for."""
+        return self.conditional or any(head.of_one_size for head in self.heads.values())
+
     def forward(
         self, images: torch.Tensor, conditions: torch.Tensor | None = None
     ) -> dict[str, Maps]:

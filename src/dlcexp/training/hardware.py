@@ -11,6 +11,7 @@ from lightning.pytorch.plugins import DoublePrecision, HalfPrecision, Precision
 from omegaconf import DictConfig
 
 from dlcexp.errors import ConfigError
+from dlcexp.training.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ class Hardware:
 def choose_hardware(cfg: DictConfig) -> Hardware:
     """Turn `device` and the keys of `trainer` about devices and precision into Lightning's terms.
 
+    From a choice of the CPU on, this process keeps the memory that it frees.
+
     Raises:
         ConfigError: the device is not there, or cannot compute in that format.
     """
@@ -43,6 +46,8 @@ def choose_hardware(cfg: DictConfig) -> Hardware:
     accelerator = _best_accelerator() if device == "auto" else device.partition(":")[0]
     devices: int | list[int] = cfg.trainer.devices
     _check_accelerator(accelerator)
+    if accelerator == "cpu":
+        keep_freed_memory()
     if accelerator == "cuda":
         devices = _cuda_devices(device, cfg.trainer.devices)
     elif accelerator == "mps" and devices != 1:

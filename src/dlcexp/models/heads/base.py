@@ -30,7 +30,12 @@ class Head(nn.Module, ABC):
         target_generator: draws what the maps should be from the labels.
         criterion: the loss of each map, by the name of the map.
         stride: pixels of the head's maps per pixel of the feature map.
+
+    Attributes:
+        of_one_size: whether all its feature maps must have the size that it was made for.
     """
+
+    of_one_size = False
 
     def __init__(
         self,

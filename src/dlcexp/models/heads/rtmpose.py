@@ -39,6 +39,8 @@ class RTMCCHead(Head):
         weight_init: see `initialize`.
     """
 
+    of_one_size = True
+
     def __init__(
         self,
         input_size: list[int],

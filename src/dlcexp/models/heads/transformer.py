@@ -40,6 +40,8 @@ class TransformerHead(Head):
         ConfigError: `heatmap_dim` is not the number of pixels of the heatmap.
     """
 
+    of_one_size = True
+
     def __init__(
         self,
         dim: int,
