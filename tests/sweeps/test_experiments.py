@@ -49,5 +49,5 @@ def test_a_key_that_is_there_is_not_added_to_a_finished_run() -> None:
     from dlcexp.config.composition import modified
 
     tree = dlcexp.compose()
-    with pytest.raises(ConfigError, match="seed: it is there already.*Write 'seed=3'"):
+    with pytest.raises(ConfigError, match=r"seed: it is there already.*Write 'seed=3'"):
         modified(tree, ["+seed=3"])
