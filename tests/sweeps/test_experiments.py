@@ -15,11 +15,19 @@ LINES = [
     "~data.train.gaussian_noise ++data.train.hflip=true",
     "data.train.crop_sampling={width:64} +data.train.grayscale.p=0.5",
     "method=td detector.epochs=3 optimizer@detector.optimizer=sgd detector.optimizer.lr=1e-5",
-    "seed=4 device='cpu'",
+    "~data.train.affine.p=0.5 seed=4 device='cpu'",
     "own/model=big seed=1",
     "own/model=small epochs=7 batch_size=${seed}",
 ]
-MISTAKES = ["+optimizer.lr=3", "~optimizer.rate", "optimizer.rate=3", "seed=few", "epochs="]
+MISTAKES = [
+    "+optimizer.lr=3",
+    "~optimizer.rate",
+    "~optimizer.lr=3",
+    "optimizer.rate=3",
+    "optimizer.lr@rate=3",
+    "seed=few",
+    "epochs=",
+]
 
 
 @pytest.fixture
@@ -45,9 +53,11 @@ def test_jobs_are_those_that_hydra_composes(own: Path) -> None:
         assert str(shared.value) == str(alone.value)
 
 
-def test_a_key_that_is_there_is_not_added_to_a_finished_run() -> None:
+def test_a_finished_run_takes_overrides_as_hydra_does() -> None:
     from dlcexp.config.composition import modified
 
     tree = dlcexp.compose()
     with pytest.raises(ConfigError, match=r"seed: it is there already.*Write 'seed=3'"):
         modified(tree, ["+seed=3"])
+    with pytest.raises(ConfigError, match=r"epochs: it is \d+ and not 0"):
+        modified(tree, ["~epochs=0"])

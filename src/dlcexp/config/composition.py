@@ -21,7 +21,7 @@ from dlcexp.config.choices import (
     quoted,
     unreadable,
 )
-from dlcexp.config.diagnosis import already_there, diagnose, missing_key, readable
+from dlcexp.config.diagnosis import already_there, diagnose, missing_key, not_to_delete, readable
 from dlcexp.config.expansion import expand
 from dlcexp.config.imports import with_imports
 from dlcexp.config.schedules import late_milestones
@@ -169,20 +169,19 @@ def modified(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
         composed = without_hydra(compose_raw([*common, *choices]))
         for place in {place_of(word) for word in choices}:
             OmegaConf.update(tree, place, OmegaConf.select(composed, place), merge=False)
-    return _checked(with_values(tree, values))
+    put_values(tree, values)
+    return _checked(tree)
 
 
-def with_values(tree: DictConfig, words: Iterable[str]) -> DictConfig:
-    """A copy of a tree with overrides of keys on top, as Hydra puts them; unchecked.
+def put_values(tree: DictConfig, words: Iterable[str]) -> None:
+    """Change a tree in place by overrides of keys, as Hydra does; unchecked.
 
     Raises:
-        ConfigError: a word that cannot be read, or a key that the tree does not have.
+        ConfigError: a word that cannot be read or does not fit the keys and values that are there.
     """
-    tree = copy.deepcopy(tree)
     OmegaConf.set_struct(tree, True)
     for word in words:
         _put(tree, word)
-    return tree
 
 
 def _put(tree: DictConfig, word: str) -> None:
@@ -212,8 +211,12 @@ def _put(tree: DictConfig, word: str) -> None:
 
 
 def _unfit(tree: DictConfig, override: Any, word: str) -> ConfigError | None:
-    """An error if a key is to be added that is there, or changed and is not."""
+    """An error if a key is to be added that is there, or changed or deleted and is not."""
     key, value = override.key_or_group, override.value()
+    if override.package is not None:
+        return ConfigError(key, f"{word!r} names a package, and it is no group of options.")
+    if override.is_delete():
+        return not_to_delete(tree, key, value)
     if override.is_force_add():
         return None
     if override.is_add():

@@ -37,9 +37,8 @@ def check_conditions(conditions: Any, method: str) -> None:
         raise ConfigError("conditions", f"{conditions!r} is not allowed. Allowed: {ALLOWED}.")
     path = expanded(conditions)
     if not path.exists():
-        folder = path.parent
-        names = names_in(folder)
-        raise ConfigError("conditions", f"there is no {conditions!r}.{nearest(path.name, names)}")
+        hint = nearest(path.name, names_in(path.parent))
+        raise ConfigError("conditions", f"there is no {conditions!r}.{hint}")
     if path.is_dir():
         _check_run(path, conditions)
     elif path.suffix.lower() not in FILE_TYPES:

@@ -116,14 +116,7 @@ def _cannot_add(key: str, word: str, overrides: Sequence[str]) -> ConfigError | 
 def _cannot_delete(key: str, value: Any, overrides: Sequence[str]) -> ConfigError | None:
     """An error if there is no such key to delete, or it has another value than the one given."""
     tree = _choices_alone(overrides)
-    if tree is None:
-        return None
-    problem = missing_key(tree, key, None)
-    if problem is None and value is not None:
-        found = OmegaConf.select(tree, key, throw_on_resolution_failure=False)
-        if found != value:
-            return ConfigError(key, f"it is {found!r} and not {value!r}. Write '~{key}'.")
-    return problem
+    return None if tree is None else not_to_delete(tree, key, value)
 
 
 def _wrong_place(word: str, value: Any, overrides: Sequence[str]) -> ConfigError | None:
@@ -171,6 +164,16 @@ def already_there(tree: DictConfig, key: str, word: str) -> ConfigError | None:
         return None
     found = OmegaConf.select(tree, key, throw_on_resolution_failure=False)
     return ConfigError(key, f"it is there already, {found!r}. Write '{word.lstrip('+')}'.")
+
+
+def not_to_delete(tree: DictConfig, key: str, value: Any) -> ConfigError | None:
+    """An error if a tree has no such key, or `~key=value` names another value than it has."""
+    problem = missing_key(tree, key, None)
+    if problem is None and value is not None:
+        found = OmegaConf.select(tree, key, throw_on_resolution_failure=False)
+        if found != value:
+            return ConfigError(key, f"it is {found!r} and not {value!r}. Write '~{key}'.")
+    return problem
 
 
 def missing_key(

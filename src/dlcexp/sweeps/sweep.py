@@ -15,9 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 from dlcexp.config.choices import conf_folder, group_of, groups
 from dlcexp.config.composition import (
     compose_raw,
+    put_values,
     resolve,
     validated,
-    with_values,
     without_hydra,
 )
 from dlcexp.config.expansion import expand
@@ -94,10 +94,12 @@ class Experiments:
         values = [word for word in words if word not in choices]
         if choices not in self._composed:
             self._composed[choices] = self._whole(choices)
+        tree = copy.deepcopy(self._composed[choices])
         try:
-            return with_values(self._composed[choices], values)
+            put_values(tree, values)
         except ConfigError:
             return self._whole(words)  # Hydra's own refusal is told in full
+        return tree
 
     def _decides_options(self, word: str) -> bool:
         group = group_of(word)

@@ -66,7 +66,6 @@ from dlcexp.training.weights import Started, start_from
 
 logger = logging.getLogger(__name__)
 
-
 # Lightning runs the command again for each further process of DDP; this names the folder to them.
 _FOLDER_VARIABLE = "DLCEXP_RUN_FOLDER"
 
