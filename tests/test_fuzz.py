@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dlcexp.config import compose
-from dlcexp.config.composition import compose_raw, modified, resolve, without_hydra
+from dlcexp.config.composition import compose_tree, modified, resolve
 from dlcexp.config.expansion import expand
 from dlcexp.config.validation import check_keys
 from dlcexp.deeplabcut.import_config import import_config
@@ -106,7 +106,7 @@ def test_any_words_are_composed_or_refused_in_words(single):
     finished = compose(project, "model=heatmap")
 
     def whole(line):
-        check_keys(resolve(without_hydra(compose_raw(line))))
+        check_keys(resolve(compose_tree(line)))
 
     @fuzz
     @given(overrides)

@@ -3,7 +3,7 @@
 import pytest
 
 from dlcexp.cli import main
-from dlcexp.config.composition import compose_raw, resolve, without_hydra
+from dlcexp.config.composition import compose_tree, resolve
 from dlcexp.config.validation import check_keys
 from dlcexp.deeplabcut.carrying import lost_in_flat
 from dlcexp.deeplabcut.pytorch_config import export_sections
@@ -11,7 +11,7 @@ from dlcexp.deeplabcut.pytorch_config import export_sections
 
 def lost(openfield, *words: str) -> list[str]:
     line = [f"project={openfield.as_posix()}", "net_type=dekr_w18", "data.bbox_margin=25", *words]
-    return lost_in_flat(export_sections(check_keys(resolve(without_hydra(compose_raw(line))))))
+    return lost_in_flat(export_sections(check_keys(resolve(compose_tree(line)))))
 
 
 def test_what_both_forms_can_say_is_not_lost(openfield):

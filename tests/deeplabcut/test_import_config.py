@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from dlcexp.config.choices import options
-from dlcexp.config.composition import compose_raw, resolve, without_hydra
+from dlcexp.config.composition import compose_tree, resolve
 from dlcexp.config.validation import check_keys
 from dlcexp.deeplabcut.import_config import Imported, import_config
 from dlcexp.deeplabcut.pytorch_config import export_config
@@ -42,7 +42,7 @@ def ordered(node):
 
 
 def tree_of(*words: str) -> dict:
-    return check_keys(resolve(without_hydra(compose_raw(words))))
+    return check_keys(resolve(compose_tree(words)))
 
 
 def record(tmp_path: Path, name: str) -> Path:

@@ -7,7 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlcexp.config.composition import compose_raw, without_hydra
+from dlcexp.config.composition import compose_tree
 from dlcexp.deeplabcut.overrides import Change, command_line, literal
 
 TEXT = st.text(
@@ -53,6 +53,6 @@ def test_a_shell_splits_a_command_line_into_its_words(words):
     ids=lambda change: change.word(),
 )
 def test_a_change_does_to_a_tree_what_its_word_does(change):
-    tree = without_hydra(compose_raw([]))
+    tree = compose_tree([])
     change.apply(tree)
-    assert tree == without_hydra(compose_raw([change.word()]))
+    assert tree == compose_tree([change.word()])

@@ -18,7 +18,17 @@ LINES = [
     "~data.train.affine.p=0.5 seed=4 device='cpu'",
     "own/model=big seed=1",
     "own/model=small epochs=7 batch_size=${seed}",
+    "experiment=quiet optimizer=sgd",
 ]
+OVERLAY = """# @package _global_
+defaults:
+  - override /hydra/job_logging: disabled
+  - override /hydra/sweeper: optuna
+  - override /hydra/sweeper/sampler: random
+hydra:
+  help: {app_name: ours}
+seed: 5
+"""
 MISTAKES = [
     "+optimizer.lr=3",
     "~optimizer.rate",
@@ -32,11 +42,13 @@ MISTAKES = [
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
-    """A folder with an option of the user's own in a group of the user's own."""
+    """A folder with options in a group of the user's own, and an overlay that speaks of Hydra."""
     (tmp_path / "own" / "model").mkdir(parents=True)
     option = "# @package _global_\nbatch_size: 5\n"
     (tmp_path / "own" / "model" / "big.yaml").write_text(option)
     (tmp_path / "own" / "model" / "small.yaml").write_text("# @package _global_\nepochs: 2\n")
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "quiet.yaml").write_text(OVERLAY)
     return tmp_path
 
 

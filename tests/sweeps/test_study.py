@@ -41,7 +41,7 @@ class Trees:
     def tree(self, words):
         if any(word == "b=impossible" for word in words):
             raise ConfigError("b", "cannot be")
-        return OmegaConf.create({"words": list(words)})
+        return {"words": list(words)}
 
 
 def plan(folder: Path, space: Space, rerun: str = "failed", objectives=RMSE, **changes):

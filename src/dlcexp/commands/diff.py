@@ -66,7 +66,7 @@ def _tree(source: str, common: list[str], config_dir: Path | None) -> dict[str, 
     Raises:
         UserError: there is no such file, it is neither kind of file, or the line has a mistake.
     """
-    from dlcexp.config.composition import compose_raw, resolve, without_hydra
+    from dlcexp.config.composition import compose_tree, resolve
     from dlcexp.config.validation import check_keys
     from dlcexp.deeplabcut.safe_yaml import read_mapping
 
@@ -84,7 +84,7 @@ def _tree(source: str, common: list[str], config_dir: Path | None) -> dict[str, 
     else:
         words = _words(source)
     try:
-        return check_keys(resolve(without_hydra(compose_raw([*words, *common], config_dir))))
+        return check_keys(resolve(compose_tree([*words, *common], config_dir)))
     except (ConfigError, ProjectError) as error:
         raise UserError(f"{source or '(default)'}: {error}") from error
 

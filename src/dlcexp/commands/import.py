@@ -33,7 +33,7 @@ def run(words: list[str]) -> int:
             )
     if len(files) != 1 or files[0].startswith("-"):
         raise UserError("import takes one file: dlcexp import pytorch_config.yaml")
-    from dlcexp.config.composition import compose_raw, resolve, without_hydra
+    from dlcexp.config.composition import compose_tree, resolve
     from dlcexp.config.validation import check_keys, check_nodes
     from dlcexp.deeplabcut.import_config import FORMS, import_config
     from dlcexp.deeplabcut.overrides import command_line
@@ -45,7 +45,7 @@ def run(words: list[str]) -> int:
         raise UserError(f"{source} is a folder; import takes a file{hint}.")
     imported = import_config(source, overrides)
     line = [*overrides, *imported.words]
-    check_nodes(check_keys(resolve(without_hydra(compose_raw(line)))))
+    check_nodes(check_keys(resolve(compose_tree(line))))
     equals = f"net_type={imported.net_type}" if imported.net_type else "no net_type; its groups"
     print(f"# {source}: {FORMS[imported.schema]}; {equals}")
     print(command_line(line))

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dlcexp.commands.arguments import take_config_dir
 from dlcexp.config.choices import CONFIG_MODULE, CONFIG_NAME, groups, options
-from dlcexp.config.composition import compose_raw, compose_run, resolve, without_hydra
+from dlcexp.config.composition import compose_run, compose_tree, resolve
 from dlcexp.config.expansion import expand
 from dlcexp.config.validation import check_combinations, check_keys
 from dlcexp.errors import UserError
@@ -199,7 +199,7 @@ def _checked(words: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
     Raises:
         ConfigError: a mistake that shows without the classes that the tree names.
     """
-    tree = without_hydra(compose_raw(*_overrides_of(words)))
+    tree = compose_tree(*_overrides_of(words))
     plain = resolve(tree)
     check_combinations(check_keys(plain))
     return tree, plain

@@ -31,6 +31,9 @@ from dlcexp.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
+# Groups of settings for Hydra's own application: a sixth of the time of composing.
+_HYDRAS_OWN = ("env", "help", "hydra_help", "hydra_logging", "job_logging", "output")
+
 
 def compose(*overrides: str, config_dir: Path | None = None) -> DictConfig:
     """Compose an experiment from overrides as on the command line, validate and resolve it.
@@ -56,7 +59,7 @@ def compose_run(
     raw = compose_raw(overrides, config_dir)
     try:
         folder = Path(raw.hydra.run.dir)
-        tree = validated(without_hydra(raw))
+        tree = DictConfig(validated(_without_hydra(raw)))
         if tree.resume == "never" or not (folder / "snapshots" / "last.ckpt").is_file():
             check_weights_file(tree.weights.path)
     except OmegaConfBaseException as error:
@@ -64,12 +67,7 @@ def compose_run(
     return tree, folder
 
 
-def without_hydra(raw: DictConfig) -> DictConfig:
-    """The experiment alone, without Hydra's own settings."""
-    return OmegaConf.masked_copy(raw, [str(key) for key in raw if key != "hydra"])
-
-
-def validated(tree: DictConfig, told: set[str] | None = None) -> DictConfig:
+def validated(tree: DictConfig, told: set[str] | None = None) -> dict[str, Any]:
     """Resolve and check a composed tree, every pass of `dlcexp.config.validation`.
 
     What is allowed and of no use is logged as a warning.
@@ -77,6 +75,9 @@ def validated(tree: DictConfig, told: set[str] | None = None) -> DictConfig:
     Args:
         tree: a composed tree.
         told: warnings that are not logged again; those that are logged are added.
+
+    Returns:
+        The tree in plain containers.
     """
     checked = _checked(tree)
     told = set() if told is None else told
@@ -87,10 +88,10 @@ def validated(tree: DictConfig, told: set[str] | None = None) -> DictConfig:
     return checked
 
 
-def _checked(tree: DictConfig) -> DictConfig:
+def _checked(tree: DictConfig) -> dict[str, Any]:
     plain = check_keys(resolve(tree))
     check_tree(plain)
-    return DictConfig(plain)
+    return plain
 
 
 def resolve(tree: DictConfig) -> dict[str, Any]:
@@ -108,10 +109,10 @@ def resolve(tree: DictConfig) -> dict[str, Any]:
     return {str(name): value for name, value in container.items()}
 
 
-def compose_raw(
+def compose_tree(
     overrides: Sequence[str], config_dir: Path | None = None, packaged: Path | None = None
 ) -> DictConfig:
-    """The tree as Hydra composes it, unresolved, with its `hydra` node.
+    """The experiment as Hydra composes it, unresolved.
 
     Args:
         overrides: as on the command line.
@@ -121,6 +122,22 @@ def compose_raw(
     Raises:
         ConfigError: an override or an option's file that Hydra refuses, in our words.
     """
+    speaks_of_hydra = any(group_of(word).startswith("hydra") for word in overrides)
+    fewer = [] if speaks_of_hydra else [f"~hydra/{group}" for group in _HYDRAS_OWN]
+    return _without_hydra(_composed(overrides, config_dir, packaged, fewer))
+
+
+def compose_raw(overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
+    """The same with Hydra's own settings, its `hydra` node."""
+    return _composed(overrides, config_dir)
+
+
+def _composed(
+    overrides: Sequence[str],
+    config_dir: Path | None,
+    packaged: Path | None = None,
+    settings: Sequence[str] = (),
+) -> DictConfig:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir, initialize_config_module
     from hydra.core.utils import setup_globals
@@ -129,7 +146,7 @@ def compose_raw(
     overrides = with_imports(overrides)
     resolvers.register()
     setup_globals()
-    settings = [f"hydra.searchpath=[{config_dir.resolve().as_uri()}]"] if config_dir else []
+    search = [f"hydra.searchpath=[{config_dir.resolve().as_uri()}]"] if config_dir else []
     initialized = (
         initialize_config_dir(str(packaged.resolve()), version_base="1.3", job_name="dlcexp")
         if packaged
@@ -137,7 +154,7 @@ def compose_raw(
     )
     with initialized:
         try:
-            words = [*settings, *expand(overrides, config_dir)]
+            words = [*search, *settings, *expand(overrides, config_dir)]
             return hydra_compose(CONFIG_NAME, words, return_hydra_config=True)
         except MarkedYAMLError as error:
             where = error.problem_mark
@@ -145,6 +162,10 @@ def compose_raw(
             raise ConfigError("", f"{place}is not valid YAML: {error.problem}.") from error
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise diagnose(overrides, error, config_dir) from error
+
+
+def _without_hydra(raw: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(raw, [str(key) for key in raw if key != "hydra"])
 
 
 def modified(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
@@ -166,11 +187,11 @@ def modified(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
             raise ConfigError(group, "cannot change in a finished run; start a new one with it.")
     if choices:
         common = [f"method={tree.method}", f"project={quoted(tree.project)}"]
-        composed = without_hydra(compose_raw([*common, *choices]))
+        composed = compose_tree([*common, *choices])
         for place in {place_of(word) for word in choices}:
             OmegaConf.update(tree, place, OmegaConf.select(composed, place), merge=False)
     put_values(tree, values)
-    return _checked(tree)
+    return DictConfig(_checked(tree))
 
 
 def put_values(tree: DictConfig, words: Iterable[str]) -> None:

@@ -79,13 +79,13 @@ def _alternatives(
     imported: Sequence[str], chosen: Sequence[str], own: Sequence[str]
 ) -> list[DictConfig]:
     """The trees of the group choices alone, one for each option that a sweep of the user has."""
-    from dlcexp.config.composition import compose_raw
+    from dlcexp.config.composition import compose_tree
 
     project = [word for word in own if word.startswith("project=") and "," not in word]
     trees = []
     for line in one_at_a_time(map(values_of, chosen)):
         try:
-            trees.append(compose_raw([*project, *imported, *line]))
+            trees.append(compose_tree([*project, *imported, *line]))
         except UserError:
             continue  # said when the whole is composed
     return trees

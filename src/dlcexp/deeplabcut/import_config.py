@@ -60,7 +60,7 @@ def import_config(source: Path, overrides: Sequence[str] = ()) -> Imported:
         ConfigError: a key or a type in it that does not exist, a value of the wrong kind, or
             bodyparts of another project.
     """
-    from dlcexp.config.composition import compose_raw, without_hydra
+    from dlcexp.config.composition import compose_tree
 
     document = read_mapping(source)
     request = read_request(source, document)
@@ -69,7 +69,7 @@ def import_config(source: Path, overrides: Sequence[str] = ()) -> Imported:
     choice = choose(request.sections, source, project)
     given = [word for word in overrides if word.startswith("project=")][-1:]
     groups = [*project_word, *choice.words]
-    raw = without_hydra(compose_raw([*(project_word or given), *choice.words]))
+    raw = compose_tree([*(project_word or given), *choice.words])
     OmegaConf.set_struct(raw, False)
     adjust_crops(request)
     adjust_padding(request, raw)

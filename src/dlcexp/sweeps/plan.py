@@ -3,10 +3,8 @@
 import json
 import logging
 import shutil
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
-
-from omegaconf import DictConfig, OmegaConf
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.errors import ConfigError, UserError
@@ -75,13 +73,12 @@ class ListPlan:
     ) -> None:
         self._ledger, self._rerun = ledger, rerun
         self._jobs = {job.number: job for job in ledger.jobs()}
-        self._new: list[tuple[Job, DictConfig]] = []
+        self._new: list[tuple[Job, dict[str, Any]]] = []
         wanted = [tuple(line) for line in lines]
         fresh = [n for n, _ in enumerate(wanted) if n not in self._jobs]
         trees = check_jobs([wanted[number] for number in fresh], experiments, swept)
         for number, tree in zip(fresh, trees, strict=True):
-            plain = OmegaConf.to_container(tree)
-            job = Job(number, str(number), wanted[number], tree_hash(plain))  # type: ignore[arg-type]
+            job = Job(number, str(number), wanted[number], tree_hash(tree))
             self._new.append((job, tree))
         self._left: list[Job] = []
         self.total: int | None = len(wanted)
@@ -117,7 +114,7 @@ class ListPlan:
 
 def check_jobs(
     lines: Sequence[Sequence[str]], experiments: "Experiments", swept: Sequence[str]
-) -> list[DictConfig]:
+) -> list[dict[str, Any]]:
     """The trees of jobs.
 
     Raises:
@@ -125,7 +122,7 @@ def check_jobs(
     """
     if len(lines) > _MANY:
         logger.info("checking %d jobs", len(lines))
-    trees: list[DictConfig] = []
+    trees: list[dict[str, Any]] = []
     mistakes: dict[str, list[int]] = {}
     for number, words in enumerate(lines):
         try:
@@ -142,9 +139,9 @@ def differing(words: Sequence[str], swept: Sequence[str]) -> list[str]:
     return [word for word in words if word.partition("=")[0] in swept]
 
 
-def save_tree(ledger: Ledger, job: Job, tree: DictConfig) -> None:
+def save_tree(ledger: Ledger, job: Job, tree: Mapping[str, Any]) -> None:
     """Keep the tree of a job as it is now."""
-    write_text(ledger.tree_file(job), json.dumps(OmegaConf.to_container(tree)))
+    write_text(ledger.tree_file(job), json.dumps(tree))
 
 
 def is_missing(status: Status, rerun: str) -> bool:

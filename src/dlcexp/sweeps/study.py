@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import optuna
-from omegaconf import OmegaConf
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
@@ -202,7 +201,7 @@ class StudyPlan:
             self._tell(job)
             logger.info("trial %d cannot be: %s", trial.number, error)
             return None
-        digest = tree_hash(OmegaConf.to_container(tree))  # type: ignore[arg-type]
+        digest = tree_hash(tree)
         twin = self._known(lambda job: job.hash == digest)
         if twin is not None:
             self._repeat(trial, twin)

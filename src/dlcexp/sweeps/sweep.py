@@ -14,11 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from dlcexp.config.choices import conf_folder, group_of, groups
 from dlcexp.config.composition import (
-    compose_raw,
+    compose_tree,
     put_values,
     resolve,
     validated,
-    without_hydra,
 )
 from dlcexp.config.expansion import expand
 from dlcexp.config.resolvers import tree_hash
@@ -75,8 +74,8 @@ class Experiments:
         self._composed: dict[tuple[str, ...], DictConfig] = {}  # by the options that are chosen
         self._told: set[str] = set()  # warnings, of which all jobs may have the same
 
-    def tree(self, words: Sequence[str]) -> DictConfig:
-        """The resolved tree of a job, checked.
+    def tree(self, words: Sequence[str]) -> dict[str, Any]:
+        """The resolved tree of a job, checked, in plain containers.
 
         Raises:
             ConfigError: it cannot be.
@@ -107,7 +106,7 @@ class Experiments:
         return own or group in (*groups(), "project") or group.startswith("hydra")
 
     def _whole(self, words: Sequence[str]) -> DictConfig:
-        return without_hydra(compose_raw(words, self._own, self._packaged))
+        return compose_tree(words, self._own, self._packaged)
 
 
 class Sweep:
