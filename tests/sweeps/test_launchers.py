@@ -4,6 +4,9 @@ SLURM's launcher runs its jobs by submitit's local executor, and is asked here f
 """
 
 import os
+import signal
+import time
+from collections.abc import Callable
 
 import pytest
 
@@ -56,6 +59,68 @@ def test_a_job_that_is_killed_is_one_row_and_the_others_go_on(
     assert "Traceback" not in told.err
 
 
+# An optimizer whose first steps come just before the time limit, as often as `times` says.
+LATE = """
+import os
+import signal
+from pathlib import Path
+
+import torch
+
+class Late(torch.optim.SGD):
+    def step(self, closure=None):
+        left = int(Path("times").read_text())
+        Path("times").write_text(str(max(left - 1, 0)))
+        if left:
+            os.kill(os.getpid(), signal.SIGUSR2)
+        return super().step(closure)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_job_whose_time_is_over_starts_again_as_often_as_it_may(sweeps, monkeypatch, capfd):
+    pytest.importorskip("submitit")
+    (sweeps.home / "mylab.py").write_text(LATE)
+    monkeypatch.setenv("PYTHONPATH", str(sweeps.home))
+    monkeypatch.syspath_prepend(sweeps.home)
+    options = sweeps.home / "options" / "optimizer"
+    options.mkdir(parents=True)
+    (options / "late.yaml").write_text("_target_: mylab.Late\n_partial_: true\nlr: 0.001\n")
+    own = ["--config-dir", "options", "allow_targets=[mylab.]", "optimizer=late"]
+    words = [*own, "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5"]
+    times = sweeps.home / "times"
+
+    times.write_text("4")  # one more than submitit starts a job again
+    assert sweeps.main(*words, "hydra.sweep.dir=sweep") == 1
+    state = sweeps.states("sweep")["0"]
+    assert (state["status"], state["kind"]) == ("failed", "interrupted")
+    assert "hydra.launcher.timeout_min" in state["error"]
+    assert "Traceback" not in capfd.readouterr().err
+
+    times.write_text("1")
+    assert sweeps.main(*words, "hydra.sweep.dir=sweep") == 0
+    assert sweeps.states("sweep")["0"]["status"] == "completed"
+    log = (sweeps.folder("sweep") / "0" / "log.txt").read_text()
+    assert log.count("run folder") == 6
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_job_that_a_killed_sweep_has_left_running_is_waited_for(sweeps):
+    pytest.importorskip("submitit")
+    words = ["epochs=200", "hydra/launcher=submitit_local", "hydra.sweep.dir=sweep"]
+    process = sweeps.start(*words)
+    metrics = sweeps.folder("sweep") / "0" / "metrics.csv"
+    wait_until(metrics.is_file)
+    process.kill()
+    process.wait()
+    again = sweeps.run(*words)
+    assert again.returncode == 0, again.stderr
+    assert "job 0 runs since an earlier start" in again.stderr
+    assert (sweeps.folder("sweep") / "0" / "log.txt").read_text().count("run folder") == 1
+
+
 SBATCH = """#!/bin/sh
 cp "$1" asked.sh
 exit 1
@@ -77,6 +142,44 @@ def test_slurm_is_asked_for_what_was_said(sweeps, monkeypatch, capfd):
         assert f"#SBATCH --{line}\n" in script
     assert sweeps.states("sweep")["0"]["status"] == "failed"
     assert "Traceback" not in capfd.readouterr().err
+
+
+# A cluster in which a job waits for ever.
+WAITING = {
+    "srun": "",
+    "sbatch": "echo Submitted batch job 77",
+    "sacct": "echo 'JobID|State|NodeList|'; echo '77|PENDING||'",
+    "scancel": "echo $@ >> cancelled.txt",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="a shell of POSIX")
+def test_jobs_on_slurm_are_cancelled_with_their_sweep(sweeps, monkeypatch):
+    pytest.importorskip("submitit")
+    for name, text in WAITING.items():
+        (sweeps.home / name).write_text(f"#!/bin/sh\n{text}\n")
+        (sweeps.home / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sweeps.home}:{os.environ['PATH']}")
+    submitted = sweeps.folder("sweep") / ".submitit" / "77" / "77_submitted.pkl"
+    for end in (signal.SIGKILL, signal.SIGTERM):
+        submitted.unlink(missing_ok=True)
+        process = sweeps.start("hydra/launcher=submitit_slurm", "hydra.sweep.dir=sweep")
+        wait_until(submitted.is_file)
+        process.send_signal(end)
+        process.communicate(timeout=60)
+    # Once more: what a killed sweep has left waiting is cancelled, as it is submitted again.
+    process = sweeps.start("hydra/launcher=submitit_slurm", "hydra.sweep.dir=sweep")
+    cancelled = sweeps.home / "cancelled.txt"
+    wait_until(lambda: "PENDING" in cancelled.read_text())
+    assert cancelled.read_text().splitlines() == ["--quiet 77", "--quiet --state=PENDING 77"]
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_launcher_that_is_not_installed_is_told_with_its_command(sweeps, monkeypatch, capfd):

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 
 import dlcexp.sweeps.job
+from dlcexp.sweeps.ledger import JOB_LOCK
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
@@ -84,10 +86,10 @@ def test_a_killed_job_is_one_row_and_a_killed_sweep_goes_on(sweeps, capfd):
 
 @pytest.mark.slow
 @posix
-@pytest.mark.parametrize("launcher", ["basic", "processes"])
+@pytest.mark.parametrize("launcher", ["basic", "processes", "submitit_local"])
 def test_a_sweep_that_is_told_to_end_ends_with_all_its_jobs(launcher, sweeps):
     words = ["seed=1,2", "epochs=2000", "hydra.sweep.dir=sweep", f"hydra/launcher={launcher}"]
-    process = sweeps.start(*words)
+    process = sweeps.start(*words, *["hydra.sweeper.n_jobs=1"] * (launcher == "submitit_local"))
     wait_for(sweeps, "0", "running")
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
@@ -97,6 +99,8 @@ def test_a_sweep_that_is_told_to_end_ends_with_all_its_jobs(launcher, sweeps):
     states = sweeps.states("sweep")
     assert [states[job]["status"] for job in "01"] == ["failed", "queued"]
     assert states["0"]["kind"] == "interrupted"
+    with FileLock(sweeps.folder("sweep") / "0" / JOB_LOCK, timeout=10):
+        pass  # whatever ran the job is gone
 
 
 def wait_for(sweeps, job: str, status: str, after: str | None = None) -> None:
@@ -159,6 +163,8 @@ def test_impossible_jobs_are_told_before_the_first_one_runs(sweeps, capfd):
         (["hydra/sweeper=basic", "seed=1,2"], "hydra/sweeper: 'basic' is not one of grid"),
         (["hydra/sweeper=gird", "seed=1,2"], "'grid'"),
         (["hydra/launcher=jobli", "seed=1,2"], "'joblib'"),
+        (["hydra/launcher=joblib", "hydra.launcher.n_job=2"], "hydra.launcher.n_job: .*'n_jobs'"),
+        (["hydra/sweeper=optuna", "hydra.sweeper.n_trial=2"], "sweeper.n_trial: .*'n_trials'"),
         (["model=dekrr,heatmap"], "model: 'dekrr'.*'dekr'"),
         (["hydra/sweeper=paired", "seed=1,2", "epochs=1,2,3"], "seed has 2, epochs has 3"),
         (["optimizer.lr=interval(0.1,0.2)"], "hydra/sweeper=optuna"),

@@ -92,8 +92,10 @@ def check_choices(words: Iterable[str]) -> None:
                 raise problem
 
 
-def wrong_option(group: str, value: Any) -> ConfigError | None:
-    known = options(group)
+def wrong_option(group: str, value: Any, config_dir: Path | None = None) -> ConfigError | None:
+    """An error if a group has no such option, neither of dlcexp nor in a folder of the user's."""
+    own = Path(config_dir, group).glob("*.yaml") if config_dir else ()
+    known = [*options(group), *sorted(file.stem for file in own)]
     chosen = value if isinstance(value, list) else [value]
     for name in chosen:
         name = "null" if name is None else name

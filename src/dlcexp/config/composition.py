@@ -161,7 +161,7 @@ def _composed(
             place = f"{where.name}, line {where.line + 1}: " if where else ""
             raise ConfigError("", f"{place}is not valid YAML: {error.problem}.") from error
         except (HydraException, OmegaConfBaseException, ValueError) as error:
-            raise diagnose(overrides, error, config_dir) from error
+            raise diagnose([*search, *overrides], error, config_dir) from error
 
 
 def _without_hydra(raw: DictConfig) -> DictConfig:

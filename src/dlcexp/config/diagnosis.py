@@ -91,9 +91,11 @@ def diagnose(
         ):
             continue  # an option of the user's own
         if override.key_or_group in known_groups:
-            problem = wrong_option(override.key_or_group, override.value())
+            problem = wrong_option(override.key_or_group, override.value(), config_dir)
             if override.key_or_group not in OVERLAYS:
                 problem = problem or _wrong_place(word, override.value(), overrides)
+        elif override.key_or_group.startswith("hydra/"):
+            continue  # an option of Hydra's
         elif override.is_delete():
             problem = _cannot_delete(override.key_or_group, override.value(), overrides)
         elif override.is_add():
@@ -151,7 +153,9 @@ def _choices_alone(overrides: Sequence[str], *, with_hydra: bool = False) -> Dic
     from hydra.errors import HydraException
 
     known_groups = groups()
-    choices = [word for word in expand(overrides) if group_of(word) in known_groups]
+    hydras = ("hydra/", "hydra.searchpath=")
+    words = expand(overrides)
+    choices = [w for w in words if group_of(w) in known_groups or w.startswith(hydras)]
     try:
         return hydra_compose(CONFIG_NAME, choices, return_hydra_config=with_hydra)
     except (HydraException, ValueError):

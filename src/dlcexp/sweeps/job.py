@@ -28,7 +28,8 @@ from dlcexp.status import (
     write_status,
 )
 from dlcexp.sweeps.devices import use_devices_of_its_own
-from dlcexp.sweeps.ledger import Job, Ledger
+from dlcexp.sweeps.ledger import JOB_LOCK, Job, Ledger
+from dlcexp.sweeps.submitted import hand_back
 
 if TYPE_CHECKING:
     from dlcexp.training.epochs import Watch
@@ -43,13 +44,14 @@ def run_job(cfg: DictConfig) -> None:
 
     Raises:
         KeyboardInterrupt: the user wants no more.
+        SystemExit: submitit wants the process to end; see `dlcexp.sweeps.submitted`.
     """
     from hydra.core.hydra_config import HydraConfig
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     use_devices_of_its_own(folder.parent)
     # A sweep that was killed may have left a job that is still running, on a cluster say.
-    with FileLock(folder / ".lock"):
+    with FileLock(folder / JOB_LOCK):
         if read_status(folder).status == COMPLETED:
             return
         with _printing_to(folder / "log.txt"):
@@ -60,6 +62,7 @@ def run_job(cfg: DictConfig) -> None:
                 raise
             except BaseException as error:
                 record_failure(folder, error)
+                hand_back(folder, error)
     _release_memory()
 
 

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from filelock import FileLock, Timeout
 from hydra.plugins.launcher import Launcher
 
 from dlcexp.signals import TERMINATED
@@ -30,7 +31,8 @@ from dlcexp.status import (
     write_status,
 )
 from dlcexp.sweeps.frozen import launch_words
-from dlcexp.sweeps.ledger import Job, Ledger
+from dlcexp.sweeps.ledger import JOB_LOCK, Job, Ledger
+from dlcexp.sweeps.submitted import cancel
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +112,7 @@ class _Threads:
         self._error: BaseException | None = None
 
     def run(self, count: int) -> None:
+        cancel(self._launcher, self._ledger.folder, begun=False)  # all of them come again
         try:
             if count == 1:
                 self._work()  # in this thread, which alone is told of Ctrl-C
@@ -117,6 +120,7 @@ class _Threads:
                 self._work_side_by_side(count)
         except (KeyboardInterrupt, SystemExit) as interrupt:
             self._stop()
+            cancel(self._launcher, self._ledger.folder)
             settle(self._ledger, self._running, interrupt)
             raise
         finally:
@@ -148,7 +152,8 @@ class _Threads:
         while (job := self._next()) is not None:
             failure: Exception | None = None
             try:
-                self._launcher.launch([launch_words(job)], job.number)
+                if not self._left_running(job):
+                    self._launcher.launch([launch_words(job)], job.number)
             except Exception as error:
                 failure = error
             with self._lock:
@@ -159,6 +164,20 @@ class _Threads:
                 self._source.ended(job)
             if self._in_process and self._ledger.status(job).kind == INTERRUPTED:
                 raise SystemExit(TERMINATED)  # the job caught what was meant for all of them
+
+    def _left_running(self, job: Job) -> bool:
+        """Whether there was a process of an earlier start, on a cluster say, that has completed it.
+
+        It is waited for here: a job that waits for it has its own place on the cluster already.
+        """
+        lock = FileLock(self._ledger.path(job) / JOB_LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            logger.info("job %s runs since an earlier start, and is waited for", job.folder)
+            lock.acquire()
+        lock.release()
+        return self._stopped or self._ledger.status(job).status == COMPLETED
 
     def _next(self) -> Job | None:
         with self._lock:

@@ -28,6 +28,8 @@ from dlcexp.status import Status, read_status, write_status
 PACKAGED, OWN = "dlcexp", "own"
 # Folder of `conf/` with the resolved trees of the jobs.
 TREES = "jobs"
+# In the folder of a job: held by the process that runs it.
+JOB_LOCK = ".lock"
 
 
 @dataclass(frozen=True)
