@@ -38,12 +38,15 @@ class Status:
 
 
 def read_status(folder: Path) -> Status:
-    """The state of a run folder; queued where there is none yet."""
+    """The state of a run folder; queued where there is none yet, failed where it is damaged."""
     path = folder / "status.json"
     if not path.is_file():
         return Status()
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return Status(**{name: content[name] for name in content if name in Status.__match_args__})
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Status(**{name: content[name] for name in content if name in Status.__match_args__})
+    except (ValueError, TypeError):
+        return Status(FAILED, f"{path} cannot be read", ERROR)
 
 
 def write_status(folder: Path, status: Status) -> None:

@@ -81,13 +81,13 @@ class Late(torch.optim.SGD):
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_a_job_whose_time_is_over_starts_again_as_often_as_it_may(sweeps, monkeypatch, capfd):
     pytest.importorskip("submitit")
-    (sweeps.home / "mylab.py").write_text(LATE)
+    (sweeps.home / "latelab.py").write_text(LATE)
     monkeypatch.setenv("PYTHONPATH", str(sweeps.home))
     monkeypatch.syspath_prepend(sweeps.home)
     options = sweeps.home / "options" / "optimizer"
     options.mkdir(parents=True)
-    (options / "late.yaml").write_text("_target_: mylab.Late\n_partial_: true\nlr: 0.001\n")
-    own = ["--config-dir", "options", "allow_targets=[mylab.]", "optimizer=late"]
+    (options / "late.yaml").write_text("_target_: latelab.Late\n_partial_: true\nlr: 0.001\n")
+    own = ["--config-dir", "options", "allow_targets=[latelab.]", "optimizer=late"]
     words = [*own, "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5"]
     times = sweeps.home / "times"
 

@@ -83,6 +83,31 @@ def test_the_folder_of_another_sweep_is_refused(tmp_path):
         check_same(RECORD, "ffffffff", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("jobs.jsonl", '{"a": 1}\n'),
+        ("jobs.jsonl", "[1]\n"),
+        ("sweep.yaml", "a: 1\n"),
+        ("sweep.yaml", "a: [1\n"),
+        ("sweep.yaml", ""),
+    ],
+)
+def test_files_of_something_else_are_refused(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    ledger = Ledger(tmp_path)
+    with pytest.raises(UserError, match=f"{name} is not of a sweep"):
+        ledger.record(), ledger.jobs()
+
+
+@pytest.mark.parametrize("content", ["", "{", '["status"]', '{"status": "completed"'])
+def test_a_job_whose_status_is_damaged_has_failed(tmp_path, content):
+    job = Job(0, "0", ("seed=1",), "")
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "status.json").write_text(content)
+    assert Ledger(tmp_path).status(job).status == "failed"
+
+
 def test_the_newest_folder_of_a_sweep_is_found(tmp_path, conf):
     for name in ("2026-01-02_00-00-00-0123abcd", "2026-01-01_00-00-00-0123abcd"):
         Ledger(tmp_path / name).begin(RECORD, conf, None)

@@ -6,11 +6,14 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sweep_support import write_run, write_sweep
 
 from dlcexp.errors import UserError
+from dlcexp.sweeps.ledger import Ledger
+from dlcexp.sweeps.plan import save_tree
 from dlcexp.sweeps.results import read_sweep
 from dlcexp.sweeps.table import leaderboard
 
@@ -28,6 +31,20 @@ def test_repeats_of_a_recipe_stand_together_the_best_first(folds):
     assert sweep.best_job.snapshot == folds / "9" / "snapshots" / "snapshot-best-002.pt"
     assert other.jobs[0].history["train.total_loss"] == {1: 1.0, 2: 0.5}
     assert (other.jobs[0].epochs, other.jobs[0].planned) == (2, 2)
+
+
+def test_jobs_that_have_not_begun_belong_to_their_recipes(folds):
+    ledger = Ledger(folds)
+    for job in ledger.jobs():
+        save_tree(ledger, job, yaml.safe_load((ledger.path(job) / "config.yaml").read_text()))
+        if job.number in (0, 9):
+            shutil.rmtree(ledger.path(job))
+    sweep = read_sweep(folds)
+    assert [factor.key for factor in sweep.recipe_factors] == ["optimizer.lr"]
+    assert [[job.number for job in recipe.jobs] for recipe in sweep.recipes] == [
+        [5, 6, 7, 8, 9],
+        [0, 1, 2, 3, 4],
+    ]
 
 
 def test_a_folder_of_runs_without_a_ledger_is_read_too(folds):

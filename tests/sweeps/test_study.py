@@ -183,6 +183,14 @@ def test_a_study_is_shared_by_folders_of_one_sweep_and_refused_to_another(tmp_pa
     assert sorted(job.trial for job in taken[:5]) == [0, 1, 2, 3, 4]
 
 
+def test_a_metric_that_is_not_measured_ends_the_study(tmp_path):
+    made = plan(tmp_path, SPACE)
+    job = made.take()
+    finish(tmp_path, job, **{"test.rmsee": 1.0})
+    with pytest.raises(ConfigError, match=r"sweep\.metric: 'test\.rmse' .*'test\.rmsee'\?"):
+        made.ended(job)
+
+
 def test_a_grid_ends_when_all_is_done(tmp_path):
     sampler = {"_target_": "optuna.samplers.BruteForceSampler", "seed": 0}
     made = plan(tmp_path, parse_space(["b=x,y", "c=range(3)"], {}), n_trials=50, sampler=sampler)

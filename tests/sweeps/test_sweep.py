@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -148,6 +149,41 @@ def test_editing_a_file_during_a_sweep_changes_no_later_job(sweeps, monkeypatch,
     assert "0 are missing" in capfd.readouterr().err
 
 
+def test_options_that_were_edited_since_make_another_sweep_and_that_is_told(sweeps, capfd):
+    mine = sweeps.home / "options" / "optimizer" / "mine.yaml"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("_target_: torch.optim.SGD\n_partial_: true\nlr: 0.001\n")
+    words = ["--config-dir", "options", "optimizer=mine", "seed=1,2", "hydra/launcher=basic"]
+    assert sweeps.main(*words) == 0
+    (first,) = sweeps.home.glob("multirun/*/*")
+    mine.write_text("_target_: torch.optim.SGD\n_partial_: true\nlr: 0.5\n")
+    shutil.rmtree(first / "1")
+    capfd.readouterr()
+    assert sweeps.main(*words) == 0
+    told = capfd.readouterr().err
+    assert f"hydra.sweep.dir={first.relative_to(sweeps.home)}" in told
+    assert len(list(sweeps.home.glob("multirun/*/*"))) == 2
+
+    assert sweeps.main(*words, f"hydra.sweep.dir={first}") == 0
+    assert config(first, 1)["optimizer"]["lr"] == 0.001
+
+
+def test_a_metric_that_no_job_has_is_told(sweeps, capfd):
+    words = ["sweep.metric=test.rmsee", "hydra/launcher=basic", "hydra.sweep.dir=grid"]
+    assert sweeps.main("seed=1,2", *words) == 0
+    told = capfd.readouterr().err
+    assert told.count("sweep.metric: 'test.rmsee' is not measured. Did you mean 'test.rmse'?") == 1
+    assert "no run has test.rmsee: ranked by test.mAP" in told
+
+
+def test_a_folder_that_cannot_be_made_is_one_message(sweeps, capfd):
+    (sweeps.home / "file").touch()
+    assert sweeps.main("seed=1,2", "hydra.sweep.dir=file/sweep") == 2
+    told = capfd.readouterr().err
+    assert "file/sweep cannot be made" in told
+    assert "Traceback" not in told
+
+
 def test_impossible_jobs_are_told_before_the_first_one_runs(sweeps, capfd):
     assert sweeps.main("optimizer=adamw,sgd", "++optimizer.momentum=0.9", "epochs=1,0") == 2
     told = capfd.readouterr().err
@@ -169,6 +205,19 @@ def test_impossible_jobs_are_told_before_the_first_one_runs(sweeps, capfd):
         (["hydra/sweeper=paired", "seed=1,2", "epochs=1,2,3"], "seed has 2, epochs has 3"),
         (["optimizer.lr=interval(0.1,0.2)"], "hydra/sweeper=optuna"),
         (["sweep.direction=upwards", "seed=1,2"], "sweep.direction: 'upwards'"),
+        (["seed=1,2", "split=kfold", "split.fold=5"], "split.fold: must be from 0 to 4"),
+        (["seed=1,2", "hydra.launcher.n_jobs=-1"], "hydra.launcher.n_jobs: -1 is no number"),
+        (["seed=1,2", "hydra.launcher.n_jobs=two"], "hydra.launcher.n_jobs: 'two' is no number"),
+        (["hydra/sweeper=random", "hydra.sweeper.n_trials=0"], "n_trials: 0 is no number"),
+        (["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2.5"], "n_trials: 2.5 is no number"),
+        (
+            [
+                *("hydra/sweeper=optuna", "hydra/sweeper/sampler=grid"),
+                "optimizer.lr=interval(0.1,0.2)",
+            ],
+            "optimizer.lr: an interval has no end",
+        ),
+        (["seed=1,2", "hydra.sweep.dir="], "hydra.sweep.dir: '' names no folder"),
     ],
 )
 def test_a_mistake_is_one_message(sweeps, words, message, capfd):

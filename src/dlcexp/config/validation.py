@@ -94,6 +94,7 @@ def check_tree(tree: Mapping[str, Any]) -> None:
     check_combinations(tree)
     if tree["method"] != "bu":
         _check_top_down(tree)
+    _check_fold(tree["split"])
     check_modules(tree["weights"], tree["model"])
     check_batchable(tree["data"], _backbone_recipe(tree).get("padding") or 1)
     if _head_name(tree) == "DLCRNetHead" and _has_graph(tree):
@@ -103,6 +104,14 @@ def check_tree(tree: Mapping[str, Any]) -> None:
         _check_conditional(tree)
     if tree["detector"]:
         _check_variant(tree["detector"]["model"])
+
+
+def _check_fold(split: Mapping[str, Any]) -> None:
+    fold, folds = split.get("fold"), split.get("k")
+    if isinstance(fold, int) and isinstance(folds, int) and not 0 <= fold < folds:
+        raise ConfigError(
+            "split.fold", f"must be from 0 to {folds - 1} (split.k={folds}), not {fold}."
+        )
 
 
 def _has_graph(tree: Mapping[str, Any]) -> bool:

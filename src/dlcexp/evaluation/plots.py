@@ -145,6 +145,7 @@ def draw_bodypart_errors(evaluation: Evaluation, bodyparts: Sequence[str], path:
             axes.axvline(overall, color=COLOURS[split], linewidth=1, linestyle="--")
     axes.set_yticks(range(len(order)), order)
     axes.set(xlabel="RMSE (px): mean Euclidean distance; dashed: all bodyparts", xlim=(0, None))
+    axes.set_ylim(-0.5, max(len(order), 1) - 0.5)
     axes.grid(axis="y", color="0.92")
     _tidy(axes)
     axes.legend(fontsize=8, frameon=False)

@@ -126,6 +126,7 @@ class _Threads:
         finally:
             self._stop()
         if self._error is not None:
+            settle(self._ledger, self._running, KeyboardInterrupt())
             raise self._error
 
     def _stop(self) -> None:

@@ -11,8 +11,8 @@ file is whole or absent, and a job's state is that of its own folder.
 import json
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from dlcexp.errors import UserError
 from dlcexp.files import write_text
-from dlcexp.status import Status, read_status, write_status
+from dlcexp.status import QUEUED, RUNNING, Status, read_status, write_status
 
 # Folders of `conf/`: the options that come with dlcexp, and those of `--config-dir`.
 PACKAGED, OWN = "dlcexp", "own"
@@ -30,6 +30,9 @@ PACKAGED, OWN = "dlcexp", "own"
 TREES = "jobs"
 # In the folder of a job: held by the process that runs it.
 JOB_LOCK = ".lock"
+
+# Sweeps that are looked through for one of the same command.
+_NEWEST = 20
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,12 @@ class Ledger:
         """Keep other processes from running the sweep in this folder meanwhile.
 
         Raises:
-            UserError: one of them does.
+            UserError: one of them does, or the folder cannot be made.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.folder} cannot be made: {error.strerror}.") from error
         lock = FileLock(self.folder / "lock")
         try:
             lock.acquire(timeout=0)
@@ -120,14 +126,21 @@ class Ledger:
             lock.release()
 
     def record(self) -> SweepRecord | None:
-        """What was asked for; None before anything was."""
+        """What was asked for; None before anything was.
+
+        Raises:
+            UserError: the file says something else.
+        """
         if not self.record_file.is_file():
             return None
-        content = yaml.safe_load(self.record_file.read_text(encoding="utf-8"))
-        content["objectives"] = tuple(Objective(**each) for each in content["objectives"])
-        for name in ("overrides", "swept"):
-            content[name] = tuple(content[name])
-        return SweepRecord(**content)
+        try:
+            content = yaml.safe_load(self.record_file.read_text(encoding="utf-8"))
+            content["objectives"] = tuple(Objective(**each) for each in content["objectives"])
+            for name in ("overrides", "swept"):
+                content[name] = tuple(content[name])
+            return SweepRecord(**content)
+        except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+            raise _foreign(self.record_file) from error
 
     def begin(self, record: SweepRecord, packaged: Path, own: Path | None) -> None:
         """Write down what is asked for; the first time, copy the folders that jobs compose from.
@@ -149,7 +162,11 @@ class Ledger:
         return self.conf / PACKAGED, own if own.is_dir() else None
 
     def jobs(self) -> list[Job]:
-        """Every job, by its number; the last line on a job counts, a torn one does not."""
+        """Every job, by its number; the last line on a job counts, a torn one does not.
+
+        Raises:
+            UserError: lines that are whole and say something else.
+        """
         found: dict[int, Job] = {}
         if self.jobs_file.is_file():
             for line in self.jobs_file.read_text(encoding="utf-8").splitlines():
@@ -157,8 +174,11 @@ class Ledger:
                     content = json.loads(line)
                 except json.JSONDecodeError:
                     continue  # the process was killed while it wrote
-                content["overrides"] = tuple(content["overrides"])
-                found[content["number"]] = Job(**content)
+                try:
+                    content["overrides"] = tuple(content["overrides"])
+                    found[content["number"]] = Job(**content)
+                except (KeyError, TypeError) as error:
+                    raise _foreign(self.jobs_file) from error
         return [found[number] for number in sorted(found)]
 
     def job_in(self, folder: str) -> Job:
@@ -193,10 +213,26 @@ class Ledger:
         write_status(self.path(job), Status(status, error, kind, before.seconds))
 
 
+def _foreign(file: Path) -> UserError:
+    return UserError(f"{file} is not of a sweep. Take another folder: hydra.sweep.dir=DIR.")
+
+
 def unfinished(parent: Path, identity: str) -> Path | None:
     """The newest sweep folder below `parent` that holds this sweep; None where there is none."""
     folders = sorted(parent.glob(f"*-{identity}"), reverse=True) if parent.is_dir() else []
     return next((each for each in folders if (each / "sweep.yaml").is_file()), None)
+
+
+def left_by(parent: Path, words: Sequence[str]) -> Path | None:
+    """The newest sweep folder below `parent` that a command of these words has not finished."""
+    for file in sorted(parent.glob("*/sweep.yaml"), reverse=True)[:_NEWEST]:
+        ledger = Ledger(file.parent)
+        with suppress(UserError):
+            record = ledger.record()
+            if record is not None and record.overrides == tuple(words):
+                states = {ledger.status(job).status for job in ledger.jobs()}
+                return file.parent if states & {QUEUED, RUNNING} else None
+    return None
 
 
 def check_same(record: SweepRecord, identity: str, folder: Path) -> None:

@@ -58,10 +58,18 @@ def natural(metric: str) -> str:
 
 def reached(folder: Path, wanted: Sequence[Objective]) -> list[float]:
     """The objectives in the `metrics.json` of a run folder, NaN where it has none."""
-    path = folder / "metrics.json"
-    metrics = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    metrics = measured(folder)
     values = [metrics.get(each.metric) for each in wanted]
     return [math.nan if value is None else float(value) for value in values]
+
+
+def measured(folder: Path) -> dict[str, Any]:
+    """The `metrics.json` of a run folder; empty where it has none that can be read."""
+    try:
+        content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def better(value: float, best: float | None, objective: Objective) -> bool:

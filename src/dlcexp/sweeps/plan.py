@@ -4,6 +4,8 @@ import json
 import logging
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dlcexp.config.resolvers import tree_hash
@@ -28,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 # Jobs from which on it is said that checking them takes a while.
 _MANY = 20
+# Seconds after which it is said again how far that is.
+_TELL_EVERY = 10
 
 
 class Plan(Protocol):
@@ -124,7 +128,12 @@ def check_jobs(
         logger.info("checking %d jobs", len(lines))
     trees: list[dict[str, Any]] = []
     mistakes: dict[str, list[int]] = {}
+    told = started = monotonic()
     for number, words in enumerate(lines):
+        if monotonic() - told > _TELL_EVERY:
+            told = monotonic()
+            left = timedelta(seconds=round((told - started) / number * (len(lines) - number)))
+            logger.info("checked %d of %d jobs  %s left", number, len(lines), left)
         try:
             trees.append(experiments.tree(words))
         except UserError as error:

@@ -1,14 +1,16 @@
 """What a sweep says while it goes on: lines that name jobs, results and the time left."""
 
 import logging
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from dlcexp.errors import nearest
 from dlcexp.status import COMPLETED, Status
 from dlcexp.sweeps.ledger import Job, Ledger, Objective
-from dlcexp.sweeps.objective import better, reached
+from dlcexp.sweeps.objective import better, measured, reached
 from dlcexp.sweeps.plan import differing
 from dlcexp.sweeps.space import Space
 
@@ -41,6 +43,7 @@ class Progress:
         self._ledger, self._space, self._objectives, self._plan = ledger, space, objectives, plan
         self._resumed = resumed
         self._best: float | None = None
+        self._told: set[str] = set()  # metrics
         self._done = 0
         self._running = 0
         self._started = monotonic()
@@ -87,8 +90,8 @@ class Progress:
         from dlcexp.sweeps.results import read_sweep
         from dlcexp.sweeps.table import leaderboard
 
-        folder = self._ledger.folder
-        print(leaderboard(read_sweep(folder)))
+        print(leaderboard(read_sweep(self._ledger.folder)))
+        folder = shlex.quote(str(self._ledger.folder))
         print(f"why and how sure  dlcexp report {folder}")
         print(f"the winner        dlcexp best {folder}")
 
@@ -99,10 +102,20 @@ class Progress:
         if status.error:
             return f": {status.error}"
         values = reached(self._ledger.path(job), self._objectives)
+        if status.status == COMPLETED:
+            self._warn_of_metrics(measured(self._ledger.path(job)))
         pairs = zip(self._objectives, values, strict=True)
         told = ", ".join(f"{each.metric} {value:.4g}" for each, value in pairs)
         best = " (the best so far)" if self._is_best(job) else ""
         return f"  {told}{best}"
+
+    def _warn_of_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Say once of each metric that a job does not have, which are near."""
+        for each in self._objectives:
+            if each.metric not in metrics and each.metric not in self._told:
+                self._told.add(each.metric)
+                hint = nearest(each.metric, metrics)
+                logger.warning("sweep.metric: %r is not measured.%s", each.metric, hint)
 
     def _is_best(self, job: Job) -> bool:
         """Whether a job beats all before it, where there is one objective."""

@@ -6,6 +6,7 @@ job with the status `unreadable`, never an error.
 
 import csv
 import json
+import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,8 +22,10 @@ from dlcexp.evaluation.columns import spelling
 from dlcexp.files import expanded
 from dlcexp.status import COMPLETED, FAILED, KILLED, QUEUED
 from dlcexp.sweeps.factors import Factor, find_factors, select, words_by_key
-from dlcexp.sweeps.ledger import Objective
+from dlcexp.sweeps.ledger import TREES, Objective
 from dlcexp.sweeps.objective import gain, natural
+
+logger = logging.getLogger(__name__)
 
 UNREADABLE = "unreadable"
 
@@ -280,6 +283,8 @@ def _objectives(
         named = [Objective(name, "") for name in keys if isinstance(name, str)][:1]
     if not any(objective.metric in known for objective in named):
         usual = [Objective(name, "") for name in _USUAL_METRICS if name in known][:1]
+        if usual and named:
+            logger.warning("no run has %s: ranked by %s", named[0].metric, usual[0].metric)
         named = usual or named or [Objective(_USUAL_METRICS[0], "")]
     return tuple(Objective(o.metric, direction or o.direction or natural(o.metric)) for o in named)
 
@@ -357,7 +362,7 @@ def _read_job(root: Path, name: str, number: int, overrides: Iterable[Any]) -> J
     status = read(folder / "status.json", "json")
     metrics = read(folder / "metrics.json", "json")
     tree = read(folder / "config.yaml", "yaml")
-    tree = tree or _mapping(_read_yaml(root / "conf" / "jobs" / f"{name}.yaml"))
+    tree = tree or read(root / "conf" / TREES / f"{name}.json", "json")
     words = tuple(map(str, _list(_read_yaml(folder / "overrides.yaml")) or overrides))
     history = _history(folder / "metrics.csv")
     epochs = max((epoch for values in history.values() for epoch in values), default=0)

@@ -269,13 +269,29 @@ def _draw(dimension: Dimension, generator: random.Random) -> Word:
     return f"{dimension.key}={min(max(value, low), high)!r}"
 
 
+def refuse_intervals(space: Space, sampler: str) -> None:
+    """Refuse intervals of real numbers where every value is to be tried.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    further = (each for _, group in space.where for each in group)
+    for each in (*space.dimensions, *further):
+        if isinstance(each, Interval) and not each.integer:
+            raise _endless(each, sampler, "hydra/sweeper/sampler=tpe")
+
+
+def _endless(interval: Interval, place: str, other: str) -> ConfigError:
+    return ConfigError(
+        interval.key,
+        f"an interval has no end of values for {place}; list some, or take {other}.",
+    )
+
+
 def _words(dimension: Dimension, sweeper: str) -> list[Word]:
     if isinstance(dimension, Interval):
-        raise ConfigError(
-            dimension.key,
-            f"an interval has no end of values for hydra/sweeper={sweeper}; list some, or take "
-            "hydra/sweeper=optuna or hydra/sweeper=random.",
-        )
+        other = "hydra/sweeper=optuna or hydra/sweeper=random"
+        raise _endless(dimension, f"hydra/sweeper={sweeper}", other)
     return [f"{dimension.key}={value}" for value in dimension.values]
 
 

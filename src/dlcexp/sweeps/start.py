@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from dlcexp.config.choices import check_choices, conf_folder
 from dlcexp.config.composition import compose_raw
@@ -146,9 +146,20 @@ def _check_launcher(name: str) -> None:
 
 
 def _check_chosen(master: DictConfig) -> None:
-    """The same for what a file has chosen."""
+    """The same for what a file has chosen; and how many jobs there are to be."""
     chosen = master.hydra.runtime.choices
     _check_options([f"{group}={chosen[group]}" for group in (SWEEPER, LAUNCHER)])
+    _check_count(master, "hydra.sweeper.n_trials")
+    _check_count(master, "hydra.sweeper.n_jobs")
+    if chosen[LAUNCHER] == "processes":  # that of joblib may be negative
+        _check_count(master, "hydra.launcher.n_jobs")
+
+
+def _check_count(master: DictConfig, key: str) -> None:
+    count = OmegaConf.select(master, key)
+    if count is None or (type(count) is int and count > 0):
+        return
+    raise ConfigError(key, f"{count!r} is no number of jobs: 1 or more.")
 
 
 @contextmanager

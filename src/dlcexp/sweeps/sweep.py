@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import logging
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,13 +24,22 @@ from dlcexp.config.expansion import expand
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.config.validation import check_keys
 from dlcexp.errors import ConfigError
+from dlcexp.evaluation.columns import split_of
 from dlcexp.files import expanded
 from dlcexp.signals import termination
 from dlcexp.status import FAILED, KILLED, MISTAKE
 from dlcexp.sweeps.devices import groups_of_machine, with_devices
 from dlcexp.sweeps.frozen import settled
 from dlcexp.sweeps.launching import launch
-from dlcexp.sweeps.ledger import Job, Ledger, SweepRecord, check_same, unfinished
+from dlcexp.sweeps.ledger import (
+    Job,
+    Ledger,
+    Objective,
+    SweepRecord,
+    check_same,
+    left_by,
+    unfinished,
+)
 from dlcexp.sweeps.objective import objectives
 from dlcexp.sweeps.progress import Progress
 from dlcexp.sweeps.space import Space
@@ -147,10 +157,29 @@ class Sweep:
             plan.begin()
             progress = Progress(ledger, self.space, wanted, plan, resumed=record is not None)
             progress.tell_beginning()
+            self._tell_snapshots(tree, wanted)
             if plan.missing():
                 self._launch(ledger, plan, progress)
             progress.tell_end()
         return exit_code(ledger)
+
+    def _tell_snapshots(self, tree: DictConfig, wanted: Sequence[Objective]) -> None:
+        """Say where snapshots are not chosen by what decides the sweep."""
+        (first, *others), key = wanted, "trainer.key_metric"
+        measured = first.metric.startswith(("test", "train"))
+        if others or not measured or key in self.space.swept:
+            return
+        split, _, name = first.metric.partition(".")
+        asked = f"{split_of(split)}.{name}"
+        if asked != tree.trainer.key_metric:
+            logger.info(
+                "of each job the snapshot with the best %s is scored; %s=%s takes that with the "
+                "best %s",
+                tree.trainer.key_metric,
+                key,
+                asked,
+                asked,
+            )
 
     def identity(self, tree: DictConfig) -> str:
         """Eight hexadecimal digits of what is swept, the same for the same command."""
@@ -158,7 +187,7 @@ class Sweep:
         for key in _VOLATILE:
             OmegaConf.update(plain, key, None, merge=False)
         project = str(tree.project)
-        parts = {
+        parts: dict[str, Any] = {
             "sweeper": self.command.sweeper,
             "space": [str(each) for each in self.space.dimensions],
             "where": [str(each) for each in self.space.where],
@@ -166,17 +195,30 @@ class Sweep:
             "tree": tree_hash(OmegaConf.to_container(plain)),  # type: ignore[arg-type]
             "project": project if project == "demo" else str(expanded(project).resolve()),
         }
+        if self.command.sweeper == "optuna":  # its study has learned from what was measured
+            parts["objectives"] = [[each.metric, each.direction] for each in objectives(tree)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
 
     def _folder(self) -> Path:
         """The folder that was named, or where this sweep stopped, or a new one."""
-        given = str(self.sweeper.settings.hydra.sweep.dir)
+        given = self.sweeper.settings.hydra.sweep.dir
+        if not given:
+            raise ConfigError("hydra.sweep.dir", f"{given!r} names no folder.")
         if given != "auto":
-            return expanded(given)
+            return expanded(str(given))
         tree = self.live.draft(self.space.representative())
         parent = Path("multirun", str(tree.metadata.project_name or "project"))
         identity = self.identity(tree)
         found = unfinished(parent, identity)
+        if found is None and self.command.config_dir:
+            edited = left_by(parent, self.command.words)
+            if edited is not None:
+                logger.warning(
+                    "%s was begun by the same command, with options that have been edited since: "
+                    "this is another sweep. hydra.sweep.dir=%s goes on with that one as it was.",
+                    edited,
+                    shlex.quote(str(edited)),
+                )
         if found is None or tree.sweep.rerun == "always":
             return parent / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{identity}"
         return found
