@@ -305,6 +305,8 @@ def print_stages(given: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    if "--help" in sys.argv:
+        sys.exit(__doc__)
     if sys.argv[1:] and sys.argv[1].startswith("--"):
         globals()[sys.argv[1][2:]](json.loads(sys.argv[2]))
     else:

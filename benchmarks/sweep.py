@@ -61,9 +61,12 @@ FRAMES = ["data.resize={width: 128, height: 96}"]
 
 
 def run() -> None:
-    command, *words = sys.argv[1:]
+    commands = {"overhead": overhead, "optuna": optuna}
+    command, *words = sys.argv[1:] or [""]
+    if command not in commands:
+        sys.exit(__doc__)
     with tempfile.TemporaryDirectory() as folder:
-        {"overhead": overhead, "optuna": optuna}[command](words, Path(folder))
+        commands[command](words, Path(folder))
 
 
 def option(name: str, default: str, words: list[str]) -> tuple[str, list[str]]:

@@ -239,6 +239,8 @@ class Turn:
 
 
 if __name__ == "__main__":
+    if "--help" in sys.argv:
+        sys.exit(__doc__)
     if sys.argv[1:] and sys.argv[1].startswith("--"):
         task, argument, *rest = sys.argv[1:]
         globals()[task[2:]](json.loads(argument), *rest)

@@ -59,7 +59,7 @@ class Progress:
         if self._resumed:
             logger.info("of %s jobs, %s are missing", jobs, missing)
         else:
-            logger.info("%s jobs", jobs)
+            logger.info("%s job%s", jobs, "" if jobs == 1 else "s")
 
     def tell_start(self, job: Job) -> None:
         """A job is about to run."""
