@@ -176,6 +176,18 @@ def test_a_metric_that_no_job_has_is_told(sweeps, caplog):
     assert told.count("no run has test.rmsee: ranked by test.mAP") == 1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["processes", "joblib"])
+def test_a_study_of_such_a_metric_ends_with_its_first_job(launcher, sweeps, capfd):
+    pytest.importorskip("optuna")
+    words = ["hydra/sweeper=optuna", "optimizer.lr=interval(0.001,0.01)", "sweep.metric=test.rmsee"]
+    assert sweeps.main(*words, f"hydra/launcher={launcher}", "hydra.sweep.dir=sweep") == 2
+    told = capfd.readouterr().err
+    assert "sweep.metric: 'test.rmsee' is not measured" in told
+    assert "Traceback" not in told
+    assert [state["status"] for state in sweeps.states("sweep").values()] == ["completed"]
+
+
 def test_a_folder_that_cannot_be_made_is_one_message(sweeps, capfd):
     (sweeps.home / "file").touch()
     assert sweeps.main("seed=1,2", "hydra.sweep.dir=file/sweep") == 2

@@ -268,6 +268,7 @@ class _Watch:
         self._source, self._ledger = source, ledger
         self._open = list(jobs)
         self._done = threading.Event()
+        self._error: Exception | None = None  # of the source
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def __enter__(self) -> None:
@@ -276,11 +277,16 @@ class _Watch:
     def __exit__(self, *_: Any) -> None:
         self._done.set()
         self._thread.join()
+        if self._error is not None:
+            raise self._error
         self._tell()
 
     def _look(self) -> None:
-        while not self._done.wait(_PATIENCE):
-            self._tell()
+        try:
+            while not self._done.wait(_PATIENCE):
+                self._tell()
+        except Exception as error:
+            self._error = error
 
     def _tell(self) -> None:
         for job in list(self._open):
