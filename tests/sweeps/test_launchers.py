@@ -25,6 +25,19 @@ class Deadly(torch.optim.SGD):
 """
 
 
+def with_optimizer(sweeps, monkeypatch, name: str, text: str) -> list[str]:
+    """The words for an optimizer of one's own, in a module that jobs find."""
+    option = name.lower()
+    (sweeps.home / f"{option}lab.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(sweeps.home))
+    monkeypatch.syspath_prepend(sweeps.home)
+    folder = sweeps.home / "options" / "optimizer"
+    folder.mkdir(parents=True)
+    content = f"_target_: {option}lab.{name}\n_partial_: true\nlr: 0.001\n"
+    (folder / f"{option}.yaml").write_text(content)
+    return ["--config-dir", "options", f"allow_targets=[{option}lab.]"]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 @pytest.mark.parametrize(
@@ -39,13 +52,7 @@ def test_a_job_that_is_killed_is_one_row_and_the_others_go_on(
     launcher, words, sweeps, monkeypatch, capfd
 ):
     pytest.importorskip({"submitit_local": "submitit"}.get(launcher, launcher))
-    (sweeps.home / "mylab.py").write_text(MINE)
-    monkeypatch.setenv("PYTHONPATH", str(sweeps.home))
-    monkeypatch.syspath_prepend(sweeps.home)
-    options = sweeps.home / "options" / "optimizer"
-    options.mkdir(parents=True)
-    (options / "deadly.yaml").write_text("_target_: mylab.Deadly\n_partial_: true\nlr: 0.1\n")
-    own = ["--config-dir", "options", "allow_targets=[mylab.]", "optimizer=deadly,adamw"]
+    own = [*with_optimizer(sweeps, monkeypatch, "Deadly", MINE), "optimizer=deadly,adamw"]
     code = sweeps.main(*own, f"hydra/launcher={launcher}", *words, "hydra.sweep.dir=sweep")
     told = capfd.readouterr()
     states = sweeps.states("sweep")
@@ -81,14 +88,13 @@ class Late(torch.optim.SGD):
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_a_job_whose_time_is_over_starts_again_as_often_as_it_may(sweeps, monkeypatch, capfd):
     pytest.importorskip("submitit")
-    (sweeps.home / "latelab.py").write_text(LATE)
-    monkeypatch.setenv("PYTHONPATH", str(sweeps.home))
-    monkeypatch.syspath_prepend(sweeps.home)
-    options = sweeps.home / "options" / "optimizer"
-    options.mkdir(parents=True)
-    (options / "late.yaml").write_text("_target_: latelab.Late\n_partial_: true\nlr: 0.001\n")
-    own = ["--config-dir", "options", "allow_targets=[latelab.]", "optimizer=late"]
-    words = [*own, "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=5"]
+    own = with_optimizer(sweeps, monkeypatch, "Late", LATE)
+    words = [
+        *own,
+        "optimizer=late",
+        "hydra/launcher=submitit_local",
+        "hydra.launcher.timeout_min=5",
+    ]
     times = sweeps.home / "times"
 
     times.write_text("4")  # one more than submitit starts a job again
@@ -162,13 +168,13 @@ def test_jobs_on_slurm_are_cancelled_with_their_sweep(sweeps, monkeypatch):
         (sweeps.home / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{sweeps.home}:{os.environ['PATH']}")
     submitted = sweeps.folder("sweep") / ".submitit" / "77" / "77_submitted.pkl"
-    for end in (signal.SIGKILL, signal.SIGTERM):
+    for end in (signal.SIGHUP, signal.SIGINT):  # a lost connection, and Ctrl-C
         submitted.unlink(missing_ok=True)
         process = sweeps.start("hydra/launcher=submitit_slurm", "hydra.sweep.dir=sweep")
         wait_until(submitted.is_file)
         process.send_signal(end)
         process.communicate(timeout=60)
-    # Once more: what a killed sweep has left waiting is cancelled, as it is submitted again.
+    # Once more: what an earlier start has left waiting is cancelled, as it is submitted again.
     process = sweeps.start("hydra/launcher=submitit_slurm", "hydra.sweep.dir=sweep")
     cancelled = sweeps.home / "cancelled.txt"
     wait_until(lambda: "PENDING" in cancelled.read_text())

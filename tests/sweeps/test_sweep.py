@@ -181,18 +181,22 @@ def test_a_metric_that_no_job_has_is_told(sweeps, caplog):
 def test_a_study_of_such_a_metric_ends_with_its_first_job(launcher, sweeps, capfd):
     pytest.importorskip("optuna")
     words = ["hydra/sweeper=optuna", "optimizer.lr=interval(0.001,0.01)", "sweep.metric=test.rmsee"]
-    assert sweeps.main(*words, f"hydra/launcher={launcher}", "hydra.sweep.dir=sweep") == 2
+    two = ["hydra.launcher.n_jobs=2", "hydra.sweep.dir=sweep"]
+    assert sweeps.main(*words, f"hydra/launcher={launcher}", *two) == 2
     told = capfd.readouterr().err
     assert "sweep.metric: 'test.rmsee' is not measured" in told
     assert "Traceback" not in told
-    assert [state["status"] for state in sweeps.states("sweep").values()] == ["completed"]
+    states = [state["status"] for state in sweeps.states("sweep").values()]
+    assert "completed" in states
+    assert len(states) <= 2
+    assert {*states} <= {"completed", "failed"}  # what ran beside it is interrupted
 
 
-def test_a_folder_that_cannot_be_made_is_one_message(sweeps, capfd):
+def test_a_folder_that_cannot_be_written_is_one_message(sweeps, capfd):
     (sweeps.home / "file").touch()
     assert sweeps.main("seed=1,2", "hydra.sweep.dir=file/sweep") == 2
     told = capfd.readouterr().err
-    assert "file/sweep cannot be made" in told
+    assert "file/sweep cannot be written" in told
     assert "Traceback" not in told
 
 
@@ -218,6 +222,7 @@ def test_impossible_jobs_are_told_before_the_first_one_runs(sweeps, capfd):
         (["optimizer.lr=interval(0.1,0.2)"], "hydra/sweeper=optuna"),
         (["sweep.direction=upwards", "seed=1,2"], "sweep.direction: 'upwards'"),
         (["seed=1,2", "split=kfold", "split.fold=5"], "split.fold: must be from 0 to 4"),
+        (["seed=1,2", "split.train_fraction=1.5"], "split.train_fraction: must be between 0 and 1"),
         (["seed=1,2", "hydra.launcher.n_jobs=-1"], "hydra.launcher.n_jobs: -1 is no number"),
         (["seed=1,2", "hydra.launcher.n_jobs=two"], "hydra.launcher.n_jobs: 'two' is no number"),
         (["hydra/sweeper=random", "hydra.sweeper.n_trials=0"], "n_trials: 0 is no number"),

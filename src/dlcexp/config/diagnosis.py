@@ -153,9 +153,9 @@ def _choices_alone(overrides: Sequence[str], *, with_hydra: bool = False) -> Dic
     from hydra.errors import HydraException
 
     known_groups = groups()
-    hydras = ("hydra/", "hydra.searchpath=")
+    hydras = ("hydra/", "hydra.searchpath")
     words = expand(overrides)
-    choices = [w for w in words if group_of(w) in known_groups or w.startswith(hydras)]
+    choices = [w for w in words if group_of(w) in known_groups or group_of(w).startswith(hydras)]
     try:
         return hydra_compose(CONFIG_NAME, choices, return_hydra_config=with_hydra)
     except (HydraException, ValueError):

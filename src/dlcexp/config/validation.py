@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from dlcexp.config.build import allowing, check_targets, find_class
+from dlcexp.config.build import allowing, build, check_targets, find_class
 from dlcexp.config.conditions import check_conditions
 from dlcexp.config.graphs import check_graph
 from dlcexp.config.menu import SECTIONS, effective_menu
@@ -94,7 +94,6 @@ def check_tree(tree: Mapping[str, Any]) -> None:
     check_combinations(tree)
     if tree["method"] != "bu":
         _check_top_down(tree)
-    _check_fold(tree["split"])
     check_modules(tree["weights"], tree["model"])
     check_batchable(tree["data"], _backbone_recipe(tree).get("padding") or 1)
     if _head_name(tree) == "DLCRNetHead" and _has_graph(tree):
@@ -104,14 +103,6 @@ def check_tree(tree: Mapping[str, Any]) -> None:
         _check_conditional(tree)
     if tree["detector"]:
         _check_variant(tree["detector"]["model"])
-
-
-def _check_fold(split: Mapping[str, Any]) -> None:
-    fold, folds = split.get("fold"), split.get("k")
-    if isinstance(fold, int) and isinstance(folds, int) and not 0 <= fold < folds:
-        raise ConfigError(
-            "split.fold", f"must be from 0 to {folds - 1} (split.k={folds}), not {fold}."
-        )
 
 
 def _has_graph(tree: Mapping[str, Any]) -> bool:
@@ -137,6 +128,7 @@ def check_nodes(tree: Mapping[str, Any]) -> None:
     with allowing(tree["allow_targets"]):
         for group in ("model", "optimizer", "scheduler", "logger", "split"):
             check_targets(tree[group], group)
+        build(tree["split"], key="split")  # costs nothing, and knows its own limits
         for group in ("model", "optimizer", "scheduler"):
             check_targets(detector.get(group), f"detector.{group}")
         for data in ("data", "data_detector"):

@@ -118,16 +118,13 @@ class _Threads:
                 self._work()  # in this thread, which alone is told of Ctrl-C
             else:
                 self._work_side_by_side(count)
-        except (KeyboardInterrupt, SystemExit) as interrupt:
+        except BaseException:  # the user wants no more, or the source cannot go on
             self._stop()
             cancel(self._launcher, self._ledger.folder)
-            settle(self._ledger, self._running, interrupt)
+            settle(self._ledger, self._running, KeyboardInterrupt())
             raise
         finally:
             self._stop()
-        if self._error is not None:
-            settle(self._ledger, self._running, KeyboardInterrupt())
-            raise self._error
 
     def _stop(self) -> None:
         self._stopped = True
@@ -142,6 +139,8 @@ class _Threads:
         while any(thread.is_alive() for thread in threads):
             for thread in threads:
                 thread.join(_PATIENCE)
+            if self._error is not None:
+                raise self._error
 
     def _watched(self) -> None:
         try:
@@ -153,7 +152,8 @@ class _Threads:
         while (job := self._next()) is not None:
             failure: Exception | None = None
             try:
-                if not self._left_running(job):
+                self._wait_for_earlier(job)
+                if not self._stopped and self._ledger.status(job).status != COMPLETED:
                     self._launcher.launch([launch_words(job)], job.number)
             except Exception as error:
                 failure = error
@@ -166,10 +166,10 @@ class _Threads:
             if self._in_process and self._ledger.status(job).kind == INTERRUPTED:
                 raise SystemExit(TERMINATED)  # the job caught what was meant for all of them
 
-    def _left_running(self, job: Job) -> bool:
-        """Whether there was a process of an earlier start, on a cluster say, that has completed it.
+    def _wait_for_earlier(self, job: Job) -> None:
+        """Wait for a process of an earlier start that still runs the job, on a cluster say.
 
-        It is waited for here: a job that waits for it has its own place on the cluster already.
+        The job itself would wait, too, but on a place of its own on the cluster.
         """
         lock = FileLock(self._ledger.path(job) / JOB_LOCK)
         try:
@@ -178,7 +178,6 @@ class _Threads:
             logger.info("job %s runs since an earlier start, and is waited for", job.folder)
             lock.acquire()
         lock.release()
-        return self._stopped or self._ledger.status(job).status == COMPLETED
 
     def _next(self) -> Job | None:
         with self._lock:

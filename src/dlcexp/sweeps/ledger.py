@@ -11,7 +11,7 @@ file is whole or absent, and a job's state is that of its own folder.
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -106,20 +106,19 @@ class Ledger:
         """Keep other processes from running the sweep in this folder meanwhile.
 
         Raises:
-            UserError: one of them does, or the folder cannot be made.
+            UserError: one of them does, or the folder cannot be written.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{self.folder} cannot be made: {error.strerror}.") from error
         lock = FileLock(self.folder / "lock")
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout:
             raise UserError(
                 f"{self.folder} is being swept by another process. Wait for it, or take another "
                 "folder: hydra.sweep.dir=DIR."
             ) from None
+        except OSError as error:
+            raise UserError(f"{self.folder} cannot be written: {error.strerror}.") from error
         try:
             yield
         finally:
@@ -223,13 +222,13 @@ def unfinished(parent: Path, identity: str) -> Path | None:
     return next((each for each in folders if (each / "sweep.yaml").is_file()), None)
 
 
-def left_by(parent: Path, words: Sequence[str]) -> Path | None:
-    """The newest sweep folder below `parent` that a command of these words has not finished."""
+def left_by(parent: Path, command: str) -> Path | None:
+    """The newest sweep folder below `parent` that this command line has not finished."""
     for file in sorted(parent.glob("*/sweep.yaml"), reverse=True)[:_NEWEST]:
         ledger = Ledger(file.parent)
         with suppress(UserError):
             record = ledger.record()
-            if record is not None and record.overrides == tuple(words):
+            if record is not None and record.command == command:
                 states = {ledger.status(job).status for job in ledger.jobs()}
                 return file.parent if states & {QUEUED, RUNNING} else None
     return None

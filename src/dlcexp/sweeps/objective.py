@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcexp.config.resolvers import larger_is_better
-from dlcexp.errors import ConfigError
+from dlcexp.errors import ConfigError, nearest
 from dlcexp.evaluation.columns import GT_BOXES, GT_CONDITIONS
 from dlcexp.sweeps.ledger import Objective
 
@@ -58,12 +58,21 @@ def natural(metric: str) -> str:
 
 def reached(folder: Path, wanted: Sequence[Objective]) -> list[float]:
     """The objectives in the `metrics.json` of a run folder, NaN where it has none."""
-    metrics = measured(folder)
+    metrics = _measured(folder)
     values = [metrics.get(each.metric) for each in wanted]
     return [math.nan if value is None else float(value) for value in values]
 
 
-def measured(folder: Path) -> dict[str, Any]:
+def unmeasured(folder: Path, wanted: Sequence[Objective]) -> str | None:
+    """What is wrong with an objective that a completed run has no number for, not even NaN."""
+    metrics = _measured(folder)
+    for each in wanted:
+        if metrics and each.metric not in metrics:
+            return f"{each.metric!r} is not measured.{nearest(each.metric, metrics)}"
+    return None
+
+
+def _measured(folder: Path) -> dict[str, Any]:
     """The `metrics.json` of a run folder; empty where it has none that can be read."""
     try:
         content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))

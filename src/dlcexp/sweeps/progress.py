@@ -2,15 +2,15 @@
 
 import logging
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from dlcexp.errors import nearest
+from dlcexp.evaluation.columns import split_of
 from dlcexp.status import COMPLETED, Status
 from dlcexp.sweeps.ledger import Job, Ledger, Objective
-from dlcexp.sweeps.objective import better, measured, reached
+from dlcexp.sweeps.objective import better, reached, unmeasured
 from dlcexp.sweeps.plan import differing
 from dlcexp.sweeps.space import Space
 
@@ -43,13 +43,17 @@ class Progress:
         self._ledger, self._space, self._objectives, self._plan = ledger, space, objectives, plan
         self._resumed = resumed
         self._best: float | None = None
-        self._told: set[str] = set()  # metrics
+        self._warned = False  # of a metric that is not measured
         self._done = 0
         self._running = 0
         self._started = monotonic()
 
-    def tell_beginning(self) -> None:
-        """How many jobs, what varies, and where."""
+    def tell_beginning(self, key_metric: str) -> None:
+        """How many jobs, what varies, and where.
+
+        Args:
+            key_metric: by which the jobs choose their snapshots.
+        """
         jobs, missing = self._plan.total, self._plan.missing()
         for job in self._ledger.jobs():
             self._is_best(job)
@@ -60,6 +64,19 @@ class Progress:
             logger.info("of %s jobs, %s are missing", jobs, missing)
         else:
             logger.info("%s job%s", jobs, "" if jobs == 1 else "s")
+        self._tell_snapshots(key_metric)
+
+    def _tell_snapshots(self, key_metric: str) -> None:
+        """Say where snapshots are not chosen by what decides the sweep."""
+        split, _, name = self._objectives[0].metric.partition(".")
+        wanted, key = f"{split_of(split)}.{name}", "trainer.key_metric"
+        chosen_by_it = len(self._objectives) == 1 and split_of(split) in ("test", "train")
+        if chosen_by_it and wanted != key_metric and key not in self._space.swept:
+            logger.info(
+                "of each job the snapshot with the best %s is scored; %s=%s takes that with the "
+                "best %s",
+                *(key_metric, key, wanted, wanted),
+            )
 
     def tell_start(self, job: Job) -> None:
         """A job is about to run."""
@@ -102,20 +119,14 @@ class Progress:
         if status.error:
             return f": {status.error}"
         values = reached(self._ledger.path(job), self._objectives)
-        if status.status == COMPLETED:
-            self._warn_of_metrics(measured(self._ledger.path(job)))
+        problem = unmeasured(self._ledger.path(job), self._objectives)
+        if status.status == COMPLETED and problem and not self._warned:
+            self._warned = True
+            logger.warning("sweep.metric: %s", problem)
         pairs = zip(self._objectives, values, strict=True)
         told = ", ".join(f"{each.metric} {value:.4g}" for each, value in pairs)
         best = " (the best so far)" if self._is_best(job) else ""
         return f"  {told}{best}"
-
-    def _warn_of_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Say once of each metric that a job does not have, which are near."""
-        for each in self._objectives:
-            if each.metric not in metrics and each.metric not in self._told:
-                self._told.add(each.metric)
-                hint = nearest(each.metric, metrics)
-                logger.warning("sweep.metric: %r is not measured.%s", each.metric, hint)
 
     def _is_best(self, job: Job) -> bool:
         """Whether a job beats all before it, where there is one objective."""

@@ -242,6 +242,18 @@ def samples(space: Space) -> list[list[Word]]:
     return [[*space.fixed, *row, *map(_first, space.following(row))] for row in rows]
 
 
+def refuse_intervals(space: Space, sampler: str) -> None:
+    """Refuse intervals of real numbers where every value is to be tried.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    further = (each for _, group in space.where for each in group)
+    for each in (*space.dimensions, *further):
+        if isinstance(each, Interval) and not each.integer:
+            raise _endless(each, sampler, "hydra/sweeper/sampler=tpe")
+
+
 def _further(dimension: Dimension) -> list[Word]:
     if isinstance(dimension, Interval):
         return [f"{dimension.key}={_number(dimension, dimension.high)}"]
@@ -267,18 +279,6 @@ def _draw(dimension: Dimension, generator: random.Random) -> Word:
     if dimension.integer:
         value = round(value) if dimension.log else generator.randint(round(low), round(high))
     return f"{dimension.key}={min(max(value, low), high)!r}"
-
-
-def refuse_intervals(space: Space, sampler: str) -> None:
-    """Refuse intervals of real numbers where every value is to be tried.
-
-    Raises:
-        ConfigError: there is one.
-    """
-    further = (each for _, group in space.where for each in group)
-    for each in (*space.dimensions, *further):
-        if isinstance(each, Interval) and not each.integer:
-            raise _endless(each, sampler, "hydra/sweeper/sampler=tpe")
 
 
 def _endless(interval: Interval, place: str, other: str) -> ConfigError:

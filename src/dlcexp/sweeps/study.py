@@ -16,10 +16,10 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from dlcexp.config.resolvers import tree_hash
-from dlcexp.errors import ConfigError, UserError, nearest
+from dlcexp.errors import ConfigError, UserError
 from dlcexp.status import COMPLETED, FAILED, MISTAKE, PRUNED, QUEUED, Status, write_status
 from dlcexp.sweeps.ledger import Job, Ledger, Objective
-from dlcexp.sweeps.objective import measured, reached
+from dlcexp.sweeps.objective import reached, unmeasured
 from dlcexp.sweeps.optuna_parts import build_pruner, build_sampler, open_storage, quiet
 from dlcexp.sweeps.plan import check_jobs, is_missing, save_tree
 from dlcexp.sweeps.space import Choices, Dimension, Space, Word, drawn, refuse_intervals, samples
@@ -139,7 +139,11 @@ class StudyPlan:
         return None
 
     def ended(self, job: Job) -> None:
-        """Tell the study what a job reached."""
+        """Tell the study what a job reached.
+
+        Raises:
+            ConfigError: it is complete, and does not have a metric that decides.
+        """
         with quiet():
             self._tell(job)
 
@@ -249,8 +253,9 @@ class StudyPlan:
             return
         status = self._ledger.status(job)
         values = reached(self._ledger.path(job), self._objectives)
-        if status.status == COMPLETED:
-            self._check_measured(job)
+        problem = unmeasured(self._ledger.path(job), self._objectives)
+        if status.status == COMPLETED and problem:
+            raise ConfigError("sweep.metric", f"{problem} The study would learn nothing.")
         try:
             if status.status == PRUNED:
                 self._study.tell(job.trial, state=TrialState.PRUNED)
@@ -262,22 +267,6 @@ class StudyPlan:
             if "stop" not in str(error):
                 raise
             self._exhausted = True  # a sampler of all combinations has had the last
-
-    def _check_measured(self, job: Job) -> None:
-        """Refuse to go on without what decides.
-
-        Raises:
-            ConfigError: the job, which is complete, does not have a metric at all.
-        """
-        metrics = measured(self._ledger.path(job))
-        for each in self._objectives:
-            if each.metric not in metrics:
-                raise ConfigError(
-                    "sweep.metric",
-                    f"{each.metric!r} is not measured, and the study learns nothing. "
-                    f"{self._ledger.path(job) / 'metrics.json'} has all there are."
-                    f"{nearest(each.metric, metrics)}",
-                )
 
 
 def parameter(dimension: Dimension, value: str) -> str | int | float:

@@ -18,7 +18,7 @@ _PATIENCE = 5.0  # seconds in which a job that trains has ended and said so
 
 _OUT_OF_TIME = (
     "its time limit came (hydra.launcher.timeout_min). The same command goes on from its last "
-    "snapshot; with hydra.launcher.max_num_timeout=5 SLURM starts it again by itself"
+    "epoch; with hydra.launcher.max_num_timeout=5 SLURM starts it again by itself"
 )
 
 
@@ -37,7 +37,9 @@ def hand_back(folder: Path, error: BaseException) -> None:
         if error.code != TERMINATED:
             write_status(folder, Status(QUEUED))
         raise error
-    if type(error).__name__ == "UncompletedJobError":
+    from submitit.core.utils import UncompletedJobError
+
+    if isinstance(error, UncompletedJobError):
         status = replace(read_status(folder), error=_OUT_OF_TIME, kind=INTERRUPTED)
         write_status(folder, status)
 

@@ -24,7 +24,6 @@ from dlcexp.config.expansion import expand
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.config.validation import check_keys
 from dlcexp.errors import ConfigError
-from dlcexp.evaluation.columns import split_of
 from dlcexp.files import expanded
 from dlcexp.signals import termination
 from dlcexp.status import FAILED, KILLED, MISTAKE
@@ -34,7 +33,6 @@ from dlcexp.sweeps.launching import launch
 from dlcexp.sweeps.ledger import (
     Job,
     Ledger,
-    Objective,
     SweepRecord,
     check_same,
     left_by,
@@ -156,30 +154,11 @@ class Sweep:
             ledger.begin(new, conf_folder(), self.command.config_dir)
             plan.begin()
             progress = Progress(ledger, self.space, wanted, plan, resumed=record is not None)
-            progress.tell_beginning()
-            self._tell_snapshots(tree, wanted)
+            progress.tell_beginning(str(tree.trainer.key_metric))
             if plan.missing():
                 self._launch(ledger, plan, progress)
             progress.tell_end()
         return exit_code(ledger)
-
-    def _tell_snapshots(self, tree: DictConfig, wanted: Sequence[Objective]) -> None:
-        """Say where snapshots are not chosen by what decides the sweep."""
-        (first, *others), key = wanted, "trainer.key_metric"
-        measured = first.metric.startswith(("test", "train"))
-        if others or not measured or key in self.space.swept:
-            return
-        split, _, name = first.metric.partition(".")
-        asked = f"{split_of(split)}.{name}"
-        if asked != tree.trainer.key_metric:
-            logger.info(
-                "of each job the snapshot with the best %s is scored; %s=%s takes that with the "
-                "best %s",
-                tree.trainer.key_metric,
-                key,
-                asked,
-                asked,
-            )
 
     def identity(self, tree: DictConfig) -> str:
         """Eight hexadecimal digits of what is swept, the same for the same command."""
@@ -211,7 +190,7 @@ class Sweep:
         identity = self.identity(tree)
         found = unfinished(parent, identity)
         if found is None and self.command.config_dir:
-            edited = left_by(parent, self.command.words)
+            edited = left_by(parent, self.command.line)
             if edited is not None:
                 logger.warning(
                     "%s was begun by the same command, with options that have been edited since: "
