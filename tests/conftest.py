@@ -1,11 +1,15 @@
-"""Fixtures shared by all tests: where the real projects and the parity records are."""
+"""Fixtures shared by all tests: the parity records, the real projects, and a small one."""
 
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from omegaconf import OmegaConf
+
+if TYPE_CHECKING:
+    from parity_support import Parity
 
 # Tests are imported one by one (--import-mode=importlib): their common helpers need a place.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -17,17 +21,53 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-SHARED = Path(__file__).resolve().parents[2].joinpath("shared").resolve()
+
+@pytest.fixture(scope="session")
+def parity(tmp_path_factory: pytest.TempPathFactory) -> "Parity":
+    """The records of DeepLabCut; a test skips where those of its project are not at hand."""
+    from parity_support import Parity
+
+    return Parity(tmp_path_factory.mktemp("projects"))
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """Folder with real DeepLabCut projects and parity records, kept beside the checkout."""
-    if not SHARED.is_dir():
-        pytest.skip(
-            "the folder `shared` with real projects and parity records is not beside this checkout"
-        )
-    return SHARED
+def mouse_project(parity: "Parity") -> Path:
+    """A project with the four bodyparts of openfield, to compose with: it has no images."""
+    return parity.project("openfield")
+
+
+@pytest.fixture(scope="session")
+def pair_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of two animals, to compose with: it has no images."""
+    root = tmp_path_factory.mktemp("pair")
+    config = {
+        "Task": "pair",
+        "scorer": "me",
+        "date": "Nov24",
+        "multianimalproject": True,
+        "individuals": ["one", "two"],
+        "multianimalbodyparts": ["nose", "neck", "tail"],
+        "uniquebodyparts": [],
+        "bodyparts": "MULTI!",
+        "identity": False,
+    }
+    (root / "config.yaml").write_text(OmegaConf.to_yaml(config), encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """Folder with the `pytorch_config.yaml` that versions of DeepLabCut wrote, one folder each."""
+    return Path(__file__).parent / "parity" / "samples"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real DeepLabCut projects, kept next to the checkout."""
+    data = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not data.is_dir():
+        pytest.skip("the real projects are not next to this checkout")
+    return data
 
 
 @pytest.fixture(scope="session")
@@ -49,15 +89,15 @@ def tiny() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def openfield(shared: Path) -> Path:
+def openfield(real_data: Path) -> Path:
     """A real single-animal project: one mouse, 116 labelled frames of 640x480, 4 bodyparts."""
-    return shared / "data" / "openfield"
+    return real_data / "openfield"
 
 
 @pytest.fixture(scope="session")
-def flies13(shared: Path) -> Path:
+def flies13(real_data: Path) -> Path:
     """A real multi-animal project: two flies, 120 labelled frames of 1024x1024, 13 bodyparts."""
-    return shared / "data" / "flies13"
+    return real_data / "flies13"
 
 
 BODYPARTS = ("nose", "tail")

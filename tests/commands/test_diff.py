@@ -14,15 +14,17 @@ def lines(capsys) -> list[list[str]]:
     return [line.split("\t") for line in capsys.readouterr().out.splitlines()]
 
 
-def test_two_command_lines_differ_in_what_they_say(openfield, capsys):
-    assert main(["diff", "", "dlcexp train batch_size=3 seed=7", f"project={openfield}"]) == 0
+def test_two_command_lines_differ_in_what_they_say(mouse_project, capsys):
+    assert main(["diff", "", "dlcexp train batch_size=3 seed=7", f"project={mouse_project}"]) == 0
     header, *rows = lines(capsys)
     assert header == ["key", "", "dlcexp train batch_size=3 seed=7"]
     assert rows == [["batch_size", "8", "3"], ["seed", "42", "7"]]
 
 
-def test_a_run_and_a_file_are_the_same_experiment_until_one_is_edited(openfield, tmp_path, capsys):
-    words = [f"project={openfield.as_posix()}", "net_type=dekr_w18", "epochs=3"]
+def test_a_run_and_a_file_are_the_same_experiment_until_one_is_edited(
+    mouse_project, tmp_path, capsys
+):
+    words = [f"project={mouse_project.as_posix()}", "net_type=dekr_w18", "epochs=3"]
     run = tmp_path / "run"
     run.mkdir()
     OmegaConf.save(compose(*words), run / "config.yaml")
@@ -39,10 +41,10 @@ def test_a_run_and_a_file_are_the_same_experiment_until_one_is_edited(openfield,
 
 
 @pytest.mark.parametrize("width", [50, 120])
-def test_a_table_keeps_to_the_width_of_the_terminal(width, openfield, capsys, monkeypatch):
+def test_a_table_keeps_to_the_width_of_the_terminal(width, mouse_project, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    line = f"project={openfield.as_posix()}"
+    line = f"project={mouse_project.as_posix()}"
     assert main(["diff", "model=dekr", "model=heatmap optimizer=sgd", line]) == 0
     shown = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out).splitlines()
     assert max(map(len, shown)) <= width

@@ -7,8 +7,8 @@ from dlcexp.cli import main
 from dlcexp.deeplabcut.safe_yaml import read_mapping
 
 
-def test_a_keyword_that_a_class_does_not_have_is_told(openfield, tmp_path, capsys):
-    project = f"project={openfield.as_posix()}"
+def test_a_keyword_that_a_class_does_not_have_is_told(mouse_project, tmp_path, capsys):
+    project = f"project={mouse_project.as_posix()}"
     assert main(["export", project, "net_type=dekr_w18"]) == 0
     document = yaml.safe_load(capsys.readouterr().out)
     predictor = document["model"]["heads"]["bodypart"]["predictor"]
@@ -22,15 +22,14 @@ def test_a_keyword_that_a_class_does_not_have_is_told(openfield, tmp_path, capsy
 
 
 def test_a_misspelt_keyword_in_a_flat_file_of_tokenpose_is_told(
-    shared, openfield, tmp_path, capsys
+    samples, mouse_project, tmp_path, capsys
 ):
-    samples = shared / "spec" / "pytorch_configs" / "flat_2024-02"
-    document = read_mapping(samples / "single__tokenpose_base.yaml")
+    document = read_mapping(samples / "flat_2024-02" / "single__tokenpose_base.yaml")
     head = document["model"]["heads"]["bodypart"]
     head["hidden_heatmap_dimm"] = head.pop("hidden_heatmap_dim")
     file = tmp_path / "pytorch_config.yaml"
     file.write_text(yaml.safe_dump(document, sort_keys=False))
-    assert main(["import", str(file), f"project={openfield.as_posix()}"]) == 2
+    assert main(["import", str(file), f"project={mouse_project.as_posix()}"]) == 2
     told = capsys.readouterr().err
     assert "model.heads.bodypart.hidden_heatmap_dimm: " in told
     assert "Did you mean 'hidden_heatmap_dim'?" in told
@@ -39,14 +38,13 @@ def test_a_misspelt_keyword_in_a_flat_file_of_tokenpose_is_told(
 @pytest.mark.parametrize("target", ["logging.os.system", "dlcexp.files.os.system", "os.system"])
 @pytest.mark.parametrize("door", ["import", "pytorch_config=", "export"])
 def test_an_alias_of_what_is_forbidden_is_refused_at_each_door(
-    shared, openfield, tmp_path, capsys, door, target
+    samples, mouse_project, tmp_path, capsys, door, target
 ):
-    samples = shared / "spec" / "pytorch_configs" / "flat_2024-02"
-    document = read_mapping(samples / "single__resnet_50.yaml")
+    document = read_mapping(samples / "flat_2024-02" / "single__resnet_50.yaml")
     document["optimizer"] = {"_target_": target, "command": "touch made"}
     file = tmp_path / "pytorch_config.yaml"
     file.write_text(yaml.safe_dump(document, sort_keys=False))
-    project = f"project={openfield.as_posix()}"
+    project = f"project={mouse_project.as_posix()}"
     words = {
         "import": ["import", str(file), project],
         "pytorch_config=": ["--cfg", "job", f"pytorch_config={file}", project],

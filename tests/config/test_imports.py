@@ -8,11 +8,11 @@ from dlcexp.errors import ConfigError, ProjectError
 
 
 @pytest.fixture(scope="module")
-def file(shared, openfield, tmp_path_factory):
+def file(parity, tmp_path_factory):
     """What DeepLabCut 3.0.2 wrote for DEKR, with a batch size and a learning rate of its own."""
-    text = (shared / "parity" / "configs" / "openfield" / "dekr_w18.yaml").read_text()
+    text = parity.config("openfield", "dekr_w18")
     path = tmp_path_factory.mktemp("imports") / "pytorch_config.yaml"
-    edited = text.replace("PROJECT", openfield.as_posix()).replace("lr: 0.0005", "lr: 0.0007")
+    edited = text.replace("lr: 0.0005", "lr: 0.0007")
     assert edited.count("lr: 0.0007") == 1
     path.write_text(edited.replace("amsgrad: true", "amsgrad: false"))
     return path

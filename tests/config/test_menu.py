@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from parity_support import config_files
 
 from dlcexp.config.menu import effective_menu, parse_bytes
 from dlcexp.config.menu_checks import check_batchable, validate_data
@@ -386,9 +387,8 @@ def test_the_crop_decides_whether_the_network_can_take_it() -> None:
         check_batchable(frames, 32, key="data_detector")
 
 
-def test_every_known_top_down_menu_is_accepted(shared: Path) -> None:
-    files = [*shared.glob("parity/configs/*/*__*.yaml")]
-    files += [*shared.glob("spec/pytorch_configs/sectioned_3.0.0/*.yaml")]
+def test_every_known_top_down_menu_is_accepted(samples: Path) -> None:
+    files = [*config_files(), *samples.glob("sectioned_3.0.0/*.yaml")]
     trees = [yaml.safe_load(file.read_text()) for file in files]
     trees = [tree for tree in trees if tree["method"].lower() == "td"]
     assert len(trees) > 50
@@ -399,8 +399,8 @@ def test_every_known_top_down_menu_is_accepted(shared: Path) -> None:
         check_batchable(tree["data"], 32)
 
 
-def test_every_known_bottom_up_menu_is_accepted(shared: Path) -> None:
-    files = [*shared.glob("parity/configs/*/*.yaml"), *shared.glob("spec/pytorch_configs/*/*.yaml")]
+def test_every_known_bottom_up_menu_is_accepted(samples: Path) -> None:
+    files = [*config_files(), *samples.glob("*/*.yaml")]
     menus = {str(file): yaml.safe_load(file.read_text())["data"] for file in files}
     refused = {}
     for file, data in menus.items():

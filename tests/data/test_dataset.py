@@ -2,12 +2,12 @@
 
 import dataclasses
 import zlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from parity_support import Parity
 
 from dlcexp.data.augmentation import build_pipeline
 from dlcexp.data.cache import ImageCache
@@ -82,11 +82,9 @@ def test_labels_by_hand() -> None:
     np.testing.assert_array_equal(arrays["boxes"], [(0, 1, 6, 10), (0, 0, 0, 0), (2, 3, 2, 2)])
 
 
-@pytest.mark.parametrize("name", ["openfield/dekr_w18", "flies13/dekr_w18"])
-def test_centres_are_those_on_record(shared: Path, name: str) -> None:
-    with np.load(shared / "parity" / "records" / f"{name}.npz") as record:
-        keypoints = record["keypoints"]
-    for animals in keypoints:
+@pytest.mark.parametrize("project", ["openfield", "flies13"])
+def test_centres_are_those_on_record(parity: Parity, project: str) -> None:
+    for animals in parity.record(project, "dekr_w18")["keypoints"]:
         points = np.where(animals[:, :-1, 2:] > 0, animals[:, :-1, :2], np.nan)
         boxes = np.full((len(points), 4), np.nan)
         arrays = label_arrays(points, np.zeros((0, 2)), boxes, with_center_keypoints=True)

@@ -9,14 +9,14 @@ from dlcexp.deeplabcut.carrying import lost_in_flat
 from dlcexp.deeplabcut.pytorch_config import export_sections
 
 
-def lost(openfield, *words: str) -> list[str]:
-    line = [f"project={openfield.as_posix()}", "net_type=dekr_w18", "data.bbox_margin=25", *words]
+def lost(project, *words: str) -> list[str]:
+    line = [f"project={project.as_posix()}", "net_type=dekr_w18", "data.bbox_margin=25", *words]
     return lost_in_flat(export_sections(check_keys(resolve(compose_tree(line)))))
 
 
-def test_what_both_forms_can_say_is_not_lost(openfield):
+def test_what_both_forms_can_say_is_not_lost(mouse_project):
     said = ["batch_size=3", "optimizer.lr=0.5", "data.train.affine.rotation=90", "seed=7"]
-    assert lost(openfield, *said, "data.train.auto_padding=${data.auto_padding}") == []
+    assert lost(mouse_project, *said, "data.train.auto_padding=${data.auto_padding}") == []
 
 
 @pytest.mark.parametrize(
@@ -28,12 +28,12 @@ def test_what_both_forms_can_say_is_not_lost(openfield):
         ("trainer.key_metric=test.mAR", "runner.key_metric: test.mAR, read there as test.mAP"),
     ],
 )
-def test_what_the_flat_form_has_no_words_for_is_lost(word, line, openfield):
-    own = lost(openfield, word, "data.train.auto_padding=${data.auto_padding}")
+def test_what_the_flat_form_has_no_words_for_is_lost(word, line, mouse_project):
+    own = lost(mouse_project, word, "data.train.auto_padding=${data.auto_padding}")
     assert own == [line]
 
 
-def test_export_prints_the_list(openfield, capsys):
-    words = [f"project={openfield.as_posix()}", "evaluation.pcutoff=0.4", "export.schema=flat"]
+def test_export_prints_the_list(mouse_project, capsys):
+    words = [f"project={mouse_project.as_posix()}", "evaluation.pcutoff=0.4", "export.schema=flat"]
     assert main(["export", *words]) == 0
     assert "  inference.eval.pcutoff: 0.4, read there as 0.6" in capsys.readouterr().err

@@ -56,9 +56,9 @@ def test_the_file_is_not_changed_by_being_read():
     assert repr(FLAT) == before
 
 
-def test_every_sample_says_the_same_after_both_ways(shared):
+def test_every_sample_says_the_same_after_both_ways(samples):
     """What the flat files of DeepLabCut say, apart from the words that mean nothing."""
-    files = sorted((shared / "spec" / "pytorch_configs").glob("flat_*/*.yaml"))
+    files = sorted(samples.glob("flat_*/*.yaml"))
     assert len(files) == 29
     for file in files:
         flat = read_mapping(file)

@@ -24,8 +24,8 @@ def test_values_are_alike_as_yaml_reads_them(one, other, alike):
 
 
 @pytest.mark.parametrize("schema", ["flat", "sectioned"])
-def test_the_form_of_every_sample_is_that_of_its_folder(shared, schema):
-    files = sorted((shared / "spec" / "pytorch_configs").glob(f"{schema}_*/**/*.yaml"))
+def test_the_form_of_every_sample_is_that_of_its_folder(samples, schema):
+    files = sorted(samples.glob(f"{schema}_*/**/*.yaml"))
     assert len(files) > 20
     assert {schema_of(read_mapping(file)) for file in files} == {schema}
 

@@ -2,10 +2,12 @@
 
 import copy
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from parity_support import Parity, config_files
 
 from dlcexp.config.choices import options
 from dlcexp.config.composition import compose_tree, resolve
@@ -15,10 +17,6 @@ from dlcexp.deeplabcut.pytorch_config import export_config
 from dlcexp.deeplabcut.safe_yaml import read_mapping
 from dlcexp.errors import ConfigError, ProjectError
 
-SHARED = Path(__file__).resolve().parents[3].joinpath("shared").resolve()
-CONFIGS = SHARED / "parity" / "configs"
-SAMPLES = SHARED / "spec" / "pytorch_configs"
-
 
 def known(name: str) -> bool:
     return name.partition("__")[0].partition("/")[2] in options("net_type")
@@ -27,7 +25,7 @@ def known(name: str) -> bool:
 # Every net type in either project with the smallest detector, each detector once.
 IDENTICAL = [
     name
-    for name in sorted(f"{p.parent.name}/{p.stem}" for p in CONFIGS.glob("*/*.yaml"))
+    for name in (f"{file.parent.name}/{file.stem}" for file in config_files())
     if known(name)
     and ("__" not in name or name.startswith("openfield") or "resnet_50" in name)
     and ("__" not in name or name.endswith("ssdlite") or "flies13/top_down_resnet_50" in name)
@@ -45,15 +43,16 @@ def tree_of(*words: str) -> dict:
     return check_keys(resolve(compose_tree(words)))
 
 
-def record(tmp_path: Path, name: str) -> Path:
-    """A file as DeepLabCut writes it for a project of the shared folder."""
-    source = CONFIGS / f"{name}.yaml"
-    if not source.is_file():
-        pytest.skip("the parity records are not beside this checkout")
-    root = SHARED / "data" / name.partition("/")[0]
-    target = tmp_path / "pytorch_config.yaml"
-    target.write_text(source.read_text().replace("PROJECT", root.as_posix()))
-    return target
+@pytest.fixture
+def record(tmp_path: Path, parity: Parity) -> Callable[[str], Path]:
+    """Write the file that DeepLabCut wrote for PROJECT/NET[__DETECTOR]."""
+
+    def write(name: str) -> Path:
+        file = tmp_path / "pytorch_config.yaml"
+        file.write_text(parity.config(*name.split("/")), encoding="utf-8")
+        return file
+
+    return write
 
 
 def edited(source: Path, edits: dict[str, object], *, drop: tuple[str, ...] = ()) -> Path:
@@ -89,8 +88,8 @@ def comes_back(source: Path) -> Imported:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in IDENTICAL if "rtmpose_x" not in n])
-def test_a_file_of_deeplabcut_is_one_net_type_and_comes_back_the_same(tmp_path, name):
-    imported = comes_back(record(tmp_path, name))
+def test_a_file_of_deeplabcut_is_one_net_type_and_comes_back_the_same(record, name):
+    imported = comes_back(record(name))
     words = [word for word in imported.words[1:] if word != "conditions=1"]  # the records have it
     net, _, detector = name.partition("/")[2].partition("__")
     expected = [f"net_type={net}"]
@@ -100,8 +99,8 @@ def test_a_file_of_deeplabcut_is_one_net_type_and_comes_back_the_same(tmp_path, 
     assert imported.schema == "dlc3"
 
 
-def test_crops_that_do_not_fit_the_head_follow_the_head_and_that_is_told(tmp_path):
-    source = record(tmp_path, "openfield/rtmpose_x__ssdlite")
+def test_crops_that_do_not_fit_the_head_follow_the_head_and_that_is_told(record):
+    source = record("openfield/rtmpose_x__ssdlite")
     imported = import_config(source)
     assert imported.words[1:] == ("net_type=rtmpose_x",)
     assert [note.partition(":")[0] for note in imported.notes] == [
@@ -221,18 +220,18 @@ EDITS = {
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_a_file_edited_by_hand_comes_back_and_only_the_edit_is_in_the_line(tmp_path, edit):
+def test_a_file_edited_by_hand_comes_back_and_only_the_edit_is_in_the_line(record, edit):
     changes, expected = EDITS[edit]
-    source = edited(record(tmp_path, "openfield/dekr_w18"), changes)
+    source = edited(record("openfield/dekr_w18"), changes)
     imported = comes_back(source)
     if expected is not None:
         words = ["net_type=dekr_w18", *(word.format(source=source) for word in expected)]
         assert sorted(imported.words[1:]) == sorted(words)
 
 
-def test_an_edited_detector_comes_back(tmp_path):
+def test_an_edited_detector_comes_back(record):
     source = edited(
-        record(tmp_path, "openfield/top_down_resnet_50__ssdlite"),
+        record("openfield/top_down_resnet_50__ssdlite"),
         {
             "detector.runner.optimizer": SGD,
             "detector.runner.scheduler": None,
@@ -251,29 +250,28 @@ def test_an_edited_detector_comes_back(tmp_path):
     assert "+export.extra.detector.train_settings.seed=7" in words
 
 
-def test_what_a_file_leaves_unsaid_stays_unsaid(tmp_path):
+def test_what_a_file_leaves_unsaid_stays_unsaid(record):
     unsaid = (
         *("inference", "logger", "detector", "net_type", "config_version", "model.pose_model"),
         *("data.gen_sampling", "data.train.resize", "data.train.covering", "runner.gpus"),
         *("runner.eval_interval", "train_settings.seed", "data.inference.hflip"),
     )
-    imported = comes_back(edited(record(tmp_path, "openfield/dekr_w18"), {}, drop=unsaid))
+    imported = comes_back(edited(record("openfield/dekr_w18"), {}, drop=unsaid))
     assert imported.words[1] == "net_type=dekr_w18"
     assert imported.schema == "sectioned"
 
 
-def test_the_order_of_keys_is_kept(tmp_path):
-    source = record(tmp_path, "openfield/dekr_w18")
+def test_the_order_of_keys_is_kept(record):
+    source = record("openfield/dekr_w18")
     source.write_text(yaml.safe_dump(read_mapping(source), sort_keys=True))
     assert comes_back(source).words[1:] == ("net_type=dekr_w18", f"export.like={source}")
 
 
-def test_what_follows_from_other_values_needs_no_words(tmp_path):
-    source = record(tmp_path, "openfield/rtmpose_s__ssdlite")
+def test_what_follows_from_other_values_needs_no_words(record, mouse_project):
+    source = record("openfield/rtmpose_s__ssdlite")
     words = ["net_type=rtmpose_s", "data.top_down_crop.width=128", "epochs=30"]
     words.append("optimizer.lr=0.01")
-    root = SHARED / "data" / "openfield"
-    source.write_text(export_config(tree_of(f"project={root.as_posix()}", *words)))
+    source.write_text(export_config(tree_of(f"project={mouse_project.as_posix()}", *words)))
     assert sorted(comes_back(source).words[1:]) == sorted(words)
 
 
@@ -286,10 +284,10 @@ def test_what_follows_from_other_values_needs_no_words(tmp_path):
         *("flat_2024-02/single__resnet_50", "flat_2024-02/single__hrnet_w32"),
     ],
 )
-def test_older_files_come_back_in_their_own_form(shared, tmp_path, openfield, sample):
-    text = (SAMPLES / f"{sample}.yaml").read_text()
+def test_older_files_come_back_in_their_own_form(samples, tmp_path, mouse_project, sample):
+    text = (samples / f"{sample}.yaml").read_text()
     source = tmp_path / "pytorch_config.yaml"
-    source.write_text(text.replace("PROJECT", openfield.as_posix()))
+    source.write_text(text.replace("PROJECT", mouse_project.as_posix()))
     imported = comes_back(source)
     form = sample.partition("_")[0]
     assert f"export.schema={form}" in imported.words
@@ -298,8 +296,8 @@ def test_older_files_come_back_in_their_own_form(shared, tmp_path, openfield, sa
 @pytest.mark.parametrize(
     "words", [["net_type=dekr_w18"], ["method=td", "epochs=7", "logger=wandb"]]
 )
-def test_a_tree_goes_through_the_flat_form_and_back(openfield, tmp_path, words):
-    tree = tree_of(f"project={openfield.as_posix()}", *words, "data.train.auto_padding=null")
+def test_a_tree_goes_through_the_flat_form_and_back(mouse_project, tmp_path, words):
+    tree = tree_of(f"project={mouse_project.as_posix()}", *words, "data.train.auto_padding=null")
     source = tmp_path / "pytorch_config.yaml"
     source.write_text(export_config(tree, schema="flat"))
     imported = import_config(source)
@@ -312,12 +310,12 @@ def test_a_tree_goes_through_the_flat_form_and_back(openfield, tmp_path, words):
 # The project
 
 
-def test_a_stale_path_gives_way_to_the_folder_around_the_file(tmp_path, openfield):
+def test_a_stale_path_gives_way_to_the_folder_around_the_file(record, tmp_path, mouse_project):
     project = tmp_path / "moved"
     folder = project / "dlc-models-pytorch" / "iteration-0" / "x-trainset80shuffle1" / "train"
     folder.mkdir(parents=True)
-    shutil.copy2(openfield / "config.yaml", project)
-    source = record(tmp_path, "openfield/dekr_w18").rename(folder / "pytorch_config.yaml")
+    shutil.copy2(mouse_project / "config.yaml", project)
+    source = record("openfield/dekr_w18").rename(folder / "pytorch_config.yaml")
     old = "C:\\Users\\me\\openfield"
     path = "\\dlc-models-pytorch\\iteration-0\\x-trainset80shuffle1\\train\\pytorch_config.yaml"
     edited(source, {"metadata.project_path": old, "metadata.pose_config_path": old + path})
@@ -332,18 +330,18 @@ def read_text(text: str) -> dict:
     return yaml.safe_load(text)
 
 
-def test_the_project_of_the_command_line_counts(tmp_path, openfield):
-    source = edited(record(tmp_path, "openfield/dekr_w18"), {"metadata.project_path": "/gone"})
-    words = import_config(source, [f"project={openfield}"]).words
+def test_the_project_of_the_command_line_counts(record, mouse_project):
+    source = edited(record("openfield/dekr_w18"), {"metadata.project_path": "/gone"})
+    words = import_config(source, [f"project={mouse_project}"]).words
     assert words == ("net_type=dekr_w18",)
     with pytest.raises(ProjectError, match=r"'/gone'.*project=PATH"):
         import_config(source)
 
 
-def test_bodyparts_of_another_project_are_named(tmp_path, flies13):
-    source = record(tmp_path, "openfield/dekr_w18")
+def test_bodyparts_of_another_project_are_named(record, small_project):
+    source = record("openfield/dekr_w18")
     with pytest.raises(ConfigError, match=r"metadata.bodyparts.*lacks snout, leftear"):
-        import_config(source, [f"project={flies13}"])
+        import_config(source, [f"project={small_project}"])
 
 
 # Mistakes
@@ -367,12 +365,12 @@ def test_bodyparts_of_another_project_are_named(tmp_path, flies13):
         ({"model": None}, "model.*the file has none"),
     ],
 )
-def test_a_mistake_in_a_file_is_told_with_its_key_and_the_nearest_match(tmp_path, edits, told):
-    source = edited(record(tmp_path, "openfield/dekr_w18"), edits)
+def test_a_mistake_in_a_file_is_told_with_its_key_and_the_nearest_match(record, edits, told):
+    source = edited(record("openfield/dekr_w18"), edits)
     with pytest.raises(ConfigError, match=told):
         import_config(source)
 
 
-def test_a_projects_config_is_no_pytorch_config(openfield):
+def test_a_projects_config_is_no_pytorch_config(mouse_project):
     with pytest.raises(ProjectError, match=r"config.yaml of a project: project="):
-        import_config(openfield / "config.yaml")
+        import_config(mouse_project / "config.yaml")

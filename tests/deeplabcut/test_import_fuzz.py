@@ -43,9 +43,9 @@ def changed(document: dict, chance: random.Random) -> None:
     "sample", ["sectioned_3.0.0/single__topdown_hrnet_w18", "flat_2024-02/single__resnet_50"]
 )
 def test_an_odd_file_is_imported_or_refused_in_words(
-    shared, openfield, tmp_path, monkeypatch, sample
+    samples, mouse_project, tmp_path, monkeypatch, sample
 ):
-    original = read_mapping(shared / "spec" / "pytorch_configs" / f"{sample}.yaml")
+    original = read_mapping(samples / f"{sample}.yaml")
     source = tmp_path / "odd.yaml"
     monkeypatch.chdir(tmp_path)
     refused = 0
@@ -56,7 +56,7 @@ def test_an_odd_file_is_imported_or_refused_in_words(
             changed(document, chance)
         source.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
         try:
-            import_config(source, [f"project={openfield.as_posix()}"])
+            import_config(source, [f"project={mouse_project.as_posix()}"])
         except UserError:
             refused += 1
     assert 0 < refused < 15

@@ -49,27 +49,21 @@ def ordered(node):
     return [ordered(item) for item in node] if isinstance(node, list) else node
 
 
-def record_of(shared: Path, project: str, name: str) -> dict:
-    """What DeepLabCut writes for a project of the shared folder."""
-    text = (shared / "parity" / "configs" / project / f"{name}.yaml").read_text()
-    return read(text.replace("PROJECT", (shared / "data" / project).as_posix()))
-
-
 @pytest.mark.parametrize(("project", "net"), CASES)
-def test_an_export_equals_deeplabcuts_own_file_key_by_key_and_in_its_order(shared, project, net):
-    text = export_config(compose(f"project={shared / 'data' / project}", f"net_type={net}"))
-    assert ordered(read(text)) == ordered(record_of(shared, project, net))
+def test_an_export_equals_deeplabcuts_own_file_key_by_key_and_in_its_order(parity, project, net):
+    text = export_config(compose(f"project={parity.project(project)}", f"net_type={net}"))
+    assert ordered(read(text)) == ordered(read(parity.config(project, net)))
 
 
 @pytest.mark.parametrize("net", TOP_DOWN)
 @pytest.mark.parametrize("detector", DETECTORS)
 @pytest.mark.parametrize("project", ["openfield", "flies13"])
 def test_a_top_down_export_equals_deeplabcuts_own_file_in_the_same_way(
-    shared, project, detector, net
+    parity, project, detector, net
 ):
-    root = shared / "data" / project
+    root = parity.project(project)
     text = export_config(compose(f"project={root}", f"net_type={net}", f"detector={detector}"))
-    expected = record_of(shared, project, f"{net}__{detector}")
+    expected = read(parity.config(project, f"{net}__{detector}"))
     if net == "rtmpose_x":
         crop_for_the_head(expected)
     assert ordered(read(text)) == ordered(expected)
@@ -77,10 +71,10 @@ def test_a_top_down_export_equals_deeplabcuts_own_file_in_the_same_way(
 
 @pytest.mark.parametrize("net", CONDITIONAL)
 @pytest.mark.parametrize("project", ["openfield", "flies13"])
-def test_a_conditional_export_equals_deeplabcuts_own_file_in_the_same_way(shared, project, net):
-    root = shared / "data" / project
+def test_a_conditional_export_equals_deeplabcuts_own_file_in_the_same_way(parity, project, net):
+    root = parity.project(project)
     text = export_config(compose(f"project={root}", f"net_type={net}", "conditions=1"))
-    expected = record_of(shared, project, net)
+    expected = read(parity.config(project, net))
     if net == "ctd_prenet_rtmpose_x":
         crop_for_the_head(expected)
     assert ordered(read(text)) == ordered(expected)
@@ -94,21 +88,20 @@ def crop_for_the_head(config: dict) -> None:
         menu["top_down_crop"] |= {"width": width, "height": height}
 
 
-def test_a_bare_name_top_down_is_that_of_the_backbone_whatever_chose_it(shared):
-    root = shared / "data" / "flies13"
+def test_a_bare_name_top_down_is_that_of_the_backbone_whatever_chose_it(parity):
+    root = parity.project("openfield")
     by_groups = export_config(compose(f"project={root}", "method=td", "model/backbone=resnet_50"))
     by_name = export_config(compose(f"project={root}", "method=td", "net_type=resnet_50"))
     assert by_groups == by_name
-    assert read(by_groups) == record_of(shared, "flies13", "top_down_resnet_50__ssdlite")
+    assert read(by_groups) == read(parity.config("openfield", "top_down_resnet_50__ssdlite"))
 
 
-def test_what_the_user_changes_is_the_only_difference(shared):
-    root = shared / "data" / "openfield"
-    base = read(export_config(compose(f"project={root}")))
+def test_what_the_user_changes_is_the_only_difference(mouse_project):
+    base = read(export_config(compose(f"project={mouse_project}")))
     changed = read(
         export_config(
             compose(
-                f"project={root}",
+                f"project={mouse_project}",
                 "optimizer=sgd",
                 "optimizer.lr=0.01",
                 "optimizer.momentum=0.9",
@@ -138,9 +131,8 @@ def test_what_the_user_changes_is_the_only_difference(shared):
     assert changed["metadata"] == base["metadata"]
 
 
-def test_what_the_user_changes_in_the_detector_is_the_only_difference(shared):
-    root = shared / "data" / "openfield"
-    words = [f"project={root}", "net_type=top_down_resnet_50"]
+def test_what_the_user_changes_in_the_detector_is_the_only_difference(mouse_project):
+    words = [f"project={mouse_project}", "net_type=top_down_resnet_50"]
     base = read(export_config(compose(*words)))
     changed = read(
         export_config(
@@ -176,22 +168,22 @@ def test_what_the_user_changes_in_the_detector_is_the_only_difference(shared):
     assert detector["inference"] == base["detector"]["inference"]
 
 
-def test_sizes_of_a_head_follow_the_crop(shared):
-    root = shared / "data" / "openfield"
+def test_sizes_of_a_head_follow_the_crop(mouse_project):
     crop = ["data.top_down_crop.width=128", "data.top_down_crop.height=192"]
-    simcc = compose(f"project={root}", "net_type=rtmpose_s", *crop).model.heads.bodypart
+    simcc = compose(f"project={mouse_project}", "net_type=rtmpose_s", *crop).model.heads.bodypart
     assert simcc.input_size == simcc.target_generator.input_size == [128, 192]
     assert simcc.in_featuremap_size == [4, 6]
     # The paper gives 4.9 px for 192 px; a side of 128 px follows its rule, sqrt(side / 8).
     assert simcc.predictor.sigma == simcc.target_generator.sigma == [4.0, 4.9]
-    tokens = compose(f"project={root}", "net_type=animaltokenpose_base", *crop).model
+    tokens = compose(f"project={mouse_project}", "net_type=animaltokenpose_base", *crop).model
     assert tokens.neck.feature_size == tokens.heads.bodypart.heatmap_size == [48, 32]
     assert tokens.heads.bodypart.heatmap_dim == 48 * 32
 
 
-def test_the_schedule_of_rtmpose_follows_the_epochs_and_the_learning_rate(shared):
-    root = shared / "data" / "openfield"
-    cfg = compose(f"project={root}", "net_type=rtmpose_s", "epochs=30", "optimizer.lr=0.01")
+def test_the_schedule_of_rtmpose_follows_the_epochs_and_the_learning_rate(mouse_project):
+    cfg = compose(
+        f"project={mouse_project}", "net_type=rtmpose_s", "epochs=30", "optimizer.lr=0.01"
+    )
     assert cfg.scheduler.milestones == [15, 30]
     assert cfg.scheduler.schedulers[1].T_max == 15
     assert cfg.scheduler.schedulers[1].eta_min == pytest.approx(0.0005)
@@ -212,10 +204,9 @@ def test_a_resize_that_deeplabcut_refuses_is_told():
     assert cannot_build(compose("model=dekr", "data.longest_max_size=320")) is None
 
 
-def test_nested_schedulers_keep_deeplabcuts_form(shared):
-    root = shared / "data" / "openfield"
+def test_nested_schedulers_keep_deeplabcuts_form(mouse_project):
     exported = read(
-        export_config(compose(f"project={root}", "scheduler=sequential_lr", "epochs=50"))
+        export_config(compose(f"project={mouse_project}", "scheduler=sequential_lr", "epochs=50"))
     )
     scheduler = exported["runner"]["scheduler"]
     assert scheduler["type"] == "SequentialLR"
@@ -226,12 +217,11 @@ def test_nested_schedulers_keep_deeplabcuts_form(shared):
     }
 
 
-def test_the_flat_form_has_the_keys_of_the_specification_at_its_top(shared):
-    root = shared / "data" / "openfield"
-    flat = read(export_config(compose(f"project={root}", "logger=wandb"), schema="flat"))
+def test_the_flat_form_has_the_keys_of_the_specification_at_its_top(mouse_project, samples):
+    flat = read(export_config(compose(f"project={mouse_project}", "logger=wandb"), schema="flat"))
     specified = "batch_size data device epochs method model with_center_keypoints optimizer"
     assert set(specified.split()) | {"save_epochs", "scheduler", "logger"} <= set(flat)
-    sample = shared / "spec" / "pytorch_configs" / "flat_2024-02" / "single__dekr_w18.yaml"
+    sample = samples / "flat_2024-02" / "single__dekr_w18.yaml"
     recorded = read(sample.read_text())
     assert set(recorded) - set(flat) == {"cfg_path"}
     assert flat["data"]["rotation"] == recorded["data"]["rotation"]
@@ -244,12 +234,13 @@ def test_the_flat_form_has_the_keys_of_the_specification_at_its_top(shared):
 @pytest.mark.parametrize(
     "sample", ["topdown_resnet_50", "topdown_hrnet_w18", "tokenpose_base"], ids=str
 )
-def test_the_flat_form_has_the_keys_of_the_specification_for_top_down(shared, sample):
+def test_the_flat_form_has_the_keys_of_the_specification_for_top_down(
+    mouse_project, samples, sample
+):
     net = {"tokenpose_base": "animaltokenpose_base"}.get(sample) or sample.replace("top", "top_")
-    root = shared / "data" / "openfield"
-    words = [f"project={root}", f"net_type={net}", "detector=fasterrcnn_resnet50_fpn_v2"]
+    words = [f"project={mouse_project}", f"net_type={net}", "detector=fasterrcnn_resnet50_fpn_v2"]
     flat = read(export_config(compose(*words), schema="flat"))
-    file = shared / "spec" / "pytorch_configs" / "flat_2024-02" / f"single__{sample}.yaml"
+    file = samples / "flat_2024-02" / f"single__{sample}.yaml"
     recorded = read(file.read_text())
     assert set(recorded) - set(flat) == {"cfg_path"}
     assert set(flat) - set(recorded) == {"with_center_keypoints"}

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import yaml
+from parity_support import config_files
 
 from dlcexp.deeplabcut.import_config import import_config
 from dlcexp.deeplabcut.layout import select
@@ -35,9 +36,9 @@ def with_value(path: str, value: object) -> dict:
     return document
 
 
-def test_every_sample_of_every_version_passes(shared):
-    files = [*(shared / "spec").rglob("*.yaml"), *(shared / "parity/configs").rglob("*.yaml")]
-    assert len(files) > 200
+def test_every_sample_of_every_version_passes(samples):
+    files = [*samples.rglob("*.yaml"), *config_files()]
+    assert len(files) > 140
     for file in files:
         check_shapes(read_mapping(file), file)
 
@@ -76,17 +77,17 @@ def test_a_value_of_another_kind_is_told_with_its_key(tmp_path, path, value, tol
         check_shapes(with_value(path, value), tmp_path)
 
 
-def test_the_check_stands_before_the_translation_of_both_forms(shared, tmp_path, openfield):
+def test_the_check_stands_before_the_translation_of_both_forms(samples, tmp_path, mouse_project):
     source = tmp_path / "odd.yaml"
     for sample, place in (
         ("flat_2024-02/single__resnet_50", "data"),
         ("sectioned_3.0.0/single__dekr_w18", "metadata"),
     ):
-        document = read_mapping(shared / "spec" / "pytorch_configs" / f"{sample}.yaml")
+        document = read_mapping(samples / f"{sample}.yaml")
         assert isinstance(select(document, place), dict)
         source.write_text(yaml.safe_dump(document | {place: "x"}))
         with pytest.raises(ConfigError, match=rf"^{place}: .*'x' is not a mapping"):
-            import_config(source, [f"project={openfield.as_posix()}"])
+            import_config(source, [f"project={mouse_project.as_posix()}"])
 
 
 def test_text_with_a_nul_is_refused_as_no_path_can_have_one(tmp_path):

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from parity_support import RECORDS
 
 from dlcexp.evaluation.metrics import evaluate_poses, mean_pose_error
 
@@ -22,8 +23,8 @@ def moved(truth, x=0.0, y=0.0, confidence=0.9):
 
 @pytest.mark.parametrize("margin", [0, 20])
 @pytest.mark.parametrize("case", CASES)
-def test_scores_equal_the_record(shared, case, margin):
-    folder = shared / "parity" / "metrics"
+def test_scores_equal_the_record(case, margin):
+    folder = RECORDS / "metrics"
     record = json.loads((folder / "evaluation.json").read_text())
     expected = record["scores"][f"{case}/oks_bbox_margin={margin}"]
     arrays = np.load(folder / "evaluation.npz")

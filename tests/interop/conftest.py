@@ -1,6 +1,5 @@
 """The real DeepLabCut, in an environment of its own that `make interop` builds."""
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -49,12 +48,3 @@ def deeplabcut(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDeepLabC
             return dict(json.loads(out.strip().splitlines()[-1]))
 
         yield run
-
-
-@pytest.fixture(scope="session")
-def parity_fill(shared: Path) -> Any:
-    """`fill.py` of the parity records: weights and images by name and shape."""
-    spec: Any = importlib.util.spec_from_file_location("fill", shared / "parity" / "fill.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

@@ -26,7 +26,7 @@ BOXES = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DETECTORS)
-def test_the_same_weights_give_the_same_boxes_and_losses(deeplabcut, parity_fill, tmp_path, name):
+def test_the_same_weights_give_the_same_boxes_and_losses(deeplabcut, parity, tmp_path, name):
     keywords = {"freeze_bn_stats": True, "freeze_bn_weights": False, "box_score_thresh": 0.01}
     if name == "ssdlite":
         node = {"type": "SSDLite", "variant": None, **keywords}
@@ -34,13 +34,13 @@ def test_the_same_weights_give_the_same_boxes_and_losses(deeplabcut, parity_fill
     else:
         node = {"type": "FasterRCNN", "variant": name, **keywords}
         detector = FasterRCNN(variant=name, weights=None, **keywords)
-    state = parity_fill.fill_state_dict(detector.state_dict())
+    state = parity.fill.fill_state_dict(detector.state_dict())
     # Some scores between the thresholds of 0.001 and 0.01, which SSDLite and the rest have.
     for key in state:
         if "classification_head" in key and key.endswith(".1.bias"):
             state[key][1::2] -= 5
     detector.load_state_dict(state)
-    images = torch.from_numpy(parity_fill.image(2, HEIGHT, WIDTH))
+    images = torch.from_numpy(parity.fill.image(2, HEIGHT, WIDTH))
     boxes = torch.tensor(BOXES)
 
     torch.save(state, tmp_path / "weights.pt")

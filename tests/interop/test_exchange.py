@@ -135,9 +135,9 @@ def reduced(source: Path, target: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def projects(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def projects(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("projects")
-    return {n: reduced(shared / "data" / n, root / n) for n in ("openfield", "flies13")}
+    return {n: reduced(real_data / n, root / n) for n in ("openfield", "flies13")}
 
 
 @dataclass(frozen=True)

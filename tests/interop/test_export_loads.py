@@ -21,10 +21,10 @@ from dlcexp.deeplabcut.snapshots import Snapshot, save_snapshot
     ],
 )
 def test_the_same_weights_give_the_same_maps_and_poses(
-    deeplabcut, shared, tmp_path, project, net_type
+    deeplabcut, parity, tmp_path, project, net_type
 ):
     torch.manual_seed(0)
-    cfg = compose(f"project={shared / 'data' / project}", f"net_type={net_type}")
+    cfg = compose(f"project={parity.project(project)}", f"net_type={net_type}")
     model = build(cfg.model, key="model").eval()
     (tmp_path / "pytorch_config.yaml").write_text(export_config(cfg))
     save_snapshot(tmp_path / "snapshot-003.pt", Snapshot(epoch=3, model=model.state_dict()))
@@ -51,9 +51,11 @@ def test_the_same_weights_give_the_same_maps_and_poses(
 
 
 @pytest.mark.slow
-def test_a_schedule_within_a_schedule_and_another_optimizer_load_too(deeplabcut, shared, tmp_path):
+def test_a_schedule_within_a_schedule_and_another_optimizer_load_too(
+    deeplabcut, mouse_project, tmp_path
+):
     cfg = compose(
-        f"project={shared / 'data' / 'openfield'}",
+        f"project={mouse_project}",
         "optimizer=sgd",
         "optimizer.momentum=0.9",
         "scheduler=sequential_lr",
@@ -76,14 +78,14 @@ LARGER = ("_w48", "_m", "_x", "_x_human", "_101", "coam_w48")
 
 @pytest.mark.slow
 def test_every_net_type_loads_takes_our_weights_and_trains_the_same_layers(
-    deeplabcut, shared, tmp_path
+    deeplabcut, pair_project, tmp_path
 ):
     """Names and shapes of all weights are what a strict load asks for."""
-    project, files, models = shared / "data" / "flies13", [], []
+    files, models = [], []
     for name in options("net_type"):
         if name.endswith(LARGER):
             continue
-        cfg = compose(f"project={project}", f"net_type={name}")
+        cfg = compose(f"project={pair_project}", f"net_type={name}")
         files.append(tmp_path / f"{name}.yaml")
         files[-1].write_text(export_config(cfg))
         with torch.device("meta"):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from parity_support import RECORDS, Parity
 
 from dlcexp.config import build, compose
 from dlcexp.config.choices import quoted
@@ -64,7 +65,7 @@ PIXELS = 0.01
 
 
 @pytest.fixture(scope="module")
-def folder(deeplabcut: Any, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(deeplabcut: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What DeepLabCut says, in files PROJECT-NET.*; the projects in folders of their own."""
     folder = tmp_path_factory.mktemp("heads")
     orders = []
@@ -82,7 +83,7 @@ def folder(deeplabcut: Any, shared: Path, tmp_path_factory: pytest.TempPathFacto
             }
         )
     (folder / "orders.json").write_text(json.dumps(orders))
-    deeplabcut("compute_heads", shared / "parity" / "fill.py", folder / "orders.json", folder)
+    deeplabcut("compute_heads", RECORDS / "fill.py", folder / "orders.json", folder)
     return folder
 
 
@@ -114,9 +115,9 @@ def in_order(node: Any) -> Any:
 
 
 @pytest.mark.parametrize(("project", "net"), BUILT)
-def test_every_number_is_the_same(folder: Path, parity_fill: Any, project: str, net: str) -> None:
+def test_every_number_is_the_same(folder: Path, parity: Parity, project: str, net: str) -> None:
     model = build(compose(*words(folder, project, net)).model, key="model")
-    model.load_state_dict(parity_fill.fill_state_dict(model.state_dict()))
+    model.load_state_dict(parity.fill.fill_state_dict(model.state_dict()))
     with np.load(folder / f"{project}-{net}.npz") as file:
         theirs = dict(file)
     labels = {
@@ -125,7 +126,7 @@ def test_every_number_is_the_same(folder: Path, parity_fill: Any, project: str, 
         if name.startswith("labels/")
     }
     with torch.inference_mode():
-        outputs = model.eval()(torch.from_numpy(parity_fill.image(2, 96, 128)))
+        outputs = model.eval()(torch.from_numpy(parity.fill.image(2, 96, 128)))
         targets = model.targets(outputs, labels)
         ours = {"output": outputs, "target": targets, "loss": model.losses(outputs, targets)}
         ours["prediction"] = predicted = model.predict(outputs)

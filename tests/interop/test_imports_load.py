@@ -16,12 +16,12 @@ SAMPLES = [
 
 @pytest.mark.slow
 def test_deeplabcut_loads_every_converted_file_and_builds_its_model(
-    deeplabcut, shared, openfield, tmp_path
+    deeplabcut, samples, mouse_project, tmp_path
 ):
     epochs = {}
     for sample in SAMPLES:
-        source = shared / "spec" / "pytorch_configs" / f"{sample}.yaml"
-        cfg = compose(f"pytorch_config={source.as_posix()}", f"project={openfield.as_posix()}")
+        source = samples / f"{sample}.yaml"
+        cfg = compose(f"pytorch_config={source.as_posix()}", f"project={mouse_project.as_posix()}")
         name = sample.replace("/", "-")
         (tmp_path / f"{name}.yaml").write_text(export_config(cfg), encoding="utf-8")
         epochs[name] = cfg.epochs

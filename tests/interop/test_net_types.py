@@ -23,12 +23,12 @@ OTHERWISE = {
 }
 
 
-def test_every_net_type_of_deeplabcut_is_one_here(deeplabcut, flies13, tmp_path):
-    said = deeplabcut("name_net_types", flies13 / "config.yaml", tmp_path, *PEOPLE)
+def test_every_net_type_of_deeplabcut_is_one_here(deeplabcut, pair_project, tmp_path):
+    said = deeplabcut("name_net_types", pair_project / "config.yaml", tmp_path, *PEOPLE)
     assert set(said["net_types"]) == set(options("net_type"))
     for name in PEOPLE:
         theirs = OmegaConf.to_container(OmegaConf.load(tmp_path / f"{name}.yaml"))
-        cfg = compose(f"project={flies13}", f"net_type={name}", "conditions=1")
+        cfg = compose(f"project={pair_project}", f"net_type={name}", "conditions=1")
         ours = yaml.safe_load(export_config(cfg))
         assert set(differences(ours, theirs)) == OTHERWISE
 

@@ -1,11 +1,11 @@
 """Detectors: DeepLabCut's names, boxes and losses of any batch, weights, frozen batch norm."""
 
-import csv
 import logging
 import math
 
 import pytest
 import torch
+from parity_support import entries_of
 from torch import nn
 from torchvision.models import detection, get_model_weights
 from torchvision.ops import box_convert, box_iou
@@ -46,17 +46,10 @@ def losses_of(detector, images, boxes):
 @pytest.mark.parametrize(
     "name", ["ssdlite", "fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_resnet50_fpn_v2"]
 )
-def test_names_shapes_and_types_are_those_of_deeplabcut(shared, name, frozen):
+def test_names_shapes_and_types_are_those_of_deeplabcut(parity, name, frozen):
     keywords = {"freeze_bn_stats": frozen, "weights": None}
     detector = SSDLite(**keywords) if name == "ssdlite" else FasterRCNN(variant=name, **keywords)
-    path = shared / "parity" / "records" / "detectors" / f"{name}.keys.csv"
-    with path.open(newline="", encoding="utf-8") as file:
-        recorded = [(row["name"], row["shape"], row["dtype"]) for row in csv.DictReader(file)]
-    entries = [
-        (name, "x".join(map(str, values.shape)), str(values.dtype).removeprefix("torch."))
-        for name, values in detector.state_dict().items()
-    ]
-    assert entries == recorded
+    assert entries_of(detector) == parity.entries("detectors", name)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from parity_support import entries_of
 
 PROJECTS = ["openfield", "flies13"]
 HEATMAP_NETS = [
@@ -59,7 +60,7 @@ def test_every_number_is_that_on_record(parity, project, net):
         targets = model.targets(outputs, labels)
         losses = model.losses(outputs, targets)
 
-    assert entries(model) == parity.entries(project, net)
+    assert entries_of(model) == parity.entries(project, net)
     for key, value in recorded.items():
         kind, *path = key.split("/")
         if kind == "output":
@@ -79,14 +80,6 @@ def test_every_number_is_that_on_record(parity, project, net):
     named = {key.split("/")[1] for key in recorded if key.startswith("loss/")}
     # DeepLabCut does not name the only loss of TokenPose.
     assert named == set(losses) - ({"bodypart_heatmap"} if "tokenpose" in net else set())
-
-
-def entries(model):
-    """Name, shape and dtype of each entry of the state dict."""
-    return [
-        (name, "x".join(map(str, tensor.shape)), str(tensor.dtype).removeprefix("torch."))
-        for name, tensor in model.state_dict().items()
-    ]
 
 
 def keep_only_centre_peaks(maps):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from parity_support import entries_of
 
 from dlcexp.config.build import build
 from dlcexp.errors import UserError
@@ -44,11 +45,7 @@ def test_every_number_is_that_on_record(parity, project):
         targets = model.targets(outputs, labels)
         losses = model.losses(outputs, targets)
 
-    entries = [
-        (name, "x".join(map(str, value.shape)), str(value.dtype).removeprefix("torch."))
-        for name, value in model.state_dict().items()
-    ]
-    assert entries == parity.entries(project, NET)
+    assert entries_of(model) == parity.entries(project, NET)
     expected = recorded["output/bodypart/heatmap"]
     heatmap = outputs["bodypart"]["heatmap"]
     np.testing.assert_allclose(heatmap, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from omegaconf import DictConfig, OmegaConf
+from parity_support import Parity
 from training_support import FAST, rows, weights
 
 from dlcexp.config.build import build
@@ -101,11 +102,11 @@ def test_where_a_file_is_missing_the_path_is_told(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_network_is_an_error_that_names_it(
-    source: Run, shared: Path, openfield: Path, tmp_path: Path
+    mouse_project: Path, tmp_path: Path
 ) -> None:
-    cfg = compose(f"project={openfield}", "net_type=resnet_50")
+    cfg = compose(f"project={mouse_project}", "net_type=resnet_50")
     torch.save({"model": build(cfg.model, key="model").state_dict()}, tmp_path / "snapshot-001.pt")
-    other = compose(f"project={openfield}", "net_type=rtmpose_s", f"weights={tmp_path}")
+    other = compose(f"project={mouse_project}", "net_type=rtmpose_s", f"weights={tmp_path}")
     with pytest.raises(SnapshotError, match="seems to be a resnet_50: compose it by net_type=res"):
         start_from(other, build(other.model, key="model"))
 
@@ -119,25 +120,27 @@ def test_a_file_of_another_network_is_an_error_that_names_it(
         "ctd_prenet_hrnet_w32", "ctd_prenet_rtmpose_m",
     ],
 )  # fmt: skip
-def test_the_names_of_its_weights_tell_the_net_type(net: str, shared: Path) -> None:
+def test_the_names_of_its_weights_tell_the_net_type(net: str, parity: Parity) -> None:
     project = "flies13" if net.startswith("dlcrnet") else "openfield"
-    table = (shared / "parity" / "records" / project / f"{net}.keys.csv").read_text()
-    entries = [line.split(",")[:2] for line in table.splitlines()[1:]]
-    state = {name: torch.empty([int(n) for n in s.split("x") if n]) for name, s in entries}
+    state = {
+        name: torch.empty([int(side) for side in shape.split("x") if side])
+        for name, shape, _ in parity.entries(project, net)
+    }
     assert likely_net_type(state) == net
 
 
 def test_a_file_beside_the_snapshot_names_its_points(
-    source: Run, shared: Path, flies13: Path, tmp_path: Path
+    source: Run, parity: Parity, tmp_path: Path
 ) -> None:
     """A train folder of DeepLabCut, and the edges of the fields in its pytorch_config.yaml."""
-    config = shared / "parity" / "configs" / "flies13" / "hrnet_w32.yaml"
-    shutil.copy(config, tmp_path / "pytorch_config.yaml")
+    text = parity.config("flies13", "hrnet_w32")
+    (tmp_path / "pytorch_config.yaml").write_text(text, encoding="utf-8")
     shutil.copy(source.best_snapshot, tmp_path / "snapshot-best-010.pt")
-    cfg = compose(f"project={flies13.as_posix()}", "net_type=hrnet_w32", f"weights={tmp_path}")
+    project = parity.project("flies13").as_posix()
+    cfg = compose(f"project={project}", "net_type=hrnet_w32", f"weights={tmp_path}")
     layout = read_source(cfg).layout
     assert layout == target_layout(cfg, None)
-    names = yaml.safe_load(config.read_text())["metadata"]["bodyparts"]
+    names = yaml.safe_load(text)["metadata"]["bodyparts"]
     assert layout["bodypart"].edges[:2] == ((names[0], names[1]), (names[0], names[2]))
     assert layout["identity"].names == ("fly1", "fly2")
 
@@ -252,10 +255,13 @@ def test_flies_of_fewer_bodyparts_in_another_order_start_well_trained(
     assert record["bodyparts"] == {name: name for name in some}
 
 
+MOUSE = ["snout", "leftear", "rightear", "tailbase"]
+
+
 @pytest.fixture(scope="module")
-def topviewmouse(tmp_path_factory: pytest.TempPathFactory, openfield: Path) -> Path:
+def topviewmouse(tmp_path_factory: pytest.TempPathFactory, mouse_project: Path) -> Path:
     """A file like the published one: HRNet-W32 that ends in a transposed convolution of a pixel."""
-    cfg = compose(f"project={openfield}", "net_type=top_down_hrnet_w32")
+    cfg = compose(f"project={mouse_project}", "net_type=top_down_hrnet_w32")
     head = cfg.model.heads.bodypart
     head.heatmap_config = {"channels": [32, 27], "kernel_size": [1], "strides": [1]}
     head.locref_config = None
@@ -268,15 +274,17 @@ def topviewmouse(tmp_path_factory: pytest.TempPathFactory, openfield: Path) -> P
 
 
 def test_superanimal_weights_go_by_the_tables_of_the_project(
-    topviewmouse: Path, openfield: Path
+    topviewmouse: Path, mouse_project: Path, tmp_path: Path
 ) -> None:
-    cfg = compose(f"project={openfield}", "net_type=top_down_hrnet_w32", f"weights={topviewmouse}")
+    table = dict(zip(MOUSE, ("nose", "left_ear", "right_ear", "tail_base"), strict=True))
+    project = yaml.safe_load((mouse_project / "config.yaml").read_text())
+    project |= {"SuperAnimalConversionTables": {"superanimal_topviewmouse": table}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(project))
+    cfg = compose(f"project={tmp_path}", "net_type=top_down_hrnet_w32", f"weights={topviewmouse}")
     model = build(cfg.model, key="model")
     started = start_from(cfg, model)
     stored = torch.load(topviewmouse, weights_only=True)["model"]
-    table = yaml.safe_load((openfield / "config.yaml").read_text())["SuperAnimalConversionTables"]
-    assert dict(started.bodyparts) == table["superanimal_topviewmouse"]
-    names = ("nose", "left_ear", "right_ear", "tail_base")
+    assert dict(started.bodyparts) == table
     images = torch.randn(1, 3, 64, 64)
     model.eval()
     with torch.no_grad():
@@ -287,8 +295,8 @@ def test_superanimal_weights_go_by_the_tables_of_the_project(
         )
         heatmap = model(images)["bodypart"]["heatmap"]
     places = {"nose": 0, "left_ear": 1, "right_ear": 2, "tail_base": 13}
-    assert list(cfg.metadata.bodyparts) == ["snout", "leftear", "rightear", "tailbase"]
-    for i, name in enumerate(names):
+    assert list(cfg.metadata.bodyparts) == MOUSE
+    for i, name in enumerate(table.values()):
         torch.testing.assert_close(heatmap[:, i], maps[:, places[name]])
     assert torch.equal(
         model.state_dict()["backbone.model.conv1.weight"], stored["backbone.model.conv1.weight"]
@@ -298,10 +306,10 @@ def test_superanimal_weights_go_by_the_tables_of_the_project(
 
 
 def test_superanimal_weights_go_by_name_without_a_table(
-    topviewmouse: Path, openfield: Path, tmp_path: Path
+    topviewmouse: Path, mouse_project: Path, tmp_path: Path
 ) -> None:
-    project = yaml.safe_load((openfield / "config.yaml").read_text())
-    project |= {"bodyparts": ["tail_base", "whisker", "nose"], "SuperAnimalConversionTables": None}
+    project = yaml.safe_load((mouse_project / "config.yaml").read_text())
+    project |= {"bodyparts": ["tail_base", "whisker", "nose"]}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(project))
     renamed = Path(shutil.copy(topviewmouse, tmp_path / "mice.pt"))
     given = ["net_type=top_down_hrnet_w32", "weights.bodyparts=superanimal_topviewmouse"]
