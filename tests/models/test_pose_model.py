@@ -11,36 +11,29 @@ from dlcexp.config.choices import options
 from dlcexp.config.composition import compose
 from dlcexp.errors import UserError
 
+# Projects of one animal and of two.
 NETS = [
-    "openfield/dekr_w18",
-    "flies13/dekr_w18",
-    "openfield/hrnet_w18",
-    "flies13/hrnet_w18",
-    "flies13/top_down_hrnet_w18",
-    "flies13/rtmpose_s",
+    ("mouse_project", "dekr_w18"),
+    ("pair_project", "dekr_w18"),
+    ("mouse_project", "hrnet_w18"),
+    ("pair_project", "hrnet_w18"),
+    ("pair_project", "top_down_hrnet_w18"),
+    ("pair_project", "rtmpose_s"),
 ]
 HEIGHT, WIDTH = 64, 96
 
 
-@pytest.fixture(params=NETS)
-def node(request, parity):
-    node = parity.node(*request.param.split("/"))
-    if "rtmpose" in request.param:
+@pytest.fixture(params=NETS, ids="-".join)
+def node(request):
+    project, net = request.param
+    root = request.getfixturevalue(project)
+    node = OmegaConf.to_container(compose(f"project={root}", f"net_type={net}").model)
+    if net.startswith("rtmpose"):
         shrink_rtmpose(node)
     else:
         # The same branches in fewer modules; random weights and frozen statistics would diverge.
         node["backbone"] |= {"model_name": "hrnet_w18_small_v2", "freeze_bn_stats": False}
-    if "paf_config" in node["heads"]["bodypart"]:
-        keep_limbs(node["heads"]["bodypart"], 12)
     return node
-
-
-def keep_limbs(head, number):
-    """The first limbs only; with all of them half precision takes a minute on a CPU."""
-    fields = head["target_generator"]["generators"][1]
-    head["predictor"]["graph"] = fields["graph"] = fields["graph"][:number]
-    head["predictor"]["edges_to_keep"] = list(range(number))
-    head["paf_config"]["channels"][1] = 2 * number
 
 
 def shrink_rtmpose(node):
