@@ -192,7 +192,7 @@ def random_run(net_type: str, project: Path, folder: Path) -> Path:
     """A run folder as training leaves it, with random weights."""
     import dlcexp
     from dlcexp.deeplabcut.snapshots import Snapshot, SnapshotManager
-    from dlcexp.training.run import RunFolder
+    from dlcexp.runs.folder import RunFolder
 
     cfg = dlcexp.compose(f"project={project}", f"net_type={net_type}", "device=cpu")
     run = RunFolder(folder)

@@ -28,7 +28,7 @@ from typing import Any
 
 import dlcexp.training
 from dlcexp.cli import main
-from dlcexp.evaluation.columns import spelling
+from dlcexp.runs.metric_names import spelling
 from dlcexp.sweeps import launching
 from dlcexp.sweeps.sweep import Experiments
 

@@ -107,7 +107,7 @@ def experiment(net_type: str, settings: dict[str, Any], project: Path) -> list[s
 def copy_project(source: str, target: Path) -> Path:
     """A writable copy whose config.yaml names its videos, by which DeepLabCut finds the frames."""
     if source == "demo":
-        from dlcexp.data.demo import write_demo_project
+        from dlcexp.data.draw_demo import write_demo_project
 
         write_demo_project(target)
         return target

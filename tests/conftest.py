@@ -156,3 +156,11 @@ def small_words(small_project: Path) -> list[str]:
         "trainer.progress_bar=false",
         "data.train.crop_sampling=null",
     ]
+
+
+@pytest.fixture
+def folds(tmp_path: Path) -> Path:
+    """A sweep of `optimizer.lr=0.001,0.01` over five folds with a known metric."""
+    from sweep_support import write_folds
+
+    return write_folds(tmp_path)

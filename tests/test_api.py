@@ -109,7 +109,7 @@ def test_another_split_and_threshold_are_overrides_of_the_run(run):
 
 @pytest.mark.slow
 def test_predicting_image_files_gives_what_evaluating_them_gave(run):
-    from dlcexp.data.demo import demo_project
+    from dlcexp.data.draw_demo import demo_project
 
     evaluation = dlcexp.evaluate(run)
     names = evaluation.names["test"]

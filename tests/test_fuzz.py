@@ -15,13 +15,13 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dlcexp.config import compose
-from dlcexp.config.composition import compose_tree, modified, resolve
-from dlcexp.config.expansion import expand
-from dlcexp.config.validation import check_keys
-from dlcexp.deeplabcut.import_config import import_config
-from dlcexp.deeplabcut.safe_yaml import read_mapping
+from dlcexp.composition import compose
+from dlcexp.config.checks import check_keys
+from dlcexp.config.compose import compose_tree, modified, resolve
+from dlcexp.config.rewrite import expand
+from dlcexp.deeplabcut.to_overrides import import_config
 from dlcexp.errors import UserError
+from dlcexp.yaml_files import read_mapping
 
 INPUTS = int(os.environ.get("DLCEXP_FUZZ", "200"))
 # One input in so many is put on a finished run's tree, or composed.

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from dlcexp.cli import main
-from dlcexp.config.schedules import late_milestones
-from dlcexp.data.demo import demo_project
+from dlcexp.config.schedule_checks import late_milestones
+from dlcexp.data.draw_demo import demo_project
 
 # What is wrong, the words, what the message must say. {single} and {file} are filled in.
 TREE = [

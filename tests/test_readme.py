@@ -19,7 +19,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from dlcexp.cli import main
-from dlcexp.data.demo import demo_project
+from dlcexp.data.draw_demo import demo_project
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = re.compile(r"^ {4}(dlcexp .*?)(?: +#.*)?$", re.MULTILINE)

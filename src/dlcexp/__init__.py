@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "build": "dlcexp.config",
-    "compose": "dlcexp.config",
+    "compose": "dlcexp.composition",
     "train": "dlcexp.training",
     "Run": "dlcexp.training",
     "evaluate": "dlcexp.training",
@@ -28,8 +28,8 @@ _HOMES = {
 __all__ = ["Run", "build", "compose", "evaluate", "export", "predict", "train"]
 
 if TYPE_CHECKING:
+    from dlcexp.composition import compose
     from dlcexp.config.build import build
-    from dlcexp.config.composition import compose
     from dlcexp.deeplabcut import export
     from dlcexp.inference import predict
     from dlcexp.training import Run, evaluate, train

@@ -7,7 +7,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from dlcexp.cli import main
-from dlcexp.config import compose
+from dlcexp.composition import compose
 
 
 def lines(capsys) -> list[list[str]]:
@@ -38,6 +38,12 @@ def test_a_run_and_a_file_are_the_same_experiment_until_one_is_edited(
     file.write_text(yaml.safe_dump(document, sort_keys=False))
     assert main(["diff", str(run / "config.yaml"), str(file)]) == 0
     assert ["optimizer.lr", "0.0005", "0.25"] in lines(capsys)
+
+
+def test_what_a_model_recommends_is_shown_where_it_takes_effect(openfield, capsys):
+    line = f"project={openfield.as_posix()}"
+    assert main(["diff", "model.recipe.batch_size=3", "", line]) == 0
+    assert lines(capsys)[1:] == [["batch_size", "3", "8"]]
 
 
 @pytest.mark.parametrize("width", [50, 120])

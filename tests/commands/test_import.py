@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from dlcexp.cli import main
-from dlcexp.deeplabcut.safe_yaml import read_mapping
+from dlcexp.yaml_files import read_mapping
 
 
 def test_a_keyword_that_a_class_does_not_have_is_told(mouse_project, tmp_path, capsys):

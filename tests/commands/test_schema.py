@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from omegaconf import OmegaConf
 
 from dlcexp.cli import main
-from dlcexp.config import compose
+from dlcexp.composition import compose
 from dlcexp.config.catalogue import option_entries
 from dlcexp.config.options import Option, read_options
 

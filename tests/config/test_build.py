@@ -67,7 +67,7 @@ def test_what_a_constructor_refuses_is_a_message_with_the_key():
         "dlcexp.files.tempfile.mkstemp",
         "dlcexp.files.Path.unlink",
         "dlcexp.errors.Iterable.__class__",
-        "dlcexp.data.demo.np.load",
+        "dlcexp.data.draw_demo.np.load",
         "dlcexp.config.build.sys.exit",
         "torch.optim.optimizer.torch.load",
         "torch.optim.sgd.torch.serialization.load",

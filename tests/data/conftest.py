@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dlcexp.deeplabcut.labels import Labels
+from dlcexp.project import Labels
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import kstest, truncnorm
 
 from dlcexp.data.boxes import RandomBBoxTransform, ground_truth_boxes
-from dlcexp.deeplabcut.labels import Labels
+from dlcexp.project import Labels
 
 SHAPE = (96, 128, 3)
 NONE = (np.nan, np.nan)

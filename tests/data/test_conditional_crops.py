@@ -11,7 +11,7 @@ from dlcexp.data.cache import ImageCache, read_image
 from dlcexp.data.conditional_crops import ConditionalCropDataset, usable_conditions
 from dlcexp.data.crops import Window, labelled_animals
 from dlcexp.data.gen_sampling import GenerativeSampler
-from dlcexp.deeplabcut.labels import Labels
+from dlcexp.project import Labels
 
 GOOD = {"jitter_prob": 0.0, "swap_prob": 0.0, "inv_prob": 0.0, "miss_prob": 0.0}
 BODYPARTS = ("nose", "left", "right")

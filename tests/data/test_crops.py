@@ -16,8 +16,8 @@ from dlcexp.data.boxes import RandomBBoxTransform
 from dlcexp.data.cache import ImageCache, read_image
 from dlcexp.data.crops import CropDataset, Window, labelled_animals
 from dlcexp.data.dataset import Failure
-from dlcexp.deeplabcut.labels import Labels
 from dlcexp.errors import ProjectError
+from dlcexp.project import Labels
 
 MENU = {
     "affine": {"p": 0.9, "rotation": 30, "scaling": [0.5, 1.25]},

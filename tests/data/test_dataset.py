@@ -12,8 +12,8 @@ from parity_support import Parity
 from dlcexp.data.augmentation import build_pipeline
 from dlcexp.data.cache import ImageCache
 from dlcexp.data.dataset import Failure, PoseDataset, label_arrays
-from dlcexp.deeplabcut.labels import Labels
 from dlcexp.errors import ProjectError
+from dlcexp.project import Labels
 
 MENU = {
     "affine": {"p": 0.9, "rotation": 30, "scaling": [0.5, 1.25]},

@@ -17,9 +17,8 @@ from dlcexp.data.splits import (
     Split,
     VideoSplit,
 )
-from dlcexp.deeplabcut.labels import Labels
-from dlcexp.deeplabcut.project import Project, open_project
 from dlcexp.errors import ConfigError
+from dlcexp.project import Labels, Project, open_project
 
 FOLDERS = ("a",) * 20 + ("b",) * 10 + ("c",) * 10
 UNLABELLED = {3, 25, 39}

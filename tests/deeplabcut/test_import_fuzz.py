@@ -5,9 +5,9 @@ import random
 import pytest
 import yaml
 
-from dlcexp.deeplabcut.import_config import import_config
-from dlcexp.deeplabcut.safe_yaml import read_mapping
+from dlcexp.deeplabcut.to_overrides import import_config
 from dlcexp.errors import UserError
+from dlcexp.yaml_files import read_mapping
 
 ODD = [
     *(None, True, False, 0, -1, 1e300, "", "x", "1e-4", "a b", "it's", "C:\\dir\\", "${x}", "???"),

@@ -11,12 +11,11 @@ import pytest
 import yaml
 from scipy.io import loadmat
 
-from dlcexp.data.demo import demo_project
+from dlcexp.data.draw_demo import demo_project
 from dlcexp.deeplabcut.install import install
-from dlcexp.deeplabcut.labels import load_labels
-from dlcexp.deeplabcut.project import open_project
 from dlcexp.deeplabcut.shuffles import find_trained_shuffle, read_shuffle
 from dlcexp.errors import ConfigError, ProjectError, UserError
+from dlcexp.project import load_labels, open_project
 
 CONFIG = (
     "net_type: resnet_50\nmetadata:\n  project_path: elsewhere\n  pose_config_path: elsewhere\n"

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dlcexp.deeplabcut.project import open_project
 from dlcexp.deeplabcut.shuffles import read_shuffle
 from dlcexp.errors import ConfigError, ProjectError
+from dlcexp.project import open_project
 
 # The merged table lists the videos in another order than our labels do.
 ROWS = [("labeled-data", video, f"img{i}.png") for video in ("v10", "v2") for i in range(3)]

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from dlcexp import build, compose
-from dlcexp.data.demo import demo_project
+from dlcexp.data.draw_demo import demo_project
 from dlcexp.deeplabcut.snapshots import Snapshot, SnapshotManager
+from dlcexp.runs.folder import RunFolder
 from dlcexp.training import Run
-from dlcexp.training.run import RunFolder
 
 FRAMES = 24
 RATE = 10

@@ -13,7 +13,7 @@ from dlcexp.data.augmentation import build_pipeline
 from dlcexp.data.boxes import ground_truth_boxes
 from dlcexp.data.cache import ImageCache
 from dlcexp.data.crops import CropDataset, Window
-from dlcexp.deeplabcut.labels import Labels
+from dlcexp.project import Labels
 
 HEIGHT, WIDTH = 200, 300
 SIZES = [(64, 64), (256, 256), (48, 64), (96, 48), (192, 256), (70, 51)]

@@ -21,9 +21,9 @@ import yaml
 import dlcexp
 from dlcexp.data.loading import PoseData
 from dlcexp.deeplabcut.snapshots import Snapshot, load_snapshot
-from dlcexp.evaluation.predict import predict_crops, predict_frames
+from dlcexp.evaluation.model_poses import predict_crops, predict_frames
+from dlcexp.runs.stages import pose_stage
 from dlcexp.training.pose_module import PoseModule
-from dlcexp.training.stages import pose_stage
 
 FRAMES, TRAINING = 4, 3
 # Epochs, of one step each. DeepLabCut goes on from HANDED_OVER, we from what it has at GIVEN_BACK.

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from dlcexp.config import build, compose
-from dlcexp.config.choices import options
-from dlcexp.deeplabcut.pytorch_config import export_config
+from dlcexp.composition import compose
+from dlcexp.config import build
+from dlcexp.config.options import options
+from dlcexp.deeplabcut.export import export_config
 from dlcexp.deeplabcut.snapshots import Snapshot, save_snapshot
 
 

@@ -14,9 +14,10 @@ import torch
 import yaml
 from parity_support import RECORDS, Parity
 
-from dlcexp.config import build, compose
-from dlcexp.config.choices import quoted
-from dlcexp.deeplabcut.pytorch_config import export_config
+from dlcexp.composition import compose
+from dlcexp.config import build
+from dlcexp.config.overrides import quoted
+from dlcexp.deeplabcut.export import export_config
 from dlcexp.errors import ConfigError
 from dlcexp.models.predictors import assign_identities, identity_scores
 

@@ -12,8 +12,7 @@ import yaml
 
 import dlcexp
 from dlcexp.cli import main
-from dlcexp.deeplabcut.labels import load_labels
-from dlcexp.deeplabcut.project import open_project
+from dlcexp.project import load_labels, open_project
 
 FRAMES = 10
 UNIQUE = 2

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dlcexp.config import compose
-from dlcexp.deeplabcut.pytorch_config import export_config
+from dlcexp.composition import compose
+from dlcexp.deeplabcut.export import export_config
 
 SAMPLES = [
     "flat_2024-02/single__dekr_w18",

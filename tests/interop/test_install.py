@@ -21,7 +21,7 @@ import yaml
 import dlcexp
 from dlcexp.cli import main
 from dlcexp.commands.install import install_run
-from dlcexp.data.demo import demo_project
+from dlcexp.data.draw_demo import demo_project
 
 FRAMES = 6  # labelled ones, and those of the video
 COMMON = [

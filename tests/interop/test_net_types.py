@@ -3,9 +3,9 @@
 import yaml
 from omegaconf import OmegaConf
 
-from dlcexp.config import compose
-from dlcexp.config.choices import options
-from dlcexp.deeplabcut.pytorch_config import export_config
+from dlcexp.composition import compose
+from dlcexp.config.options import options
+from dlcexp.deeplabcut.export import export_config
 
 # Net types for the 14 keypoints of CrowdPose, which DeepLabCut gives crops of another size than the
 # models are for (288x384).

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from dlcexp.data.demo import write_demo_project
+from dlcexp.data.draw_demo import write_demo_project
 from dlcexp.data.splits import DLCShuffleSplit
-from dlcexp.deeplabcut.labels import load_labels
-from dlcexp.deeplabcut.project import open_project
+from dlcexp.project import load_labels, open_project
 
 
 def _copy(source: Path, target: Path) -> Path:

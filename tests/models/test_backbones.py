@@ -10,6 +10,7 @@ import torch
 import torchvision
 from torch import nn
 
+from dlcexp.config.timm_features import timm_feature_info
 from dlcexp.errors import ConfigError, UserError
 from dlcexp.models.backbones import (
     CondPreNet,
@@ -20,7 +21,6 @@ from dlcexp.models.backbones import (
     ResNet,
     StackedKeypointEncoder,
     TimmBackbone,
-    timm_feature_info,
 )
 
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from dlcexp.composition import compose
 from dlcexp.config.build import build
-from dlcexp.config.choices import options
-from dlcexp.config.composition import compose
+from dlcexp.config.options import options
 from dlcexp.errors import UserError
 
 # Projects of one animal and of two.

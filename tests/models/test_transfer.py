@@ -7,8 +7,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from dlcexp.composition import compose
 from dlcexp.config.build import build
-from dlcexp.config.composition import compose
 from dlcexp.models.keypoint_axes import Points
 from dlcexp.models.transfer import (
     OTHER_BACKBONE,

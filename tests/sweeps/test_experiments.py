@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import dlcexp
-from dlcexp.config.choices import conf_folder
+from dlcexp.config.options import conf_folder
 from dlcexp.errors import ConfigError
 from dlcexp.sweeps.sweep import Experiments
 
@@ -66,7 +66,7 @@ def test_jobs_are_those_that_hydra_composes(own: Path) -> None:
 
 
 def test_a_finished_run_takes_overrides_as_hydra_does() -> None:
-    from dlcexp.config.composition import modified
+    from dlcexp.config.compose import modified
 
     tree = dlcexp.compose()
     with pytest.raises(ConfigError, match=r"seed: it is there already.*Write 'seed=3'"):

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from dlcexp.status import kind_of
+from dlcexp.runs.status import kind_of
 from dlcexp.sweeps.workers import Worker, WorkerDied
 
 # Optimizers whose first step goes wrong: no memory for it, and a mistake in the code.

@@ -10,10 +10,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from dlcexp.config import resolvers
-from dlcexp.config.composition import compose_raw
+from dlcexp.config.compose import compose_raw
 from dlcexp.errors import ConfigError
-from dlcexp.status import Status, write_status
-from dlcexp.sweeps.ledger import Ledger, Objective, SweepRecord
+from dlcexp.results.ledger import Ledger, Objective, SweepRecord
+from dlcexp.runs.status import Status, write_status
 from dlcexp.sweeps.optuna_parts import build_pruner, build_sampler, open_storage
 from dlcexp.sweeps.space import Space, parse_space
 from dlcexp.sweeps.study import StudyPlan

@@ -15,7 +15,7 @@ import yaml
 from filelock import FileLock
 
 import dlcexp.sweeps.job
-from dlcexp.sweeps.ledger import JOB_LOCK
+from dlcexp.results.ledger import JOB_LOCK
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 

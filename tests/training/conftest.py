@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 @pytest.fixture(scope="session")
 def small_tree(small_words: list[str]) -> dict[str, Any]:
     """The composed tree of a model so small that an epoch takes a moment."""
-    from dlcexp.config.composition import compose
+    from dlcexp.composition import compose
 
     cfg = compose(
         *small_words,

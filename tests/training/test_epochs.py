@@ -9,9 +9,9 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
+from dlcexp.runs.stages import pose_stage
 from dlcexp.training import RunFolder
 from dlcexp.training.epochs import EarlyStopping, EpochEnd, single_precision
-from dlcexp.training.stages import pose_stage
 
 
 @pytest.mark.parametrize(

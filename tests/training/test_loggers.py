@@ -17,11 +17,11 @@ from omegaconf import DictConfig, OmegaConf
 from training_support import FAST, offline_runs
 
 from dlcexp.config.build import check_targets
-from dlcexp.config.validation import check_nodes
+from dlcexp.config.checks import check_nodes
 from dlcexp.errors import ConfigError
+from dlcexp.runs.folder import Pruned
 from dlcexp.training import Run, train
 from dlcexp.training.loggers import MLFlowLogger, TensorBoardLogger, close
-from dlcexp.training.run import Pruned
 
 Tree = Callable[..., DictConfig]
 

@@ -8,9 +8,9 @@ from omegaconf import DictConfig
 
 from dlcexp.config import build
 from dlcexp.data.loading import PoseData
+from dlcexp.runs.stages import pose_stage
 from dlcexp.training.module import LossMeter
 from dlcexp.training.pose_module import PoseModule
-from dlcexp.training.stages import pose_stage
 
 
 def test_losses_are_means_over_images_not_over_batches() -> None:

@@ -9,8 +9,8 @@ from lightning.pytorch.plugins import MixedPrecision
 from omegaconf import DictConfig
 
 import dlcexp
+from dlcexp.runs.stages import pose_stage
 from dlcexp.training.pose_module import PoseModule
-from dlcexp.training.stages import pose_stage
 
 Tree = Callable[..., DictConfig]
 

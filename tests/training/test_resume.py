@@ -11,9 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 from training_support import FAST, die, equal, rows, scores
 
 from dlcexp.errors import ConfigError, SnapshotError
+from dlcexp.runs.stages import pose_stage
 from dlcexp.training import Run, RunFolder, train
 from dlcexp.training.resume import resume_point
-from dlcexp.training.stages import pose_stage
 
 Tree = Callable[..., DictConfig]
 

@@ -6,7 +6,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from dlcexp.config.choices import options
+from dlcexp.config.options import options
 from dlcexp.errors import ConfigError
 from dlcexp.training.schedulers import (
     ConstantFactor,
@@ -225,7 +225,7 @@ def test_every_option_builds(option: str) -> None:
     from importlib import import_module
 
     from dlcexp.config import resolvers
-    from dlcexp.config.choices import CONFIG_MODULE
+    from dlcexp.config.options import CONFIG_MODULE
 
     resolvers.register()
     folder = import_module(CONFIG_MODULE).__path__[0]

@@ -17,9 +17,9 @@ from training_support import FAST, die, equal, offline_runs, rows, scores
 
 import dlcexp
 from dlcexp.errors import ConfigError, SnapshotError, UserError
-from dlcexp.sweeps.objective import objectives
+from dlcexp.results.objective import objectives
+from dlcexp.runs.stages import chosen_stages
 from dlcexp.training import Run, train
-from dlcexp.training.stages import chosen_stages
 
 TopDownTree = Callable[..., DictConfig]
 

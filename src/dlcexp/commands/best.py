@@ -7,7 +7,7 @@ from dlcexp.commands.arguments import wants_help
 from dlcexp.errors import UserError
 
 if TYPE_CHECKING:
-    from dlcexp.sweeps.results import Job, Sweep
+    from dlcexp.results.read_sweep import Job, Sweep
 
 HELP = """\
 dlcexp best DIR [metric=NAME] [direction=WAY] [--export | --install]
@@ -60,8 +60,8 @@ def _export(job: "Job") -> int:
 
 
 def _winner(sweep: "Sweep", job: "Job") -> list[str]:
-    from dlcexp.pages.tables import number
-    from dlcexp.sweeps.wording import better, label, mean_and_spread, verdict
+    from dlcexp.results.recipe_text import better, label, mean_and_spread, verdict
+    from dlcexp.text import number
 
     objective, recipe = sweep.objective, sweep.best
     assert recipe is not None

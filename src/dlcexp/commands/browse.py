@@ -21,7 +21,7 @@ def run(words: list[str]) -> int:
     if wants_help(words):
         print(HELP, end="")
         return 0
-    from dlcexp.config.composition import compose_run
+    from dlcexp.composition import compose_run
 
     overrides, config_dir = take_config_dir(words)
     overrides, settings = take_values(overrides, ["browse.file", "browse.batches"])

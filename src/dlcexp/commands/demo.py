@@ -17,7 +17,7 @@ def run(words: list[str]) -> int:
     if wants_help(words):
         print(HELP, end="")
         return 0
-    from dlcexp.data.demo import demo_project, write_demo_project
+    from dlcexp.data.draw_demo import demo_project, write_demo_project
 
     seeds = [word.partition("=")[2] for word in words if word.startswith("seed=")]
     folders = [word for word in words if "=" not in word and not word.startswith("-")]

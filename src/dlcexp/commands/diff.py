@@ -28,6 +28,8 @@ gets a table; a file or a pipe gets lines of key, A and B with tabs between them
 The exit code is 0 whether they differ or not, and 2 where one of them cannot be read.
 """
 
+# What a model recommends takes effect in other keys, and is shown there.
+_RECOMMENDATIONS = "recipe"
 # Characters of a value in a table, at most.
 _WIDEST = 70
 
@@ -42,13 +44,14 @@ def run(words: list[str]) -> int:
             "diff takes two experiments: run folders, files, or command lines as one word each; "
             "see dlcexp diff --help."
         )
-    from dlcexp.config.difference import differences
+    from dlcexp.trees import differences
 
     first, second, *common = words
     trees = [_tree(source, common, config_dir) for source in (first, second)]
     rows = [
         (each.key, _shown(each.first), _shown(each.second))
         for each in differences(trees[0], trees[1])
+        if _RECOMMENDATIONS not in each.key.split(".")
     ]
     if not rows:
         print("no difference")
@@ -66,9 +69,10 @@ def _tree(source: str, common: list[str], config_dir: Path | None) -> dict[str, 
     Raises:
         UserError: there is no such file, it is neither kind of file, or the line has a mistake.
     """
-    from dlcexp.config.composition import compose_tree, resolve
-    from dlcexp.config.validation import check_keys
-    from dlcexp.deeplabcut.safe_yaml import read_mapping
+    from dlcexp.composition import rewritten
+    from dlcexp.config.checks import check_keys
+    from dlcexp.config.compose import compose_tree, resolve
+    from dlcexp.yaml_files import read_mapping
 
     path = expanded(source)
     if source and _is_path(source, path):
@@ -84,7 +88,7 @@ def _tree(source: str, common: list[str], config_dir: Path | None) -> dict[str, 
     else:
         words = _words(source)
     try:
-        return check_keys(resolve(compose_tree([*words, *common], config_dir)))
+        return check_keys(resolve(compose_tree(rewritten([*words, *common]), config_dir)))
     except (ConfigError, ProjectError) as error:
         raise UserError(f"{source or '(default)'}: {error}") from error
 
@@ -120,8 +124,8 @@ def _words(line: str) -> list[str]:
 
 def _shown(value: Any) -> str:
     """A value as one would type it; a node of a target by the name of its class."""
-    from dlcexp.config.difference import ABSENT
-    from dlcexp.deeplabcut.overrides import literal
+    from dlcexp.config.overrides import literal
+    from dlcexp.trees import ABSENT
 
     if value is ABSENT:
         return repr(value)

@@ -8,7 +8,7 @@ from dlcexp.errors import UserError
 from dlcexp.files import expanded
 
 if TYPE_CHECKING:
-    from dlcexp.training.run import Run
+    from dlcexp.runs.run import Run
     from dlcexp.training.scoring import Scored
 
 HELP = """\
@@ -48,7 +48,7 @@ def run(words: list[str]) -> int:
 
     from rich.console import Console
 
-    from dlcexp.evaluation.table import evaluation_table
+    from dlcexp.evaluation.score_table import evaluation_table
     from dlcexp.training.scoring import score
 
     source, snapshot = opened(settings, overrides)
@@ -66,7 +66,7 @@ def opened(settings: dict[str, str], overrides: list[str]) -> "tuple[Run, Path |
     Raises:
         UserError: there is no such run or snapshot.
     """
-    from dlcexp.training.run import Run
+    from dlcexp.runs.run import Run
 
     path, word = expanded(settings["run"]), settings.get("snapshot")
     if path.suffix != ".pt" or not path.is_file():
@@ -118,9 +118,8 @@ def _output(source: "Run", snapshot: Path | None, word: str | None) -> Path:
 
 def _write(folder: Path, scored: "Scored", words: list[str]) -> list[Path]:
     """Write the page, the numbers and the records; where they are."""
-    from dlcexp.evaluation.report import evaluation_report
-    from dlcexp.files import write_text
-    from dlcexp.training.run import write_json
+    from dlcexp.files import write_json, write_text
+    from dlcexp.reports.evaluation_page import evaluation_report
 
     report = evaluation_report(
         scored.evaluation, scored.data, scored.run.cfg, _facts(scored), _commands(scored, words)
@@ -140,7 +139,7 @@ def _write(folder: Path, scored: "Scored", words: list[str]) -> list[Path]:
 def _facts(scored: "Scored") -> dict[str, Any]:
     """What was evaluated, as the page and the numbers tell it."""
     import dlcexp
-    from dlcexp.deeplabcut.pytorch_config import net_type
+    from dlcexp.deeplabcut.export import net_type
     from dlcexp.deeplabcut.snapshots import load_snapshot
 
     cfg, snapshot = scored.run.cfg, scored.snapshot
@@ -162,7 +161,7 @@ def _facts(scored: "Scored") -> dict[str, Any]:
 
 
 def _commands(scored: "Scored", words: list[str]) -> list[tuple[str, str]]:
-    from dlcexp.deeplabcut.overrides import command_line
+    from dlcexp.config.overrides import command_line
 
     folder = f"run={scored.run.folder.as_posix()}"
     return [

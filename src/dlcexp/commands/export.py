@@ -41,8 +41,8 @@ def run(words: list[str]) -> int:
     if wants_help(words):
         print(HELP, end="")
         return 0
-    from dlcexp.config.composition import compose_run
-    from dlcexp.deeplabcut.pytorch_config import cannot_build, cannot_say, export_config
+    from dlcexp.composition import compose_run
+    from dlcexp.deeplabcut.export import cannot_build, cannot_say, export_config
     from dlcexp.errors import ConfigError
     from dlcexp.files import write_text
 
@@ -58,7 +58,7 @@ def run(words: list[str]) -> int:
     if "snapshot" in settings:
         raise UserError("snapshot: a pytorch_config.yaml has no weights; export.format=onnx has.")
     if "run" in settings:
-        from dlcexp.config.composition import modified
+        from dlcexp.config.compose import modified
         from dlcexp.training import Run
 
         cfg = modified(Run.open(settings["run"]).cfg, overrides)
@@ -90,7 +90,7 @@ def _export_network(settings: dict[str, str], overrides: list[str]) -> int:
     """Write the pose network of a run as an ONNX file, and its detector beside it."""
     from dlcexp.commands.evaluate import chosen_snapshot
     from dlcexp.config.build import allowing
-    from dlcexp.config.composition import modified
+    from dlcexp.config.compose import modified
     from dlcexp.inference.onnx_network import check_packages, export_detector, export_onnx
     from dlcexp.training import Run
 
@@ -121,8 +121,8 @@ def _tell_lost(cfg: "DictConfig") -> None:
     """Print what the flat form cannot say of a tree."""
     from omegaconf import OmegaConf
 
-    from dlcexp.deeplabcut.carrying import lost_in_flat
-    from dlcexp.deeplabcut.pytorch_config import export_sections
+    from dlcexp.deeplabcut.export import export_sections
+    from dlcexp.deeplabcut.lost_in_flat import lost_in_flat
 
     tree = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     lost = lost_in_flat(export_sections(tree))

@@ -33,10 +33,10 @@ def run(words: list[str]) -> int:
             )
     if len(files) != 1 or files[0].startswith("-"):
         raise UserError("import takes one file: dlcexp import pytorch_config.yaml")
-    from dlcexp.config.composition import compose_tree, resolve
-    from dlcexp.config.validation import check_keys, check_nodes
-    from dlcexp.deeplabcut.import_config import FORMS, import_config
-    from dlcexp.deeplabcut.overrides import command_line
+    from dlcexp.config.checks import check_keys, check_nodes
+    from dlcexp.config.compose import compose_tree, resolve
+    from dlcexp.config.overrides import command_line
+    from dlcexp.deeplabcut.to_overrides import FORMS, import_config
 
     source = expanded(files[0].removeprefix("pytorch_config="))
     if source.is_dir():

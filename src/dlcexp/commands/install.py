@@ -9,7 +9,7 @@ from dlcexp.files import expanded
 
 if TYPE_CHECKING:
     from dlcexp.deeplabcut.install import Shuffle
-    from dlcexp.deeplabcut.project import Project
+    from dlcexp.project import Project
     from dlcexp.training import Run
 
 HELP = """\
@@ -54,7 +54,7 @@ def install_run(
         UserError: the run has no weights, or its project is not what it was trained on.
     """
     from dlcexp.deeplabcut.install import free_number
-    from dlcexp.deeplabcut.project import DEMO, open_project
+    from dlcexp.project import DEMO, open_project
     from dlcexp.training import Run
 
     run = Run.open(folder)
@@ -86,7 +86,7 @@ def install_run(
 
 def _check(run: "Run", project: "Project") -> None:
     """Refuse what DeepLabCut cannot use, and a project that is not what the run was trained on."""
-    from dlcexp.deeplabcut.pytorch_config import cannot_build
+    from dlcexp.deeplabcut.export import cannot_build
 
     if problem := cannot_build(run.cfg):
         raise UserError(problem)
@@ -106,7 +106,7 @@ def _conditions(
         project: where it is installed.
         number: of the shuffle that it is to be; None: any.
     """
-    from dlcexp.deeplabcut.corrected_shuffles import conditions_of, find_copy
+    from dlcexp.deeplabcut.condition_shuffles import conditions_of, find_copy
     from dlcexp.deeplabcut.install import free_number
     from dlcexp.deeplabcut.shuffles import find_trained_shuffle
     from dlcexp.training import Run
@@ -147,9 +147,9 @@ def _install(
     """The new shuffle, and how many frames it has."""
     from dlcexp.config import build
     from dlcexp.config.build import allowing
+    from dlcexp.deeplabcut.export import export_config
     from dlcexp.deeplabcut.install import install
-    from dlcexp.deeplabcut.labels import load_labels
-    from dlcexp.deeplabcut.pytorch_config import export_config
+    from dlcexp.project import load_labels
 
     labels = load_labels(project)
     with allowing(run.cfg.get("allow_targets") or []):

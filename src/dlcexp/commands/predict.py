@@ -56,7 +56,7 @@ def run(words: list[str]) -> int:
 
     from dlcexp.commands.evaluate import opened
     from dlcexp.commands.train import log_to_console
-    from dlcexp.config.composition import modified
+    from dlcexp.config.compose import modified
     from dlcexp.inference.analyze import Wishes, analyze
     from dlcexp.inference.finder import PoseFinder
     from dlcexp.inference.sources import find_sources

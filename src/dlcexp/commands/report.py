@@ -8,7 +8,7 @@ from dlcexp.errors import UserError, nearest
 from dlcexp.files import expanded
 
 if TYPE_CHECKING:
-    from dlcexp.sweeps.results import Sweep
+    from dlcexp.results.read_sweep import Sweep
 
 HELP = """\
 dlcexp report DIR [metric=NAME] [direction=WAY] [output=FILE]
@@ -36,8 +36,8 @@ def run(words: list[str]) -> int:
         return 0
     folder, settings = folder_and_settings("report", words, SETTINGS)
     sweep = read(folder, settings)
-    from dlcexp.sweeps.report import write_report
-    from dlcexp.sweeps.table import leaderboard
+    from dlcexp.reports.sweep_page import write_report
+    from dlcexp.results.leaderboard import leaderboard
 
     print(leaderboard(sweep), end="")
     page = expanded(settings["output"]) if "output" in settings else folder / "report.html"
@@ -81,8 +81,8 @@ def read(folder: Path, settings: dict[str, str]) -> "Sweep":
     Raises:
         UserError: as `read_sweep`, or a direction that is none.
     """
-    from dlcexp.sweeps.objective import MAXIMIZE, MINIMIZE
-    from dlcexp.sweeps.results import read_sweep
+    from dlcexp.results.objective import MAXIMIZE, MINIMIZE
+    from dlcexp.results.read_sweep import read_sweep
 
     direction = settings.get("direction")
     if direction not in (None, MAXIMIZE, MINIMIZE):

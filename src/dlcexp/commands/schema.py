@@ -33,8 +33,7 @@ def run(words: list[str]) -> int:
     rest, config_dir = take_config_dir([word for word in words if word != "--reference"])
     if rest:
         raise UserError(f"schema takes no {rest[0]!r}; see dlcexp schema --help.")
-    from dlcexp.config.choices import conf_folder
-    from dlcexp.config.options import read_options
+    from dlcexp.config.options import conf_folder, read_options
 
     folders: list[Path] = [conf_folder(), *([config_dir] if config_dir else [])]
     options = [option for folder in folders for option in read_options(folder)]
@@ -48,7 +47,7 @@ def run(words: list[str]) -> int:
 
 
 def _page(options: Iterable["Option"]) -> str:
-    from dlcexp.config.composition import compose_tree
+    from dlcexp.config.compose import compose_tree
     from dlcexp.config.reference import reference_page
 
     tree, top_down = (compose_tree(words) for words in ([], ["method=td"]))

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 from omegaconf import DictConfig, OmegaConf
 
 from dlcexp.commands.arguments import take_config_dir
-from dlcexp.config.choices import CONFIG_MODULE, CONFIG_NAME, groups, options
-from dlcexp.config.composition import compose_run, compose_tree, resolve
-from dlcexp.config.expansion import expand
-from dlcexp.config.validation import check_combinations, check_keys
+from dlcexp.composition import compose_run, rewritten
+from dlcexp.config.checks import check_combinations, check_keys
+from dlcexp.config.compose import compose_tree, resolve
+from dlcexp.config.options import CONFIG_MODULE, CONFIG_NAME, groups, options
+from dlcexp.config.rewrite import expand
 from dlcexp.errors import UserError
 from dlcexp.files import expanded
 
@@ -153,7 +154,7 @@ def _hydra_application(words: list[str], flags: set[str]) -> int:
 
     resolvers.register()
     if not flags & _COMPLETION:
-        words = _flags_first(expand(words))
+        words = _flags_first(expand(rewritten(words)))
         _checked(words)
     sys.argv = [sys.argv[0], *words]
     hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME)(
@@ -199,7 +200,8 @@ def _checked(words: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
     Raises:
         ConfigError: a mistake that shows without the classes that the tree names.
     """
-    tree = compose_tree(*_overrides_of(words))
+    overrides, config_dir = _overrides_of(words)
+    tree = compose_tree(rewritten(overrides), config_dir)
     plain = resolve(tree)
     check_combinations(check_keys(plain))
     return tree, plain

@@ -1,6 +1,5 @@
 """The tree: its keys, how it is composed and checked, and how its targets become objects."""
 
 from dlcexp.config.build import build
-from dlcexp.config.composition import compose
 
-__all__ = ["build", "compose"]
+__all__ = ["build"]

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dlcexp.config.augmentation_keys import AUGMENTATIONS
 from dlcexp.config.build import find_class
 from dlcexp.config.meanings import AUGMENTATION_MEANINGS, MEANINGS
-from dlcexp.config.menu import AUGMENTATIONS
 from dlcexp.config.options import Option
-from dlcexp.config.rules import Fields, Rules
 from dlcexp.config.schema import Tree
 from dlcexp.config.signatures import Argument, arguments, json_type, type_in_words
+from dlcexp.config.value_rules import Fields, Rules
 
 NO_DEFAULT = inspect.Parameter.empty
 

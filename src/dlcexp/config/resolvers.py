@@ -8,12 +8,11 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from dlcexp.config.graphs import limbs
+from dlcexp.config.paf_graph import limbs
 
 # Keys that say where a run happens or how it is shown, not what it computes.
 _NOT_HASHED = ("hydra", "project", "resume", "export", "device", "allow_targets", "sweep")
@@ -65,7 +64,7 @@ def larger_is_better(metric: str) -> bool:
 
 
 def _metadata(project: str) -> DictConfig:
-    from dlcexp.deeplabcut.project import open_project
+    from dlcexp.project import open_project
 
     return OmegaConf.create(open_project(project).metadata())
 
@@ -76,7 +75,7 @@ def _node(value: Any) -> Any:
 
 
 def _graph(graph: Any, metadata: DictConfig, seed: int) -> ListConfig:
-    """The limbs that `graph` stands for; see `dlcexp.config.graphs.limbs`."""
+    """The limbs that `graph` stands for; see `dlcexp.config.paf_graph.limbs`."""
     given = OmegaConf.to_container(graph) if OmegaConf.is_config(graph) else graph
     return ListConfig(limbs(given, list(metadata.bodyparts), list(metadata.skeleton), int(seed)))
 
@@ -88,10 +87,9 @@ def _simcc_sigma(input_size: ListConfig) -> ListConfig:
 
 def _timm_feature(model_name: str, feature_level: int) -> tuple[int, int]:
     """Channels and stride of a timm backbone's feature map; imports torch and timm."""
-    # Found by name, as the targets of the tree are: `config` stands below `models`.
-    backbones = import_module("dlcexp.models.backbones")
-    channels, stride = backbones.timm_feature_info(model_name, feature_level)
-    return channels, stride
+    from dlcexp.config.timm_features import timm_feature_info
+
+    return timm_feature_info(model_name, feature_level)
 
 
 def _hash(*, _root_: DictConfig) -> str:

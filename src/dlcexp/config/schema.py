@@ -2,7 +2,7 @@
 
 Values come from `conf/`; the classes here say what a value may be. Nodes that name a `_target_`
 (model, optimizer, scheduler, logger, split; model, optimizer and scheduler of the detector) are
-free here and bound to the signature of their target by `dlcexp.config.validation`.
+free here and bound to the signature of their target by `dlcexp.config.checks`.
 """
 
 from dataclasses import dataclass, field

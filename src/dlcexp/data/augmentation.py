@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlcexp.config import build
-from dlcexp.config.menu import is_transform
+from dlcexp.config.augmentation_keys import is_transform
 from dlcexp.data.pipeline import Pipeline
 from dlcexp.data.transforms import (
     Elastic,
@@ -61,7 +61,7 @@ def build_pipeline(
     colormode: str = "RGB",
     key: str = "data",
 ) -> Pipeline:
-    """Turn an effective menu (`dlcexp.config.menu.effective_menu`), validated, into a pipeline.
+    """Turn a validated menu (`augmentation_keys.effective_menu`) into a pipeline.
 
     Args:
         menu: the augmentations.

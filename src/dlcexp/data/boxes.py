@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
-from dlcexp.deeplabcut.labels import Labels
+from dlcexp.project import Labels
 
 # px; a side that is shorter, such as that of a single keypoint without margin, becomes this long.
 _SHORTEST_SIDE = 1.0

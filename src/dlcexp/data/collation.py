@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 from torch.utils.data import default_collate
 
-from dlcexp.config.menu import COLLATE_TYPES
+from dlcexp.config.augmentation_keys import COLLATE_TYPES
 from dlcexp.data.dataset import Failure, Sample, label_arrays
 
 Batch = dict[str, torch.Tensor]

@@ -13,7 +13,7 @@ from dlcexp.data.crops import Window
 from dlcexp.data.dataset import Sample, SampleDataset, as_sample
 from dlcexp.data.gen_sampling import GenerativeSampler
 from dlcexp.data.pipeline import Pipeline
-from dlcexp.deeplabcut.labels import Labels
+from dlcexp.project import Labels
 
 # Row of the labels to conditions (m, bodyparts, 3): x, y in px of the original image, score.
 Conditions = Mapping[int, NDArray[Any]]

@@ -14,7 +14,7 @@ from dlcexp.data.boxes import RandomBBoxTransform, ground_truth_boxes, whole_pix
 from dlcexp.data.cache import ImageCache
 from dlcexp.data.dataset import Sample, SampleDataset, as_sample
 from dlcexp.data.pipeline import Pipeline
-from dlcexp.deeplabcut.labels import Labels
+from dlcexp.project import Labels
 
 # By this factor more than a turned crop shows, for images that are made smaller by a tenth.
 _SPARE = 1.1

@@ -12,8 +12,8 @@ from torch.utils.data import Dataset
 from dlcexp.data.boxes import ground_truth_boxes
 from dlcexp.data.cache import ImageCache
 from dlcexp.data.pipeline import Augmented, Pipeline
-from dlcexp.deeplabcut.labels import Labels
 from dlcexp.errors import UserError
+from dlcexp.project import Labels
 
 # In the third column of a keypoint, after x and y.
 VISIBLE = 2

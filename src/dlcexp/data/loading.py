@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import DataLoader, get_worker_info
 
 from dlcexp.config import build
-from dlcexp.config.menu import Section, effective_menu, parse_bytes
+from dlcexp.config.augmentation_keys import Section, effective_menu, parse_bytes
 from dlcexp.data.augmentation import MOVES, build_pipeline, moves
 from dlcexp.data.boxes import RandomBBoxTransform, ground_truth_boxes
 from dlcexp.data.cache import ImageCache, shared_cache
@@ -24,9 +24,8 @@ from dlcexp.data.gen_sampling import GenerativeSampler
 from dlcexp.data.pipeline import Pipeline
 from dlcexp.data.sampling import EpochSampler
 from dlcexp.data.splits import Split
-from dlcexp.deeplabcut.labels import Labels, load_labels
-from dlcexp.deeplabcut.project import open_project
 from dlcexp.errors import ConfigError, UserError
+from dlcexp.project import Labels, load_labels, open_project
 
 SplitName = Literal["train", "test"]
 DataKey = Literal["data", "data_detector"]
@@ -384,7 +383,7 @@ def _source(project: str) -> str | Path:
     """Where the project is; `demo` is drawn when it is first asked for."""
     if project != "demo":
         return project
-    from dlcexp.data.demo import demo_project
+    from dlcexp.data.draw_demo import demo_project
 
     return demo_project()
 

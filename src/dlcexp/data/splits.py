@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dlcexp.deeplabcut.labels import Labels
-from dlcexp.deeplabcut.project import Project
 from dlcexp.errors import ConfigError, nearest
+from dlcexp.project import Labels, Project
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dlcexp.deeplabcut.pytorch_config import export_config
+from dlcexp.deeplabcut.export import export_config
 
 
 def export(tree: Mapping[str, Any]) -> str:

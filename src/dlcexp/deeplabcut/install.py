@@ -19,11 +19,12 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from dlcexp.deeplabcut.labels import Labels, frame_name, read_table
-from dlcexp.deeplabcut.project import Project
 from dlcexp.deeplabcut.shuffles import DOCUMENTATION
 from dlcexp.errors import ConfigError, ProjectError, UserError
 from dlcexp.files import replacing, write_text
+from dlcexp.project import Labels, Project
+from dlcexp.project.dlc_tables import read_table
+from dlcexp.project.frames import frame_name
 
 if TYPE_CHECKING:
     import pandas as pd

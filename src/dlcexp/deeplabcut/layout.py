@@ -1,15 +1,14 @@
 """Where the values of DeepLabCut's `pytorch_config.yaml` stand in the tree, for both directions.
 
-`LAYOUT` has the keys of the file in DeepLabCut's order. `dlcexp.deeplabcut.pytorch_config` fills
-it from a tree; `dlcexp.deeplabcut.import_differences` walks it beside a file.
+`LAYOUT` has the keys of the file in DeepLabCut's order. `dlcexp.deeplabcut.export` fills
+it from a tree; `dlcexp.deeplabcut.file_differences` walks it beside a file.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Stands for a value where there is none, which null is not.
-ABSENT = object()
+from dlcexp.trees import select
 
 
 @dataclass(frozen=True)
@@ -52,18 +51,6 @@ def fill(layout: Any, tree: Mapping[str, Any], parts: Mapping[str, Callable[...,
     if isinstance(layout, Stage):
         return fill(layout.layout, tree, parts) if tree.get(layout.path) else None
     return layout
-
-
-def select(tree: Any, path: str, default: Any = None) -> Any:
-    """The value at a dotted path of a plain container."""
-    for part in path.split("."):
-        if isinstance(tree, Mapping) and part in tree:
-            tree = tree[part]
-        elif isinstance(tree, list) and part.isdecimal() and int(part) < len(tree):
-            tree = tree[int(part)]
-        else:
-            return default
-    return tree
 
 
 def _runner(name: str, stage: str, trainer: str, schedule: str) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlcexp.config.conditions import FILE_TYPES
-from dlcexp.deeplabcut.labels import read_table
+from dlcexp.config.conditions_checks import FILE_TYPES
 from dlcexp.errors import ProjectError
+from dlcexp.project.dlc_tables import read_table
 
 # The individual under which DeepLabCut files the bodyparts that exist once in a frame.
 _UNIQUE = "single"

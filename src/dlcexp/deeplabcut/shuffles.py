@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from dlcexp.deeplabcut.labels import frame_name, read_table
-from dlcexp.deeplabcut.project import Project
 from dlcexp.errors import ConfigError, ProjectError
+from dlcexp.project import Project
+from dlcexp.project.dlc_tables import read_table
+from dlcexp.project.frames import frame_name
 
 DOCUMENTATION = re.compile(r"Documentation_data-.*_(?P<percent>\d+)shuffle(?P<shuffle>\d+)\.pickle")
 MODEL = re.compile(r".*-trainset(?P<percent>\d+)shuffle(?P<shuffle>\d+)")

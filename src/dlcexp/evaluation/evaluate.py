@@ -12,10 +12,10 @@ import torch
 from dlcexp.data.conditional_crops import Conditions
 from dlcexp.data.dataset import SampleDataset
 from dlcexp.data.loading import PoseData, SplitName
-from dlcexp.evaluation.boxes import SPLITS, Boxes, evaluate_detector
-from dlcexp.evaluation.columns import BY_LABELS, GT_BOXES, GT_CONDITIONS, by_split
+from dlcexp.evaluation.detected_boxes import SPLITS, Boxes, evaluate_detector
 from dlcexp.evaluation.metrics import evaluate_poses, mean_pose_error
-from dlcexp.evaluation.predict import predict_crops, predict_heads
+from dlcexp.evaluation.model_poses import predict_crops, predict_heads
+from dlcexp.runs.metric_names import BY_LABELS, GT_BOXES, GT_CONDITIONS, by_split
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dlcexp.evaluation.canvas import save_figure, text_inches
-from dlcexp.evaluation.columns import BY_LABELS, split_of
 from dlcexp.evaluation.evaluate import Evaluation
+from dlcexp.runs.metric_names import BY_LABELS, split_of
 
 COLOURS = {"train": "#7f8fa6", "test": "#d1495b"}
 LOSS_COLOURS = ("#edae49", "#00798c", "#7b2d8b", "#66a182", "#8d6b48", "#30638e")

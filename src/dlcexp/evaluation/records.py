@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from dlcexp.data.loading import PoseData
-from dlcexp.evaluation.columns import split_of
 from dlcexp.evaluation.distances import matched_individuals
 from dlcexp.evaluation.evaluate import (
     Evaluation,
@@ -16,6 +15,7 @@ from dlcexp.evaluation.evaluate import (
 )
 from dlcexp.evaluation.oks import MIN_KEYPOINTS, box_sides
 from dlcexp.evaluation.pairs import PosePairs, pair_poses
+from dlcexp.runs.metric_names import split_of
 
 # The individual of points that a frame has once, as in DeepLabCut's tables.
 UNIQUE = "single"

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from dlcexp.data.loading import PoseData
-from dlcexp.evaluation.columns import split_of
 from dlcexp.evaluation.evaluate import Evaluation
 from dlcexp.evaluation.ranking import FrameError, rank_frames
 from dlcexp.evaluation.records import UNIQUE, animal_counts
+from dlcexp.runs.metric_names import split_of
 
 # All keypoints together, beside the bodyparts.
 ALL = "all"

@@ -14,14 +14,14 @@ import numpy as np
 from tqdm import tqdm
 
 from dlcexp.deeplabcut.analysis import Analysis, scorer_name
-from dlcexp.deeplabcut.project import open_project
-from dlcexp.deeplabcut.safe_yaml import read_mapping
 from dlcexp.errors import ProjectError, UserError
 from dlcexp.inference.finder import PoseFinder
 from dlcexp.inference.labelled_video import PoseDrawing, write_labelled_video
 from dlcexp.inference.sources import Source, VideoSource
 from dlcexp.inference.stream import find_poses, shapes
 from dlcexp.inference.unfinished import Unfinished
+from dlcexp.project import open_project
+from dlcexp.yaml_files import read_mapping
 
 logger = logging.getLogger(__name__)
 

@@ -9,18 +9,18 @@ import torch
 from numpy.typing import NDArray
 
 from dlcexp.config.build import allowing
-from dlcexp.config.choices import quoted
-from dlcexp.config.composition import modified
+from dlcexp.config.compose import modified
+from dlcexp.config.overrides import quoted
 from dlcexp.data.dataset import SampleDataset
 from dlcexp.data.loading import FrameData
 from dlcexp.errors import ConfigError, SnapshotError, UserError, nearest
-from dlcexp.evaluation.boxes import find_boxes
-from dlcexp.evaluation.predict import Network, predict_crops, predict_heads
+from dlcexp.evaluation.detected_boxes import find_boxes
+from dlcexp.evaluation.model_poses import Network, predict_crops, predict_heads
 from dlcexp.inference.network import TorchNetwork
 from dlcexp.models.pose_model import PoseModel
+from dlcexp.runs.hardware import choose_hardware
+from dlcexp.runs.run import Run
 from dlcexp.training.conditions import condition_source
-from dlcexp.training.hardware import choose_hardware
-from dlcexp.training.run import Run
 
 # Of the command line and of Lightning; None computes in float32 throughout.
 PRECISIONS = {"32": None, "bf16": torch.bfloat16, "16": torch.float16}

@@ -9,7 +9,7 @@ from dlcexp.data.cache import read_image
 from dlcexp.inference.finder import PoseFinder
 from dlcexp.inference.sources import ImageSource, find_sources
 from dlcexp.inference.stream import find_poses
-from dlcexp.training.run import Run
+from dlcexp.runs.run import Run
 
 
 def predict(

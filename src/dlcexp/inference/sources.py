@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from dlcexp.data.cache import Image, read_image
-from dlcexp.deeplabcut.project import IMAGE_SUFFIXES
 from dlcexp.errors import ProjectError, UserError
 from dlcexp.files import expanded
 from dlcexp.inference.video import Video
+from dlcexp.project.frames import IMAGE_SUFFIXES
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".avi", ".mov", ".mkv", ".mpeg", ".mpg", ".mpv", ".m4v", ".wmv"}

@@ -12,7 +12,7 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from dlcexp.sweeps.ledger import Job
+from dlcexp.results.ledger import Job
 
 _WORD = "hydra.sweep.subdir="
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
-from dlcexp.status import (
+from dlcexp.results.ledger import JOB_LOCK, Job, Ledger
+from dlcexp.runs.status import (
     COMPLETED,
     FAILED,
     INTERRUPTED,
@@ -28,7 +29,6 @@ from dlcexp.status import (
     write_status,
 )
 from dlcexp.sweeps.devices import use_devices_of_its_own
-from dlcexp.sweeps.ledger import JOB_LOCK, Job, Ledger
 from dlcexp.sweeps.submitted import hand_back
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def run_job(cfg: DictConfig) -> None:
 
 
 def _train(folder: Path, sweeper: DictConfig) -> None:
+    from dlcexp.runs.folder import Pruned
     from dlcexp.training import train
-    from dlcexp.training.run import Pruned
 
     ledger = Ledger(folder.parent)
     job = ledger.job_in(folder.name)
@@ -139,7 +139,7 @@ def _release_memory() -> None:
     if "torch" in sys.modules:
         import torch
 
-        from dlcexp.training.memory import return_freed_memory
+        from dlcexp.runs.memory import return_freed_memory
 
         return_freed_memory()
         if torch.cuda.is_available():

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 from filelock import FileLock, Timeout
 from hydra.plugins.launcher import Launcher
 
-from dlcexp.signals import TERMINATED
-from dlcexp.status import (
+from dlcexp.results.ledger import JOB_LOCK, Job, Ledger
+from dlcexp.runs.status import (
     COMPLETED,
     ERROR,
     FAILED,
@@ -30,8 +30,8 @@ from dlcexp.status import (
     explain,
     write_status,
 )
+from dlcexp.signals import TERMINATED
 from dlcexp.sweeps.frozen import launch_words
-from dlcexp.sweeps.ledger import JOB_LOCK, Job, Ledger
 from dlcexp.sweeps.submitted import cancel
 
 logger = logging.getLogger(__name__)

@@ -6,12 +6,13 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.errors import ConfigError, UserError
 from dlcexp.files import write_text
-from dlcexp.status import (
+from dlcexp.results.ledger import Job, Ledger
+from dlcexp.runs.status import (
     COMPLETED,
     FAILED,
     INTERRUPTED,
@@ -21,10 +22,7 @@ from dlcexp.status import (
     Status,
     write_status,
 )
-from dlcexp.sweeps.ledger import Job, Ledger
-
-if TYPE_CHECKING:
-    from dlcexp.sweeps.sweep import Experiments
+from dlcexp.sweeps.experiments import Experiments
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +68,7 @@ class ListPlan:
     def __init__(
         self,
         lines: Iterable[Sequence[str]],
-        experiments: "Experiments",
+        experiments: Experiments,
         ledger: Ledger,
         rerun: str,
         swept: Sequence[str],
@@ -117,7 +115,7 @@ class ListPlan:
 
 
 def check_jobs(
-    lines: Sequence[Sequence[str]], experiments: "Experiments", swept: Sequence[str]
+    lines: Sequence[Sequence[str]], experiments: Experiments, swept: Sequence[str]
 ) -> list[dict[str, Any]]:
     """The trees of jobs.
 

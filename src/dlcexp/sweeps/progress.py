@@ -5,17 +5,13 @@ import shlex
 from collections.abc import Sequence
 from datetime import timedelta
 from time import monotonic
-from typing import TYPE_CHECKING
 
-from dlcexp.evaluation.columns import split_of
-from dlcexp.status import COMPLETED, Status
-from dlcexp.sweeps.ledger import Job, Ledger, Objective
-from dlcexp.sweeps.objective import better, reached, unmeasured
-from dlcexp.sweeps.plan import differing
+from dlcexp.results.ledger import Job, Ledger, Objective
+from dlcexp.results.objective import better, reached, unmeasured
+from dlcexp.runs.metric_names import split_of
+from dlcexp.runs.status import COMPLETED, Status
+from dlcexp.sweeps.plan import Plan, differing
 from dlcexp.sweeps.space import Space
-
-if TYPE_CHECKING:
-    from dlcexp.sweeps.plan import Plan
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +32,7 @@ class Progress:
         ledger: Ledger,
         space: Space,
         objectives: Sequence[Objective],
-        plan: "Plan",
+        plan: Plan,
         *,
         resumed: bool,
     ) -> None:
@@ -104,8 +100,8 @@ class Progress:
 
     def tell_end(self) -> None:
         """The table of the jobs, best first."""
-        from dlcexp.sweeps.results import read_sweep
-        from dlcexp.sweeps.table import leaderboard
+        from dlcexp.results.leaderboard import leaderboard
+        from dlcexp.results.read_sweep import read_sweep
 
         print(leaderboard(read_sweep(self._ledger.folder)))
         folder = shlex.quote(str(self._ledger.folder))

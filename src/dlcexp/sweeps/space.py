@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from dlcexp.config.choices import options
-from dlcexp.config.sweeping import one_at_a_time
+from dlcexp.config.options import options
+from dlcexp.config.overrides import one_at_a_time
 from dlcexp.errors import ConfigError
 
 # What one dimension of a space contributes to a job, `optimizer.lr=0.001`.

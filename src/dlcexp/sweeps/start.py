@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dlcexp.config.choices import check_choices, conf_folder
-from dlcexp.config.composition import compose_raw
-from dlcexp.config.imports import with_imports
+from dlcexp.composition import rewritten
+from dlcexp.config.compose import compose_raw
+from dlcexp.config.options import check_choices, conf_folder
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.sweeps.space import parse_space
 
@@ -43,7 +44,7 @@ def start(words: Sequence[str], config_dir: Path | None) -> int:
     Raises:
         UserError: what is asked for cannot be.
     """
-    words = with_imports(words)
+    words = rewritten(words)
     own = [word for word in words if not _is_hydras(word)]
     hydras = [word for word in words if _is_hydras(word)]
     _check_options(hydras)
@@ -72,22 +73,21 @@ def _sweep(
     from hydra._internal.callbacks import Callbacks
     from hydra.core.plugins import Plugins
     from hydra.types import HydraContext
+    from hydra.utils import get_class
 
     from dlcexp.sweeps.frozen import FrozenLoader
     from dlcexp.sweeps.job import run_job
     from dlcexp.sweeps.sweep import Command
-    from hydra_plugins.dlcexp_sweeps import process_launcher, sweepers
 
     plugins = Plugins.instance()
-    plugins.register(process_launcher.ProcessLauncher)
-    for plugin in sweepers.SWEEPERS:
-        plugins.register(plugin)
-    sweeper = plugins.instantiate_sweeper(
+    # Hydra finds plugins by scanning folders, which an editable installation has none of.
+    for node in (master.hydra.sweeper, master.hydra.launcher):
+        plugins.register(get_class(node._target_))
+    sweeper: Any = plugins.instantiate_sweeper(
         hydra_context=HydraContext(config_loader=FrozenLoader(), callbacks=Callbacks()),
         task_function=run_job,
         config=master,
     )
-    assert isinstance(sweeper, sweepers.DlcexpSweeper)
     flags = ["-m", *([f"--config-dir={config_dir}"] if config_dir else [])]
     choices = master.hydra.runtime.choices
     sweeper.command = Command(
@@ -97,7 +97,7 @@ def _sweep(
         sweeper=str(choices[SWEEPER]),
         launcher=str(choices[LAUNCHER]),
     )
-    return sweeper.sweep(list(own))
+    return int(sweeper.sweep(list(own)))
 
 
 def _without_password(word: str) -> str:

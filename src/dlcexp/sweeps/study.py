@@ -9,7 +9,7 @@ import math
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 from optuna.study import StudyDirection
@@ -17,15 +17,13 @@ from optuna.trial import TrialState
 
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.errors import ConfigError, UserError
-from dlcexp.status import COMPLETED, FAILED, MISTAKE, PRUNED, QUEUED, Status, write_status
-from dlcexp.sweeps.ledger import Job, Ledger, Objective
-from dlcexp.sweeps.objective import reached, unmeasured
+from dlcexp.results.ledger import Job, Ledger, Objective
+from dlcexp.results.objective import reached, unmeasured
+from dlcexp.runs.status import COMPLETED, FAILED, MISTAKE, PRUNED, QUEUED, Status, write_status
+from dlcexp.sweeps.experiments import Experiments
 from dlcexp.sweeps.optuna_parts import build_pruner, build_sampler, open_storage, quiet
 from dlcexp.sweeps.plan import check_jobs, is_missing, save_tree
 from dlcexp.sweeps.space import Choices, Dimension, Space, Word, drawn, refuse_intervals, samples
-
-if TYPE_CHECKING:
-    from dlcexp.sweeps.sweep import Experiments
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +56,7 @@ class StudyPlan:
     def __init__(
         self,
         space: Space,
-        experiments: "Experiments",
+        experiments: Experiments,
         ledger: Ledger,
         rerun: str,
         objectives: Sequence[Objective],

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dlcexp.runs.status import INTERRUPTED, QUEUED, Status, read_status, write_status
 from dlcexp.signals import TERMINATED
-from dlcexp.status import INTERRUPTED, QUEUED, Status, read_status, write_status
 
 _SUBMITTED, _RESULT = "_submitted.pkl", "_0_result.pkl"  # names that follow the id of a job
 

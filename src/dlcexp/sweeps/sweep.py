@@ -5,32 +5,19 @@ import hashlib
 import json
 import logging
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from dlcexp.config.choices import conf_folder, group_of, groups
-from dlcexp.config.composition import (
-    compose_tree,
-    put_values,
-    resolve,
-    validated,
-)
-from dlcexp.config.expansion import expand
+from dlcexp.config.options import conf_folder
 from dlcexp.config.resolvers import tree_hash
-from dlcexp.config.validation import check_keys
 from dlcexp.errors import ConfigError
 from dlcexp.files import expanded
-from dlcexp.signals import termination
-from dlcexp.status import FAILED, KILLED, MISTAKE
-from dlcexp.sweeps.devices import groups_of_machine, with_devices
-from dlcexp.sweeps.frozen import settled
-from dlcexp.sweeps.launching import launch
-from dlcexp.sweeps.ledger import (
+from dlcexp.results.ledger import (
     Job,
     Ledger,
     SweepRecord,
@@ -38,12 +25,16 @@ from dlcexp.sweeps.ledger import (
     left_by,
     unfinished,
 )
-from dlcexp.sweeps.objective import objectives
+from dlcexp.results.objective import objectives
+from dlcexp.runs.status import FAILED, KILLED, MISTAKE
+from dlcexp.signals import termination
+from dlcexp.sweeps.devices import groups_of_machine, with_devices
+from dlcexp.sweeps.experiments import Experiments
+from dlcexp.sweeps.frozen import settled
+from dlcexp.sweeps.launching import launch
+from dlcexp.sweeps.plan import Plan
 from dlcexp.sweeps.progress import Progress
 from dlcexp.sweeps.space import Space
-
-if TYPE_CHECKING:
-    from hydra_plugins.dlcexp_sweeps.sweepers import DlcexpSweeper
 
 logger = logging.getLogger(__name__)
 
@@ -69,94 +60,71 @@ class Command:
     launcher: str
 
 
-class Experiments:
-    """Composes jobs from config folders, which may be copies.
+@dataclass(frozen=True)
+class HydraSettings:
+    """What Hydra hands to a sweeper, for the launcher that the sweep starts.
 
-    Args:
-        packaged: dlcexp's options.
-        own: those of the user.
+    Attributes:
+        context: Hydra's context.
+        task_function: runs one job.
+        settings: the composed tree of a first job, with Hydra's node.
+        n_jobs: jobs at the same time, for launchers that have no such setting.
     """
 
-    def __init__(self, packaged: Path, own: Path | None) -> None:
-        self._packaged, self._own = packaged, own
-        self._composed: dict[tuple[str, ...], DictConfig] = {}  # by the options that are chosen
-        self._told: set[str] = set()  # warnings, of which all jobs may have the same
-
-    def tree(self, words: Sequence[str]) -> dict[str, Any]:
-        """The resolved tree of a job, checked, in plain containers.
-
-        Raises:
-            ConfigError: it cannot be.
-        """
-        return validated(self._raw(words), self._told)
-
-    def draft(self, words: Sequence[str]) -> DictConfig:
-        """The same, its keys checked and not its targets; imports nothing heavy."""
-        return DictConfig(check_keys(resolve(self._raw(words))))
-
-    def _raw(self, words: Sequence[str]) -> DictConfig:
-        """The tree before it is resolved; jobs that differ in values alone share the composing."""
-        words = expand(words, self._own)
-        choices = tuple(word for word in words if self._decides_options(word))
-        values = [word for word in words if word not in choices]
-        if choices not in self._composed:
-            self._composed[choices] = self._whole(choices)
-        tree = copy.deepcopy(self._composed[choices])
-        try:
-            put_values(tree, values)
-        except ConfigError:
-            return self._whole(words)  # Hydra's own refusal is told in full
-        return tree
-
-    def _decides_options(self, word: str) -> bool:
-        group = group_of(word)
-        own = self._own is not None and (self._own / group).is_dir()
-        return own or group in (*groups(), "project") or group.startswith("hydra")
-
-    def _whole(self, words: Sequence[str]) -> DictConfig:
-        return compose_tree(words, self._own, self._packaged)
+    context: HydraContext
+    task_function: TaskFunction
+    settings: DictConfig
+    n_jobs: int | None
 
 
 class Sweep:
-    """One start of a sweep.
+    """One start of a sweep: its folder, found or new, and what its jobs are made of.
 
     Args:
-        sweeper: says which jobs there are, and knows Hydra's settings.
+        hydra: for the launcher.
         space: what varies.
         command: how it was asked for.
+
+    Attributes:
+        ledger: the folder of the sweep.
+        experiments: composes jobs, from the options as they were when the sweep began.
+        tree: the resolved tree of a first job.
+
+    Raises:
+        ConfigError: the first job is invalid.
+        UserError: the folder holds another sweep.
     """
 
-    def __init__(self, sweeper: "DlcexpSweeper", space: Space, command: Command) -> None:
-        self.sweeper, self.space, self.command = sweeper, space, command
-        self.live = Experiments(conf_folder(), command.config_dir)
+    def __init__(self, hydra: HydraSettings, space: Space, command: Command) -> None:
+        self.space = space
+        self._hydra, self._command = hydra, command
+        self._live = Experiments(conf_folder(), command.config_dir)
+        self.ledger = Ledger(self._folder())
+        self._before = self.ledger.record()
+        frozen = Experiments(*self.ledger.config_folders) if self._before else self._live
+        self.experiments = frozen
+        self.tree = frozen.draft(space.representative())
+        self._identity = self.identity(self.tree)
+        if self._before is not None:
+            check_same(self._before, self._identity, self.ledger.folder)
 
-    def run(self) -> int:
-        """Run what is missing.
+    def run(self, plan: Plan) -> int:
+        """Run the jobs of a plan that are missing.
 
         Returns:
             The exit code: 0, or 1 where a job failed, or 2 where all that failed were mistakes.
 
         Raises:
-            ConfigError: a job that cannot be, before any runs.
-            UserError: the folder holds another sweep, or another process runs this one.
+            UserError: another process runs this sweep.
         """
-        ledger = Ledger(self._folder())
-        record = ledger.record()
-        frozen = self.live if record is None else Experiments(*ledger.config_folders)
-        tree = frozen.draft(self.space.representative())
-        identity = self.identity(tree)
-        if record is not None:
-            check_same(record, identity, ledger.folder)
-        wanted = objectives(tree)
-        plan = self.sweeper.plan(self.space, frozen, ledger, tree)
+        ledger, resumed = self.ledger, self._before is not None
         with ledger.held():
-            new = self._record(identity, tree, record)
-            ledger.begin(new, conf_folder(), self.command.config_dir)
+            ledger.begin(self._record(), conf_folder(), self._command.config_dir)
             plan.begin()
-            progress = Progress(ledger, self.space, wanted, plan, resumed=record is not None)
-            progress.tell_beginning(str(tree.trainer.key_metric))
+            progress = Progress(ledger, self.space, objectives(self.tree), plan, resumed=resumed)
+            progress.tell_beginning(str(self.tree.trainer.key_metric))
             if plan.missing():
-                self._launch(ledger, plan, progress)
+                self._launch(plan, progress)
             progress.tell_end()
         return exit_code(ledger)
 
@@ -167,30 +135,30 @@ class Sweep:
             OmegaConf.update(plain, key, None, merge=False)
         project = str(tree.project)
         parts: dict[str, Any] = {
-            "sweeper": self.command.sweeper,
+            "sweeper": self._command.sweeper,
             "space": [str(each) for each in self.space.dimensions],
             "where": [str(each) for each in self.space.where],
             "variants": self.space.variants,
             "tree": tree_hash(OmegaConf.to_container(plain)),  # type: ignore[arg-type]
             "project": project if project == "demo" else str(expanded(project).resolve()),
         }
-        if self.command.sweeper == "optuna":  # its study has learned from what was measured
+        if self._command.sweeper == "optuna":  # its study has learned from what was measured
             parts["objectives"] = [[each.metric, each.direction] for each in objectives(tree)]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
 
     def _folder(self) -> Path:
         """The folder that was named, or where this sweep stopped, or a new one."""
-        given = self.sweeper.settings.hydra.sweep.dir
+        given = self._hydra.settings.hydra.sweep.dir
         if not given:
             raise ConfigError("hydra.sweep.dir", f"{given!r} names no folder.")
         if given != "auto":
             return expanded(str(given))
-        tree = self.live.draft(self.space.representative())
+        tree = self._live.draft(self.space.representative())
         parent = Path("multirun", str(tree.metadata.project_name or "project"))
         identity = self.identity(tree)
         found = unfinished(parent, identity)
-        if found is None and self.command.config_dir:
-            edited = left_by(parent, self.command.line)
+        if found is None and self._command.config_dir:
+            edited = left_by(parent, self._command.line)
             if edited is not None:
                 logger.warning(
                     "%s was begun by the same command, with options that have been edited since: "
@@ -202,36 +170,37 @@ class Sweep:
             return parent / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{identity}"
         return found
 
-    def _record(self, identity: str, tree: DictConfig, before: SweepRecord | None) -> SweepRecord:
-        if before is not None:
-            return replace(before, objectives=objectives(tree))
-        from dlcexp.training.run import describe_environment
+    def _record(self) -> SweepRecord:
+        if self._before is not None:
+            return replace(self._before, objectives=objectives(self.tree))
+        from dlcexp.runs.environment import describe_environment
 
         return SweepRecord(
-            id=identity,
-            command=self.command.line,
-            overrides=self.command.words,
+            id=self._identity,
+            command=self._command.line,
+            overrides=self._command.words,
             swept=tuple(self.space.swept),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            objectives=objectives(tree),
-            sweeper=self.command.sweeper,
-            launcher=self.command.launcher,
-            environment=describe_environment(str(tree.device)),
+            objectives=objectives(self.tree),
+            sweeper=self._command.sweeper,
+            launcher=self._command.launcher,
+            environment=describe_environment(str(self.tree.device)),
         )
 
-    def _launch(self, ledger: Ledger, plan: Any, progress: Progress) -> None:
+    def _launch(self, plan: Plan, progress: Progress) -> None:
         from hydra.core.plugins import Plugins
 
-        config = settled(self.sweeper.settings, str(ledger.folder))
-        groups = groups_of_machine(int(self.sweeper.settings.trainer.devices))
+        settings = self._hydra.settings
+        groups = groups_of_machine(int(settings.trainer.devices))
+        config = settled(settings, str(self.ledger.folder))
         launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=self.sweeper.context,
-            task_function=self.sweeper.task_function,
-            config=with_devices(config, self.command.launcher, groups),
+            hydra_context=self._hydra.context,
+            task_function=self._hydra.task_function,
+            config=with_devices(config, self._command.launcher, groups),
         )
         try:
             with termination():
-                launch(launcher, _Told(plan, progress), ledger, self.sweeper.n_jobs)
+                launch(launcher, _Told(plan, progress), self.ledger, self._hydra.n_jobs)
         except (KeyboardInterrupt, SystemExit):
             progress.tell_interrupt()
             raise
@@ -240,12 +209,12 @@ class Sweep:
 class _Told:
     """A plan whose jobs are told of as they come and go."""
 
-    def __init__(self, plan: Any, progress: Progress) -> None:
+    def __init__(self, plan: Plan, progress: Progress) -> None:
         self._plan, self._progress = plan, progress
         self.at_once: int | None = plan.at_once
 
     def take(self) -> Job | None:
-        job: Job | None = self._plan.take()
+        job = self._plan.take()
         if job is not None:
             self._progress.tell_start(job)
         return job

@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 
-from dlcexp.evaluation.columns import spelling
+from dlcexp.runs.metric_names import spelling
 from dlcexp.sweeps.optuna_parts import build_pruner, open_storage, quiet
 
 

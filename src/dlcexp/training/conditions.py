@@ -12,22 +12,22 @@ import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from dlcexp.composition import compose
 from dlcexp.config.build import allowing
-from dlcexp.config.choices import quoted
-from dlcexp.config.composition import compose
-from dlcexp.config.conditions import check_conditions
+from dlcexp.config.conditions_checks import check_conditions
+from dlcexp.config.overrides import quoted
 from dlcexp.data.conditional_crops import MIN_SCORE, Conditions, usable_conditions
 from dlcexp.data.loading import FrameData, PoseData, unlabelled_frames
 from dlcexp.deeplabcut.predictions import Predictions, read_predictions
-from dlcexp.deeplabcut.project import open_project
-from dlcexp.deeplabcut.safe_yaml import read_mapping
 from dlcexp.deeplabcut.shuffles import find_trained_shuffle
 from dlcexp.deeplabcut.snapshots import best_snapshot
 from dlcexp.errors import ConfigError, ProjectError, UserError, nearest
-from dlcexp.evaluation.boxes import SPLITS
-from dlcexp.evaluation.predict import predict_frames
+from dlcexp.evaluation.detected_boxes import SPLITS
+from dlcexp.evaluation.model_poses import predict_frames
 from dlcexp.files import expanded
-from dlcexp.training.run import Run, load_model
+from dlcexp.project import open_project
+from dlcexp.runs.run import Run, load_model
+from dlcexp.yaml_files import read_mapping
 
 logger = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from dlcexp.deeplabcut.snapshots import Snapshot, SnapshotManager
+from dlcexp.runs.folder import Pruned, RunFolder
+from dlcexp.runs.stages import POSE, Stage
 from dlcexp.training.fine_tuning import unscaled
 from dlcexp.training.module import StageModule, whole_epochs
-from dlcexp.training.progress import Clock
-from dlcexp.training.run import Pruned, RunFolder
-from dlcexp.training.stages import POSE, Stage
+from dlcexp.training.progress_bar import Clock
 
 logger = logging.getLogger(__name__)
 

@@ -19,30 +19,34 @@ from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from dlcexp.config.augmentation_keys import effective_menu
 from dlcexp.config.build import allowing, build
-from dlcexp.config.menu import effective_menu
 from dlcexp.data.loading import PoseData
-from dlcexp.deeplabcut.pytorch_config import cannot_build
+from dlcexp.deeplabcut.export import cannot_build
 from dlcexp.errors import ConfigError, nearest
-from dlcexp.evaluation.boxes import DETECTOR_METRICS, evaluate_detector
-from dlcexp.evaluation.columns import by_split
+from dlcexp.evaluation.detected_boxes import DETECTOR_METRICS, evaluate_detector
 from dlcexp.evaluation.evaluate import SPLITS, evaluate_model
 from dlcexp.evaluation.metrics import evaluate_poses
+from dlcexp.files import write_json
 from dlcexp.models import PoseModel
 from dlcexp.models.detectors import available_weights
 from dlcexp.models.detectors.pretrained import AUTO
+from dlcexp.runs.folder import DETECTOR_WEIGHTS, Pruned, RunFolder, anchored, new_run_folder, plain
+from dlcexp.runs.hardware import Hardware, choose_hardware
+from dlcexp.runs.metric_names import by_split
+from dlcexp.runs.run import Run
+from dlcexp.runs.stages import DETECTOR, POSE, STAGES, Stage, chosen_stages
 from dlcexp.signals import termination
 from dlcexp.training.conditions import condition_source, split_conditions
 from dlcexp.training.detector_module import DetectorModule
 from dlcexp.training.epochs import EpochEnd, Watch
+from dlcexp.training.final_scores import report
 from dlcexp.training.fine_tuning import freeze
-from dlcexp.training.hardware import Hardware, choose_hardware
-from dlcexp.training.limbs import settle_edges
+from dlcexp.training.initial_weights import Started, start_from
 from dlcexp.training.loggers import RunLogger, close, forget
 from dlcexp.training.module import StageModule
 from dlcexp.training.pose_module import PoseModule
-from dlcexp.training.progress import progress
-from dlcexp.training.report import report
+from dlcexp.training.progress_bar import progress
 from dlcexp.training.resume import (
     AtomicCheckpointIO,
     adopt,
@@ -51,18 +55,7 @@ from dlcexp.training.resume import (
     resume_point,
     take_over_detector,
 )
-from dlcexp.training.run import (
-    DETECTOR_WEIGHTS,
-    Pruned,
-    Run,
-    RunFolder,
-    anchored,
-    new_run_folder,
-    plain,
-    write_json,
-)
-from dlcexp.training.stages import DETECTOR, POSE, STAGES, Stage, chosen_stages
-from dlcexp.training.weights import Started, start_from
+from dlcexp.training.select_edges import settle_edges
 
 logger = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from torch.utils.data import DataLoader
 
 from dlcexp.data.loading import PoseData
 from dlcexp.errors import ConfigError
-from dlcexp.status import DIVERGED
+from dlcexp.runs.stages import Stage
+from dlcexp.runs.status import DIVERGED
 from dlcexp.training.fine_tuning import learning_rates, scale_rates
 from dlcexp.training.schedulers import build_optimizer, build_scheduler, check_optimizer
-from dlcexp.training.stages import Stage
 
 
 class DivergenceError(RuntimeError):

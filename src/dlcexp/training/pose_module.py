@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from dlcexp.data.loading import PoseData
+from dlcexp.runs.stages import Stage
 from dlcexp.training.fine_tuning import parameter_groups
 from dlcexp.training.module import StageModule
-from dlcexp.training.stages import Stage
 
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 

@@ -20,8 +20,9 @@ from dlcexp.deeplabcut.snapshots import (
 )
 from dlcexp.errors import ConfigError, SnapshotError
 from dlcexp.files import expanded, replacing
-from dlcexp.training.run import RunFolder, check_fit, load_model
-from dlcexp.training.stages import STAGES, Stage, chosen_stages, snapshot_prefix
+from dlcexp.runs.folder import RunFolder
+from dlcexp.runs.run import check_fit, load_model
+from dlcexp.runs.stages import STAGES, Stage, chosen_stages, snapshot_prefix
 
 logger = logging.getLogger(__name__)
 

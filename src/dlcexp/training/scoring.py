@@ -8,7 +8,7 @@ import torch
 from omegaconf import DictConfig
 
 from dlcexp.config.build import allowing
-from dlcexp.config.composition import modified
+from dlcexp.config.compose import modified
 from dlcexp.data.conditional_crops import Conditions
 from dlcexp.data.loading import PoseData
 from dlcexp.deeplabcut.snapshots import snapshot_epoch
@@ -20,10 +20,10 @@ from dlcexp.evaluation.evaluate import (
     evaluate_top_down,
 )
 from dlcexp.evaluation.records import pose_records
+from dlcexp.runs.hardware import choose_hardware
+from dlcexp.runs.run import Run
 from dlcexp.training.conditions import condition_source, split_conditions
-from dlcexp.training.hardware import choose_hardware
 from dlcexp.training.resume import foreign_detector
-from dlcexp.training.run import Run
 
 
 @dataclass(frozen=True, eq=False)

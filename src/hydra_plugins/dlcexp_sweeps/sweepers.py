@@ -9,10 +9,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
-    from dlcexp.sweeps.ledger import Ledger
     from dlcexp.sweeps.plan import Plan
     from dlcexp.sweeps.space import Space
-    from dlcexp.sweeps.sweep import Command, Experiments
+    from dlcexp.sweeps.sweep import Command, Sweep
 
 
 class DlcexpSweeper(Sweeper):
@@ -42,7 +41,9 @@ class DlcexpSweeper(Sweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         """Remember what jobs are made of."""
-        self.context, self.task_function, self.settings = hydra_context, task_function, config
+        from dlcexp.sweeps.sweep import HydraSettings
+
+        self._hydra = HydraSettings(hydra_context, task_function, config, self.n_jobs)
 
     def sweep(self, arguments: Sequence[str]) -> int:  # type: ignore[override]
         """Run all jobs; the exit code of the command."""
@@ -50,32 +51,23 @@ class DlcexpSweeper(Sweeper):
         from dlcexp.sweeps.sweep import Sweep
 
         space = parse_space(arguments, self.params, self.where, self.variants)
-        return Sweep(self, space, self.command).run()
+        sweep = Sweep(self._hydra, space, self.command)
+        return sweep.run(self.plan(sweep))
 
     @abstractmethod
-    def plan(
-        self, space: "Space", experiments: "Experiments", ledger: "Ledger", tree: DictConfig
-    ) -> "Plan":
-        """Which jobs run.
-
-        Args:
-            space: what varies.
-            experiments: composes jobs.
-            ledger: knows those of an earlier start.
-            tree: the resolved tree of a first job.
-        """
+    def plan(self, sweep: "Sweep") -> "Plan":
+        """Return the jobs of a sweep."""
 
 
 class ListSweeper(DlcexpSweeper):
     """All jobs are known before the first one starts."""
 
-    def plan(
-        self, space: "Space", experiments: "Experiments", ledger: "Ledger", tree: DictConfig
-    ) -> "Plan":
-        """All of them, those that are done left out."""
+    def plan(self, sweep: "Sweep") -> "Plan":
+        """Return all jobs, without those that are done."""
         from dlcexp.sweeps.plan import ListPlan
 
-        return ListPlan(self.jobs(space), experiments, ledger, tree.sweep.rerun, space.swept)
+        jobs, rerun = self.jobs(sweep.space), sweep.tree.sweep.rerun
+        return ListPlan(jobs, sweep.experiments, sweep.ledger, rerun, sweep.space.swept)
 
     @abstractmethod
     def jobs(self, space: "Space") -> Iterator[list[str]]:
@@ -160,26 +152,21 @@ class OptunaSweeper(DlcexpSweeper):
             "pruner": _plain(pruner),
         }
 
-    def plan(
-        self, space: "Space", experiments: "Experiments", ledger: "Ledger", tree: DictConfig
-    ) -> "Plan":
-        """The trials that are left."""
-        from dlcexp.sweeps.objective import objectives
+    def plan(self, sweep: "Sweep") -> "Plan":
+        """Return the trials that are left."""
+        from dlcexp.results.objective import objectives
         from dlcexp.sweeps.study import StudyPlan
 
-        wanted = objectives(tree)
-        rerun = tree.sweep.rerun
-        plan = StudyPlan(space, experiments, ledger, rerun, wanted, self._settings)
+        plan = StudyPlan(
+            sweep.space,
+            sweep.experiments,
+            sweep.ledger,
+            sweep.tree.sweep.rerun,
+            objectives(sweep.tree),
+            self._settings,
+        )
         plan.at_once = self.n_jobs or 1
         return plan
-
-
-SWEEPERS: tuple[type[DlcexpSweeper], ...] = (
-    GridSweeper,
-    PairedSweeper,
-    RandomSweeper,
-    OptunaSweeper,
-)
 
 
 def _plain(node: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dlcexp.models.backbones.hrnet import HRNet
 from dlcexp.models.backbones.keypoint_encoder import StackedKeypointEncoder
 from dlcexp.models.backbones.prenet import CondPreNet
 from dlcexp.models.backbones.resnet import ResNet
-from dlcexp.models.backbones.timm_backbone import TimmBackbone, timm_feature_info
+from dlcexp.models.backbones.timm_backbone import TimmBackbone
 
 __all__ = [
     "Backbone",
@@ -20,5 +20,4 @@ __all__ = [
     "ResNet",
     "StackedKeypointEncoder",
     "TimmBackbone",
-    "timm_feature_info",
 ]

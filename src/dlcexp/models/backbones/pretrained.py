@@ -9,7 +9,8 @@ from typing import Any
 import timm
 import torch
 
-from dlcexp.errors import UserError, nearest
+from dlcexp.config.timm_features import check_model_name
+from dlcexp.errors import UserError
 from dlcexp.files import expanded
 
 HUB_TIMEOUT_SECONDS = 5
@@ -28,9 +29,7 @@ def create_timm_model(model_name: str, weights: str | None = None, **kwargs: Any
         UserError: the name is unknown, the model cannot give feature maps, or its weights cannot
             be had.
     """
-    if not timm.is_model(model_name):
-        hint = nearest(model_name, timm.list_models())
-        raise UserError(f"model.backbone.model_name: timm has no model {model_name!r}.{hint}")
+    check_model_name(model_name)
     if weights is None:
         return _create(model_name, **kwargs)
     if weights == "hub":

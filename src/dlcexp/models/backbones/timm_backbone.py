@@ -1,10 +1,8 @@
 """Any timm model as a backbone, cut at one of its feature levels."""
 
-from functools import cache
-
 import torch
 
-from dlcexp.errors import UserError
+from dlcexp.config.timm_features import timm_feature_info, timm_feature_levels
 from dlcexp.models.backbones.base import Backbone
 from dlcexp.models.backbones.pretrained import create_timm_model
 
@@ -29,7 +27,7 @@ class TimmBackbone(Backbone):
         freeze_bn_weights: bool = False,
     ) -> None:
         channels, stride = timm_feature_info(model_name, feature_level)
-        level = feature_level % len(_feature_levels(model_name))
+        level = feature_level % len(timm_feature_levels(model_name))
         model = create_timm_model(model_name, weights, features_only=True, out_indices=(level,))
         super().__init__(
             {"model": model},
@@ -43,30 +41,3 @@ class TimmBackbone(Backbone):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Feature map (b, out_channels, h / stride, w / stride) of images (b, 3, h, w)."""
         return self.model(images)[0]
-
-
-def timm_feature_info(model_name: str, feature_level: int) -> tuple[int, int]:
-    """Channels and stride of a feature level of a timm model, without allocating its weights.
-
-    Raises:
-        UserError: the model is unknown, gives no feature maps, or has no such level.
-    """
-    levels = _feature_levels(model_name)
-    if not -len(levels) <= feature_level < len(levels):
-        known = ", ".join(
-            f"{level} (stride {stride}, {channels} channels)"
-            for level, (channels, stride) in enumerate(levels)
-        )
-        raise UserError(
-            f"model.backbone.feature_level: {feature_level} is not a level of {model_name!r};"
-            f" allowed are {known}."
-        )
-    return levels[feature_level]
-
-
-@cache
-def _feature_levels(model_name: str) -> tuple[tuple[int, int], ...]:
-    """Channels and stride of each feature level, finest first."""
-    with torch.device("meta"):
-        info = create_timm_model(model_name, features_only=True).feature_info
-    return tuple(zip(info.channels(), info.reduction(), strict=True))

@@ -1,0 +1,218 @@
+"""From override strings to a validated tree."""
+
+import copy
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
+
+from dlcexp.config import resolvers
+from dlcexp.config.checks import check_keys, check_tree
+from dlcexp.config.hydra_errors import already_there, diagnose, missing_key, not_to_delete, readable
+from dlcexp.config.options import CONFIG_MODULE, CONFIG_NAME, OVERLAYS, groups
+from dlcexp.config.overrides import group_of, place_of, quoted, unreadable
+from dlcexp.config.rewrite import expand
+from dlcexp.config.schedule_checks import late_milestones
+from dlcexp.config.weights_checks import check_weights_file
+from dlcexp.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+# Groups of settings for Hydra's own application: a sixth of the time of composing.
+_HYDRAS_OWN = ("env", "help", "hydra_help", "hydra_logging", "job_logging", "output")
+
+
+def compose_run(
+    overrides: Sequence[str], config_dir: Path | None = None
+) -> tuple[DictConfig, Path]:
+    """The validated tree, and the run folder that Hydra's settings give it."""
+    raw = compose_raw(overrides, config_dir)
+    try:
+        folder = Path(raw.hydra.run.dir)
+        tree = DictConfig(validated(_without_hydra(raw)))
+        if tree.resume == "never" or not (folder / "snapshots" / "last.ckpt").is_file():
+            check_weights_file(tree.weights.path)
+    except OmegaConfBaseException as error:
+        raise readable(error, raw) from error
+    return tree, folder
+
+
+def validated(tree: DictConfig, told: set[str] | None = None) -> dict[str, Any]:
+    """Resolve and check a composed tree, every pass of `dlcexp.config.checks`.
+
+    What is allowed and of no use is logged as a warning.
+
+    Args:
+        tree: a composed tree.
+        told: warnings that are not logged again; those that are logged are added.
+
+    Returns:
+        The tree in plain containers.
+    """
+    checked = _checked(tree)
+    told = set() if told is None else told
+    for warning in late_milestones(checked):
+        if warning not in told:
+            logger.warning("%s", warning)
+            told.add(warning)
+    return checked
+
+
+def _checked(tree: DictConfig) -> dict[str, Any]:
+    plain = check_keys(resolve(tree))
+    check_tree(plain)
+    return plain
+
+
+def resolve(tree: DictConfig) -> dict[str, Any]:
+    """Plain containers with every interpolation filled in.
+
+    Raises:
+        ConfigError: an interpolation to nothing, or a mandatory value that is missing.
+    """
+    try:
+        container = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise readable(error, tree) from error
+    if not isinstance(container, dict):
+        raise ConfigError("", "the tree is not a mapping.")
+    return {str(name): value for name, value in container.items()}
+
+
+def compose_tree(
+    overrides: Sequence[str], config_dir: Path | None = None, packaged: Path | None = None
+) -> DictConfig:
+    """The experiment as Hydra composes it, unresolved.
+
+    Args:
+        overrides: as on the command line.
+        config_dir: a folder with options of the user's own.
+        packaged: a copy of `conf/` to take instead of that of dlcexp.
+
+    Raises:
+        ConfigError: an override or an option's file that Hydra refuses, in our words.
+    """
+    speaks_of_hydra = any(group_of(word).startswith("hydra") for word in overrides)
+    fewer = [] if speaks_of_hydra else [f"~hydra/{group}" for group in _HYDRAS_OWN]
+    return _without_hydra(_composed(overrides, config_dir, packaged, fewer))
+
+
+def compose_raw(overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
+    """The same with Hydra's own settings, its `hydra` node."""
+    return _composed(overrides, config_dir)
+
+
+def _composed(
+    overrides: Sequence[str],
+    config_dir: Path | None,
+    packaged: Path | None = None,
+    settings: Sequence[str] = (),
+) -> DictConfig:
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir, initialize_config_module
+    from hydra.core.utils import setup_globals
+    from hydra.errors import HydraException
+
+    resolvers.register()
+    setup_globals()
+    search = [f"hydra.searchpath=[{config_dir.resolve().as_uri()}]"] if config_dir else []
+    initialized = (
+        initialize_config_dir(str(packaged.resolve()), version_base="1.3", job_name="dlcexp")
+        if packaged
+        else initialize_config_module(CONFIG_MODULE, version_base="1.3", job_name="dlcexp")
+    )
+    with initialized:
+        try:
+            words = [*search, *settings, *expand(overrides, config_dir)]
+            return hydra_compose(CONFIG_NAME, words, return_hydra_config=True)
+        except MarkedYAMLError as error:
+            where = error.problem_mark
+            place = f"{where.name}, line {where.line + 1}: " if where else ""
+            raise ConfigError("", f"{place}is not valid YAML: {error.problem}.") from error
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
+            raise diagnose([*search, *overrides], error, config_dir) from error
+
+
+def _without_hydra(raw: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(raw, [str(key) for key in raw if key != "hydra"])
+
+
+def modified(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """A resolved tree, such as that of a finished run, with overrides put on top, validated.
+
+    A group choice (`split=kfold`, `optimizer@detector.optimizer=sgd`) takes the place of the
+    whole node.
+
+    Raises:
+        ConfigError: as `compose`, and for a group that chooses the options of others.
+    """
+    tree = copy.deepcopy(cfg)
+    OmegaConf.set_readonly(tree, False)
+    known_groups = groups()
+    choices = [word for word in overrides if group_of(word) in known_groups]
+    values = [word for word in overrides if word not in choices]
+    for group in map(group_of, choices):
+        if group in OVERLAYS:
+            raise ConfigError(group, "cannot change in a finished run; start a new one with it.")
+    if choices:
+        common = [f"method={tree.method}", f"project={quoted(tree.project)}"]
+        composed = compose_tree([*common, *choices])
+        for place in {place_of(word) for word in choices}:
+            OmegaConf.update(tree, place, OmegaConf.select(composed, place), merge=False)
+    put_values(tree, values)
+    return DictConfig(_checked(tree))
+
+
+def put_values(tree: DictConfig, words: Iterable[str]) -> None:
+    """Change a tree in place by overrides of keys, as Hydra does; unchecked.
+
+    Raises:
+        ConfigError: a word that cannot be read or does not fit the keys and values that are there.
+    """
+    OmegaConf.set_struct(tree, True)
+    for word in words:
+        _put(tree, word)
+
+
+def _put(tree: DictConfig, word: str) -> None:
+    """Change a tree in place by an override of a key."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        raise unreadable(word) from error
+    key = override.key_or_group
+    if override.is_sweep_override():
+        raise ConfigError(key, f"{word!r} has several values, and a finished run takes one.")
+    if problem := _unfit(tree, override, word):
+        raise problem
+    parent, _, name = key.rpartition(".")
+    try:
+        with open_dict(tree):
+            if override.is_delete():
+                del (OmegaConf.select(tree, parent) if parent else tree)[name]
+            else:
+                adds = override.is_add() or override.is_force_add()
+                OmegaConf.update(tree, key, override.value(), merge=True, force_add=adds)
+    except (OmegaConfBaseException, TypeError, AttributeError, ValueError) as error:
+        raise readable(error) from error
+
+
+def _unfit(tree: DictConfig, override: Any, word: str) -> ConfigError | None:
+    """An error if a key is to be added that is there, or changed or deleted and is not."""
+    key, value = override.key_or_group, override.value()
+    if override.package is not None:
+        return ConfigError(key, f"{word!r} names a package, and it is no group of options.")
+    if override.is_delete():
+        return not_to_delete(tree, key, value)
+    if override.is_force_add():
+        return None
+    if override.is_add():
+        return None if isinstance(value, dict | list) else already_there(tree, key, word)
+    return missing_key(tree, key, value)

@@ -1,0 +1,275 @@
+"""Which options of `conf/` a file of DeepLabCut was made from: net type or groups, optimizer ..."""
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dlcexp.errors import ConfigError, nearest
+from dlcexp.project import Project
+from dlcexp.trees import merged, same, select
+
+_MULTI = "multi_animal/"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Group choices.
+
+    Attributes:
+        net_type: the net type that the model is, or None.
+        words: the choices as overrides.
+    """
+
+    net_type: str | None
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Net:
+    """A net type: the options that it picks."""
+
+    name: str
+    method: str
+    model: str
+    backbone: str
+
+    def node(self) -> dict[str, Any]:
+        """The model, as far as its files say it without composition."""
+        model = _option("model", self.model)
+        overlay = _option("net_type", self.name).get("model") or {}
+        backbone = {"backbone": _option("model/backbone", self.backbone)}
+        return merged(merged(model, backbone), overlay)
+
+
+def choose(sections: Mapping[str, Any], source: Path, project: Project) -> Choice:
+    """The group choices that come closest to a file.
+
+    Args:
+        sections: the file, as DeepLabCut 3.0 has it.
+        source: for messages.
+        project: a plain net type means another model in a multi-animal project.
+
+    Raises:
+        ConfigError: a type that there is no option for.
+    """
+    name, words = _model(sections, source, project)
+    model = _model_of(words, name)
+    words += _stage(sections, source, "", "runner", _default_scheduler(name, model))
+    if sections["method"] == "td" and isinstance(sections.get("detector"), Mapping):
+        words += _detector(sections["detector"], source)
+        words += _stage(sections, source, "detector", "detector.runner", "lr_list")
+    logger = sections.get("logger")
+    if isinstance(logger, Mapping):
+        kind = logger.get("type")
+        if kind == "WandbLogger":
+            words.append("logger=[csv,wandb]")
+        elif kind != "CSVLogger":
+            raise _no_such_type("logger", kind, ("WandbLogger", "CSVLogger"), source)
+    return Choice(name, tuple(words))
+
+
+def _model(
+    sections: Mapping[str, Any], source: Path, project: Project
+) -> tuple[str | None, list[str]]:
+    """The net type of a model, or else its groups."""
+    method, model = str(sections["method"]), sections["model"]
+    head = _kind(model, "heads.bodypart")
+    nets = list(_nets())
+    methods = sorted({net.method for net in nets})
+    if method not in methods:
+        raise ConfigError(
+            "method",
+            f"{source}: {method!r} is not one of {', '.join(methods)}.{nearest(method, methods)}",
+        )
+    best_backbone = _best_backbone(model, source)
+    fitting = [net for net in nets if net.method == method and _head_of(net.model) == head]
+    plural = project.multianimal and method == "bu"
+    hint = str(sections.get("net_type"))
+    named = [
+        net
+        for net in fitting
+        if net.backbone == best_backbone and _means_the_same(net, nets, plural)
+    ]
+    if named:
+        best = max(named, key=lambda net: (_likeness(net.node(), model), hint in net.name))
+        name = best.name.removeprefix(_MULTI)
+        return name, [f"net_type={name}"]
+    options = [name for name in _options("model") if _head_of(name) == head]
+    if not options:
+        known = sorted({_head_of(name) for name in _options("model")})
+        raise _no_such_type("model.heads.bodypart", head, known, source)
+    used = {net.model for net in fitting}
+    option = max(options, key=lambda name: (name in used, _likeness(_option("model", name), model)))
+    words = [f"model={option}", f"model/backbone={best_backbone}"]
+    return None, words if method == "bu" else [f"method={method}", *words]
+
+
+def _means_the_same(net: _Net, nets: Iterable[_Net], plural: bool) -> bool:
+    """Whether the plain name of a net type means this model in the project at hand."""
+    plain = net.name.removeprefix(_MULTI)
+    has_plural = any(other.name == _MULTI + plain for other in nets)
+    return not has_plural or net.name.startswith(_MULTI) == plural
+
+
+def _best_backbone(model: Mapping[str, Any], source: Path) -> str:
+    node = model.get("backbone")
+    kinds = {name: _class(_option("model/backbone", name)) for name in _options("model/backbone")}
+    kind = _kind(model, "backbone")
+    fitting = [name for name, other in kinds.items() if other == kind]
+    if not fitting:
+        raise _no_such_type("model.backbone", kind, sorted(set(kinds.values())), source)
+    return max(fitting, key=lambda name: _likeness(_option("model/backbone", name), node))
+
+
+def _detector(node: Mapping[str, Any], source: Path) -> list[str]:
+    model = node.get("model")
+    kinds = {name: _option("detector", name).get("model") or {} for name in _options("detector")}
+    kind = _kind(node, "model")
+    fitting = [name for name, other in kinds.items() if _class(other) == kind]
+    if not fitting:
+        known = sorted({_class(other) for other in kinds.values()})
+        raise _no_such_type("detector.model", kind, known, source)
+    best = max(fitting, key=lambda name: _likeness(kinds[name], model))
+    return [] if best == "ssdlite" else [f"detector={best}"]
+
+
+def _stage(
+    sections: Mapping[str, Any], source: Path, stage: str, runner: str, scheduler: str
+) -> list[str]:
+    """The optimizer and the scheduler of the pose model, or of the detector."""
+    words = []
+    section = select(sections, runner)
+    for group, default in (("optimizer", "adamw"), ("scheduler", scheduler)):
+        node = section.get(group) if isinstance(section, Mapping) else None
+        place = f"{group}@{stage}.{group}" if stage else group
+        if node:
+            option = _option_of(group, node, f"{runner}.{group}", source, default)
+            words += [] if option == default else [f"{place}={option}"]
+        elif group == "scheduler" and isinstance(section, Mapping):
+            words.append(f"{place}=none")
+    return words
+
+
+def _option_of(group: str, node: Any, key: str, source: Path, default: str) -> str:
+    kind = node.get("type") if isinstance(node, Mapping) else node
+    kinds = {name: _class(_option(group, name)) for name in _options(group)}
+    fitting = [name for name, other in kinds.items() if other == kind and other]
+    if not fitting:
+        raise _no_such_type(key, kind, sorted({k for k in kinds.values() if k}), source)
+    params = node.get("params") or {}
+    if not isinstance(params, Mapping):
+        raise ConfigError(f"{key}.params", f"{source}: {params!r} is not a mapping of keys.")
+    if default in fitting:
+        return default
+    return max(fitting, key=lambda name: _likeness(_option(group, name), params))
+
+
+def _default_scheduler(name: str | None, model: str) -> str:
+    """The option that comes with a net type or else with a model."""
+    for group, option in (("net_type", name), ("model", model)):
+        for entry in _entries(group, option) if option in _options(group) else ():
+            for key, chosen in entry.items():
+                if "scheduler" in key:
+                    return str(chosen)
+    return "lr_list"
+
+
+def _model_of(words: Iterable[str], name: str | None) -> str:
+    if name is None:
+        return next(w.partition("=")[2] for w in words if w.startswith("model="))
+    return next(net.model for net in _nets() if net.name.removeprefix(_MULTI) == name)
+
+
+# Options, read without composition
+
+
+def _nets() -> Iterator[_Net]:
+    for name in _options("net_type", "**/"):
+        picks = {
+            key.removeprefix("override ").strip("/").partition("@")[0]: str(option)
+            for entry in _entries("net_type", name)
+            for key, option in entry.items()
+        }
+        if "model" in picks and "model/backbone" in picks:
+            yield _Net(name, picks.get("method", "bu"), picks["model"], picks["model/backbone"])
+
+
+def _options(group: str, within: str = "") -> list[str]:
+    folder = _conf() / group
+    files = sorted(folder.glob(f"{within}[!_]*.yaml"))
+    return [path.relative_to(folder).with_suffix("").as_posix() for path in files]
+
+
+def _entries(group: str, name: str) -> list[dict[str, Any]]:
+    """The entries of a defaults list that name a group."""
+    listed = _read(group, name).get("defaults") or []
+    return [entry for entry in listed if isinstance(entry, dict)]
+
+
+@functools.cache
+def _option(group: str, name: str) -> dict[str, Any]:
+    """An option with what it takes from its neighbours."""
+    own = _read(group, name)
+    result: dict[str, Any] = {}
+    for entry in own.get("defaults") or []:
+        if isinstance(entry, str) and entry != "_self_":
+            result = merged(result, _option(group, entry))
+        for key, option in entry.items() if isinstance(entry, dict) else ():
+            other, _, place = str(key).partition("@")
+            if place and other.startswith("/") and "." not in place:
+                result = merged(result, {place: _option(other.strip("/"), str(option))})
+    return merged(result, {key: value for key, value in own.items() if key != "defaults"})
+
+
+@functools.cache
+def _read(group: str, name: str) -> dict[str, Any]:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    text = (_conf() / group / f"{name}.yaml").read_text(encoding="utf-8")
+    return dict(yaml.load(text, Loader=loader) or {})
+
+
+def _conf() -> Path:
+    return Path(str(resources.files("dlcexp.conf")))
+
+
+# Comparison
+
+
+def _likeness(option: Any, node: Any) -> int:
+    """Literal values that an option and a node of a file share, less those that differ."""
+    if not isinstance(option, Mapping) or not isinstance(node, Mapping):
+        return 0
+    score = 0
+    for name, value in option.items():
+        if name == "_target_":
+            score += 1 if _class(option) == node.get("type") else -3
+        elif isinstance(value, Mapping):
+            score += _likeness(value, node.get(name))
+        elif name in node and not (isinstance(value, str) and "${" in value):
+            score += 1 if same(value, node[name]) else -1
+    return score
+
+
+def _class(option: Mapping[str, Any]) -> str:
+    return str(option.get("_target_", "")).rpartition(".")[2]
+
+
+def _head_of(model: str) -> str:
+    return _class(select(_option("model", model), "heads.bodypart", {}))
+
+
+def _kind(node: Any, path: str) -> Any:
+    return select(node, f"{path}.type")
+
+
+def _no_such_type(key: str, kind: Any, known: Iterable[str], source: Path) -> ConfigError:
+    known = list(known)
+    return ConfigError(
+        f"{key}.type",
+        f"{source}: {kind!r} is not one of {', '.join(known)}.{nearest(str(kind), known)}",
+    )

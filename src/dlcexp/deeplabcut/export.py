@@ -1,0 +1,416 @@
+"""The tree written as DeepLabCut's `pytorch_config.yaml`.
+
+`dlc3` is the form of DeepLabCut 3.0.2, equal key by key to what it writes itself for the same net
+type; `flat` is the one-level form of its first PyTorch releases (the specification).
+"""
+
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from dlcexp.config.augmentation_keys import is_off
+from dlcexp.config.resolvers import tree_hash
+from dlcexp.deeplabcut.defaults import MENU, schema_of, without_what_is_off, write_like
+from dlcexp.deeplabcut.flat import flatten
+from dlcexp.deeplabcut.layout import LAYOUT, fill
+from dlcexp.errors import ConfigError
+from dlcexp.files import expanded
+from dlcexp.trees import select
+from dlcexp.yaml_files import read_mapping
+
+# Keys of ours that DeepLabCut's classes do not have.
+_OURS = {"_partial_", "_convert_", "recipe", "weights"}
+
+# Backbones that DeepLabCut's model builder knows.
+_BACKBONES = ("HRNet", "ResNet", "CSPNeXt", "DLCRNet", "HRNetCoAM", "CondPreNet")
+
+# Backbones whose batch norm DeepLabCut freezes without saying so.
+_FROZEN_BACKBONES = ("DLCRNet", "CondPreNet")
+_FROZEN = {"freeze_bn_stats": True, "freeze_bn_weights": True}
+
+# What DeepLabCut leaves out of a configuration of DLCRNet.
+_DLCRNET_DEFAULTS = {"apply_sigmoid": True, "clip_scores": False, "gradient_masking": False}
+# What it notes there, and does not read.
+_DLCRNET_NOTE = {"stride": 8}
+
+# DeepLabCut's conditional models: backbone and head, and what they are made of.
+_CONDITIONAL = {
+    **{
+        ("HRNetCoAM", "HeatmapHead", f"hrnet_{size}"): f"ctd_coam_{size}" for size in ("w32", "w48")
+    },
+    **{
+        ("CondPreNet", "HeatmapHead", f"hrnet_{size}"): f"ctd_prenet_hrnet_{size}"
+        for size in ("w32", "w48")
+    },
+    **{
+        ("CondPreNet", "RTMCCHead", f"cspnext_{size}"): f"ctd_prenet_rtmpose_{size}"
+        for size in "smx"
+    },
+}
+# What DeepLabCut leaves out of their configurations.
+_CONDITIONAL_DEFAULTS = {
+    "gradient_masking": False,
+    "apply_softmax": True,
+    "normalize_outputs": False,
+}
+# Those that it also has for the tall crops of people (height, width, px).
+_OF_PEOPLE = ("ctd_coam_w48", "ctd_prenet_rtmpose_x")
+_TALL = [384, 288]
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes a node that stands in two places twice, not as an anchor and an alias."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def export_config(
+    tree: Mapping[str, Any] | DictConfig,
+    *,
+    schema: str = "dlc3",
+    path: Path | None = None,
+    command: Sequence[str] = (),
+) -> str:
+    """Write a resolved tree as the text of a `pytorch_config.yaml`.
+
+    Args:
+        tree: the validated tree.
+        schema: `dlc3`, `sectioned` or `flat`.
+        path: where the file will stand, for `pose_config_path`; by default inside the project.
+        command: the words after `dlcexp` that make the file; it begins with them, the versions
+            and the hash of the tree, as comments.
+
+    Raises:
+        ProjectError: `export.like` names a file that is not there or no YAML.
+    """
+    if isinstance(tree, DictConfig):
+        tree = cast(Mapping[str, Any], OmegaConf.to_container(tree, resolve=True))
+    sections = export_sections(tree, schema=schema, path=path)
+    text = yaml.dump(sections, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return (_header(tree, schema, command) if command else "") + text
+
+
+def _header(tree: Mapping[str, Any], schema: str, command: Sequence[str]) -> str:
+    line = shlex.join(["dlcexp", *command]).splitlines()
+    made = ["# " + part for part in line]
+    return "\n".join(
+        [*made, f"# dlcexp {version('dlcexp')}, {schema}, tree {tree_hash(dict(tree))}", ""]
+    )
+
+
+def export_sections(
+    tree: Mapping[str, Any], *, schema: str = "dlc3", path: Path | None = None
+) -> dict[str, Any]:
+    """What `export_config` writes, as plain containers."""
+    export = tree["export"]
+    like = export.get("like")
+    template = read_mapping(expanded(like)) if like else None
+    sections = _dlc3(tree, path)
+    if template is None or schema_of(template) != schema:
+        return _in_schema(sections, schema)
+    explicit = _dlc3(tree, path, every_parameter=True)
+    if schema == "flat":
+        sections, explicit = flatten(sections), flatten(explicit)
+    return write_like(template, sections, explicit, schema)
+
+
+def _in_schema(sections: dict[str, Any], schema: str) -> dict[str, Any]:
+    if schema == "flat":
+        return flatten(sections)
+    return without_what_is_off(sections) if schema == "sectioned" else sections
+
+
+def cannot_build(tree: Mapping[str, Any] | DictConfig) -> str | None:
+    """Why DeepLabCut cannot use the export of this tree, though dlcexp can; None if it can."""
+    backbone = tree["model"]["backbone"]
+    for node in (backbone, backbone.get("backbone") or backbone):
+        name = str(node["_target_"]).rpartition(".")[2]
+        if name not in _BACKBONES:
+            known = ", ".join(_BACKBONES)
+            return (
+                f"DeepLabCut cannot build this model: it has no backbone {name} (it has {known})."
+            )
+    if str(tree.get("conditions") or "").endswith(".csv"):
+        return "DeepLabCut reads conditions from .h5 and .json files only, not from .csv."
+    for key in ("data", "data_detector"):
+        data = tree.get(key) or {}
+        for menu in (data, *(data.get(section) or {} for section in ("train", "inference"))):
+            resize = menu.get("resize") or {}
+            if bool(resize.get("width")) != bool(resize.get("height")):
+                return (
+                    f"DeepLabCut refuses {key}.resize with only one of width and height: give "
+                    f"both, or {key}.longest_max_size, the longer side, instead."
+                )
+    return None
+
+
+def cannot_say(tree: Mapping[str, Any] | DictConfig) -> str | None:
+    """What of the tree DeepLabCut's file has no key for, though it changes training."""
+    weights = tree.get("weights") or {}
+    given = [f"weights.{name}" for name in ("path", "freeze", "lr_scale") if weights.get(name)]
+    if not given:
+        return None
+    return (
+        f"DeepLabCut has no key for {', '.join(given)}: with this file it trains all of the model, "
+        "at one learning rate, from the weights of model.backbone."
+    )
+
+
+def net_type(model: Mapping[str, Any]) -> str:
+    """DeepLabCut's name of the whole model, derived from its backbone and head.
+
+    A heatmap model bears the name of its backbone, bottom-up and top-down; so does a head on a
+    backbone that DeepLabCut does not pair it with, as it refuses names that it does not know. A
+    backbone of the user's own, without a name, bears that of its class.
+    """
+    head = model["heads"]["bodypart"]["_target_"].rpartition(".")[2]
+    if head == "DLCRNetHead" and _is_dlcrnet(model):
+        return f"dlcrnet_stride{model['backbone'].get('output_stride', 32)}_ms5"
+    node = model["backbone"]
+    inner = node.get("backbone") or node
+    own_class = node["_target_"].rpartition(".")[2]
+    name = str(inner.get("model_name") or inner.get("base_model_name") or own_class)
+    backbone = re.sub(r"^(resnet)(\d+)(_gn)?$", r"\1_\2", name)
+    family, _, size = backbone.partition("_")
+    if conditional := _CONDITIONAL.get((node["_target_"].rpartition(".")[2], head, backbone)):
+        return conditional + ("_human" if _is_of_people(conditional, node) else "")
+    if (head, family) == ("DEKRHead", "hrnet"):
+        return f"dekr_{size}"
+    if (head, family) == ("RTMCCHead", "cspnext"):
+        return f"rtmpose_{size}"
+    return "animaltokenpose_base" if head == "TransformerHead" else backbone
+
+
+def _is_of_people(name: str, backbone: Mapping[str, Any]) -> bool:
+    return name in _OF_PEOPLE and backbone.get("img_size") == _TALL
+
+
+def _dlc3(
+    tree: Mapping[str, Any], path: Path | None, *, every_parameter: bool = False
+) -> dict[str, Any]:
+    """The sections of DeepLabCut 3.0.2; without parameters of the optimizer at their defaults."""
+    parts: dict[str, Callable[[Mapping[str, Any], str], Any]] = {
+        "model": lambda tree, path: _sorted_model(tree[path]),
+        "net_type": lambda tree, path: net_type(tree[path]),
+        "conditions": lambda tree, path: write_conditions(tree.get(path)),
+        "metadata": lambda tree, _: _metadata(tree, path),
+        "inference_menu": lambda tree, path: _menu(tree[path], "inference"),
+        "train_menu": lambda tree, path: _menu(tree[path], "train"),
+        "node": lambda tree, path: _typed(select(tree, path)),
+        "optimizer": lambda tree, path: _optimizer(select(tree, path), every_parameter),
+        "scheduler": lambda tree, path: _scheduler(select(tree, path)),
+        "detector_scheduler": lambda tree, path: _detector_scheduler(select(tree, path)),
+        "logger": lambda tree, path: _logger(tree[path]),
+    }
+    sections = cast(dict[str, Any], fill(LAYOUT, tree, parts))
+    return _with_extra(sections, tree["export"].get("extra") or {})
+
+
+def _with_extra(sections: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections with what `export.extra` has for them, a detector only where there is one."""
+    merged = dict(sections)
+    for name, value in extra.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(name), Mapping):
+            merged[name] = _with_extra(merged[name], value)
+        elif name != "detector":
+            merged[name] = value
+    return merged
+
+
+def _sorted_model(node: Mapping[str, Any]) -> dict[str, Any]:
+    model = _model(node)
+    names = ("backbone", "heads", "backbone_output_channels", "neck")
+    note = _DLCRNET_NOTE if _is_dlcrnet(node) else None
+    return {name: model[name] for name in names} | {"pose_model": note}
+
+
+def _detector_scheduler(node: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """As `_scheduler`, with the milestones first, where DeepLabCut has them for its detectors."""
+    scheduler = _scheduler(node)
+    if scheduler and "milestones" in scheduler["params"]:
+        params = scheduler["params"]
+        scheduler["params"] = {"milestones": params["milestones"]} | params
+    return scheduler
+
+
+def _metadata(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
+    metadata, heads = tree["metadata"], tree["model"]["heads"]
+    named = tree["export"].get("pose_config_path")
+    # What DeepLabCut finds here, it looks for among the heads.
+    unique = metadata["unique_bodyparts"] if "unique_bodypart" in heads else []
+    identity = metadata["with_identity"] and "identity" in heads
+    root = expanded(tree["project"])
+    if root.suffix:
+        root = root.parent
+    return {
+        "project_path": str(root),
+        "pose_config_path": str(path or root / (named or "pytorch_config.yaml")),
+        "bodyparts": metadata["bodyparts"],
+        "unique_bodyparts": unique,
+        "individuals": metadata["individuals"],
+        "with_identity": identity,
+    }
+
+
+def write_conditions(conditions: Any) -> dict[str, Any] | None:
+    """Where DeepLabCut finds the poses that a conditional top-down model corrects."""
+    if conditions is None:
+        return None
+    if isinstance(conditions, int):
+        return shuffle_conditions(conditions)
+    path = expanded(conditions).resolve()
+    if not path.is_dir():
+        return {"source": "file", "filepath": str(path)}
+    return {
+        "source": "model",
+        "config_path": str(path / "pytorch_config.yaml"),
+        "snapshot_path": str(_snapshot_of(path, conditions)),
+        "scorer": None,
+    }
+
+
+def shuffle_conditions(
+    shuffle: int, fraction_index: int = 0, snapshot: str | None = None
+) -> dict[str, Any]:
+    """The conditions that a shuffle finds.
+
+    Args:
+        shuffle: its number.
+        fraction_index: place of its fraction in `TrainingFraction`.
+        snapshot: name of the file of its weights; None: DeepLabCut's choice.
+    """
+    return {
+        "source": "shuffle",
+        "shuffle": shuffle,
+        "config": None,
+        "trainset_index": fraction_index,
+        "modelprefix": "",
+        "snapshot": snapshot,
+        "snapshot_index": None,
+    }
+
+
+def _snapshot_of(run: Path, conditions: str) -> Path:
+    from dlcexp.deeplabcut.snapshots import best_snapshot
+
+    found = best_snapshot(run / "snapshots")
+    if found is None:
+        raise ConfigError(
+            "conditions", f"{conditions!r} has no snapshot; its training must finish."
+        )
+    return found
+
+
+def _menu(data: Mapping[str, Any], section: str) -> dict[str, Any]:
+    """One menu with every name that DeepLabCut knows; its own transforms last, by their type."""
+    chosen = {name: data[name] for name in MENU if name in data} | data[section]
+    for name in ("resize", "auto_padding"):
+        if is_off(chosen.get(name)):
+            chosen[name] = None
+    if (chosen.get("random_bbox_transform") or {}).get("p") == 0:
+        chosen["random_bbox_transform"] = None
+    affine = _merged_affine(chosen)
+    menu = {name: chosen.get(name, off) for name, off in MENU.items()}
+    return menu | {"affine": affine}
+
+
+def _merged_affine(menu: Mapping[str, Any]) -> Any:
+    """The affine augmentation with the flat names `rotation` and `scale_jitter` put into it."""
+    affine = menu.get("affine")
+    flat = {"rotation": menu.get("rotation"), "scaling": menu.get("scale_jitter")}
+    given = {name: value for name, value in flat.items() if value is not None}
+    return {**(affine or {"p": 0.5}), **given} if given else affine
+
+
+def _model(node: Mapping[str, Any]) -> dict[str, Any]:
+    """The model node, without the settings of heatmaps that are off.
+
+    With DLCRNet and with conditions the defaults of the predictor, of the targets and of the
+    backbone go too, as DeepLabCut's own do.
+    """
+    model: dict[str, Any] = _typed(node)
+    head = model["heads"]["bodypart"]
+    if model["backbone"]["type"] in _FROZEN_BACKBONES:
+        _omit(_FROZEN, model["backbone"])
+    if _is_dlcrnet(node) and "paf_config" in head:
+        _omit(_DLCRNET_DEFAULTS, head["predictor"], head["target_generator"]["generators"][0])
+    if "kpt_encoder" in node["backbone"]:
+        _omit(_CONDITIONAL_DEFAULTS, head["predictor"], head["target_generator"])
+    for name in ("heatmap_config", "locref_config"):
+        if name in head and head[name].get("final_conv", head) is None:
+            del head[name]["final_conv"]
+    if not head["target_generator"].get("gradient_masking"):
+        head["target_generator"].pop("background_weight", None)
+    return model
+
+
+def _omit(defaults: Mapping[str, Any], *nodes: dict[str, Any]) -> None:
+    """Take out of the nodes what is as it would be without being said."""
+    for node in nodes:
+        for name, default in defaults.items():
+            if node.get(name) == default:
+                del node[name]
+
+
+def _is_dlcrnet(model: Mapping[str, Any]) -> bool:
+    return str(model["backbone"]["_target_"]).endswith(".DLCRNet")
+
+
+def _typed(node: Any) -> Any:
+    """A model node with `type: Name` where the tree has `_target_: package.Name`."""
+    if isinstance(node, Mapping):
+        typed = {"type": node["_target_"].rpartition(".")[2]} if "_target_" in node else {}
+        rest = {k: _typed(v) for k, v in node.items() if k != "_target_" and k not in _OURS}
+        return typed | rest
+    if isinstance(node, list):
+        return [_typed(item) for item in node]
+    return node
+
+
+def _optimizer(node: Mapping[str, Any], every_parameter: bool = False) -> dict[str, Any]:
+    """Type and the parameters that differ from the option's own, which are torch's defaults."""
+    typed = _typed(node)
+    name = typed.pop("type")
+    defaults = {} if every_parameter else _option_values("optimizer", node["_target_"])
+    params = {key: value for key, value in typed.items() if defaults.get(key, key) != value}
+    return {"type": name, "params": params}
+
+
+def _scheduler(node: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if not node:
+        return None
+    typed = _typed({key: value for key, value in node.items() if key != "schedulers"})
+    name = typed.pop("type")
+    params = {key: value for key, value in typed.items() if value is not None}
+    if "schedulers" in node:
+        params = {"schedulers": [_scheduler(inner) for inner in node["schedulers"]], **params}
+    return {"type": name, "params": params}
+
+
+def _option_values(group: str, target: str) -> dict[str, Any]:
+    """The literal values of the option of `group` that has this target."""
+    folder = Path(str(resources.files("dlcexp.conf"))) / group
+    for option in sorted(folder.glob("*.yaml")):
+        values = yaml.safe_load(option.read_text(encoding="utf-8")) or {}
+        if values.get("_target_") == target:
+            return dict(values)
+    return {}
+
+
+def _logger(loggers: Mapping[str, Any]) -> dict[str, Any] | None:
+    """DeepLabCut logs to Weights & Biases, or to its own CSV file without being told."""
+    for node in loggers.values():
+        if node["_target_"].endswith(".WandbLogger"):
+            settings = {name: value for name, value in node.items() if name[0] != "_"}
+            own = {name: settings.pop(name, None) for name in ("project_name", "run_name")}
+            more = {name: value for name, value in settings.items() if value not in (None, [])}
+            return {"type": "WandbLogger", **own} | ({"wandb_kwargs": more} if more else {})
+    return None

@@ -1,0 +1,127 @@
+"""One node of a tree and of a file of DeepLabCut's, as changes at and below its place."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from dlcexp.config.overrides import Change, sayable
+from dlcexp.errors import ConfigError
+from dlcexp.trees import ABSENT, same, select
+
+# The package of the class that `type` names, by the nearest key above it.
+_PACKAGES = {
+    "backbone": "dlcexp.models.backbones",
+    "kpt_encoder": "dlcexp.models.backbones",
+    "neck": "dlcexp.models.necks",
+    "heads": "dlcexp.models.heads",
+    "target_generator": "dlcexp.models.targets",
+    "criterion": "dlcexp.models.criterions",
+    "predictor": "dlcexp.models.predictors",
+    "detector": "dlcexp.models.detectors",
+    "optimizer": "torch.optim",
+    "scheduler": "torch.optim.lr_scheduler",
+}
+_LR_LIST = "dlcexp.training.schedulers.LRListScheduler"
+
+
+def node_changes(
+    path: str, wanted: Any, shown: Any, raw: DictConfig, tree: dict[str, Any]
+) -> Iterator[Change]:
+    """Changes at and below one place of the tree.
+
+    Args:
+        path: the place.
+        wanted: what the file has, with `type` for `_target_`.
+        shown: what the export has.
+    """
+    if same(wanted, shown):
+        return
+    node = select(tree, path)
+    exists = select(tree, path, ABSENT) is not ABSENT
+    both = isinstance(wanted, Mapping) and isinstance(node, Mapping) and bool(node)
+    if both and not OmegaConf.is_interpolation(*parent(raw, path)):
+        yield from _mapping_changes(path, wanted, shown, raw, tree)
+        return
+    if _alike_lists(wanted, shown) and isinstance(node, list):
+        inner = [
+            change
+            for index, (one, other) in enumerate(zip(wanted, shown, strict=True))
+            for change in node_changes(f"{path}.{index}", one, other, raw, tree)
+        ]
+        if all(change.kind == "set" for change in inner):
+            yield from inner
+            return
+    yield Change(path, _targeted(wanted, path), "set" if exists else "add")
+
+
+def _mapping_changes(
+    path: str, wanted: Mapping[str, Any], shown: Any, raw: DictConfig, tree: dict[str, Any]
+) -> Iterator[Change]:
+    node = select(tree, path)
+    shown = shown if isinstance(shown, Mapping) else {}
+    for name, value in wanted.items():
+        key = "_target_" if name == "type" and ("_target_" in node or "type" not in node) else name
+        full = f"{path}.{key}"
+        if not sayable(full):
+            raise ConfigError(full, f"{name!r} cannot be the name of a key.")
+        if key == "_target_":
+            if shown.get("type") != value:
+                target = _target(str(value), path, node.get("_target_"))
+                yield Change(full, target, "set" if "_target_" in node else "add")
+        elif name not in shown and name in node and same(value, node[name]):
+            continue
+        else:
+            yield from node_changes(full, value, shown.get(name, node.get(name)), raw, tree)
+            if name not in shown and name not in node and value is None:
+                yield Change(full, None, "add")
+    for name in shown:
+        # Hydra cannot delete a null, which goes without saying.
+        if name not in wanted and name != "type" and node.get(name) is not None:
+            yield Change(f"{path}.{name}", kind="delete")
+
+
+def parent(raw: DictConfig, path: str) -> tuple[Any, Any]:
+    """Node and key for `OmegaConf.is_interpolation`."""
+    parent, _, name = path.rpartition(".")
+    node = OmegaConf.select(raw, parent) if parent else raw
+    return node, (int(name) if OmegaConf.is_list(node) else name)
+
+
+def _alike_lists(wanted: Any, shown: Any) -> bool:
+    return (
+        isinstance(wanted, list)
+        and isinstance(shown, list)
+        and len(wanted) == len(shown)
+        and all(
+            isinstance(one, Mapping) and isinstance(other, Mapping) and one.keys() == other.keys()
+            for one, other in zip(wanted, shown, strict=True)
+        )
+    )
+
+
+def _targeted(value: Any, path: str) -> Any:
+    """The value with `_target_` where a node of the file has `type`."""
+    if isinstance(value, Mapping):
+        node = {name: _targeted(item, f"{path}.{name}") for name, item in value.items()}
+        if "type" in node and (package := _package(path)):
+            kind = str(node.pop("type"))
+            partial = {"_partial_": True} if package.startswith("torch.optim") else {}
+            return {"_target_": _target(kind, path, None), **partial, **node}
+        return node
+    if isinstance(value, list):
+        return [_targeted(item, f"{path}.{index}") for index, item in enumerate(value)]
+    return value
+
+
+def _target(kind: str, path: str, current: Any) -> str:
+    if kind == "LRListScheduler":
+        return _LR_LIST
+    package = str(current).rpartition(".")[0] if current else _package(path)
+    if package and current == _LR_LIST:
+        package = _PACKAGES["scheduler"]
+    return f"{package}.{kind}"
+
+
+def _package(path: str) -> str | None:
+    return next((_PACKAGES[part] for part in reversed(path.split(".")) if part in _PACKAGES), None)

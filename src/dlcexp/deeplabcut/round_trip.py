@@ -1,0 +1,66 @@
+"""How a tree is written in the form of the file that it came from, and what differs then."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dlcexp.config.overrides import Change, shortened
+from dlcexp.deeplabcut.defaults import FOLLOWERS
+from dlcexp.deeplabcut.export import export_sections
+from dlcexp.deeplabcut.read import Request
+from dlcexp.trees import ABSENT, same
+
+# Paths of a file that follow the project.
+_FOLLOW_PROJECT = (
+    "project_path:",
+    "pose_config_path:",
+    "metadata.project_path:",
+    "metadata.pose_config_path:",
+)
+
+
+def form_of(
+    tree: dict[str, Any], request: Request, document: dict[str, Any]
+) -> tuple[list[Change], list[str]]:
+    """Overrides of `export` that give the file back in its own form, and what is different then."""
+    changes = []
+    if request.schema != "dlc3":
+        changes.append(Change("export.schema", request.schema))
+    exported = export_sections(tree, schema=request.schema)
+    if not _identical(exported, document):
+        like = Change("export.like", str(request.source))
+        export = tree["export"] | {"like": like.value}
+        written = export_sections(tree | {"export": export}, schema=request.schema)
+        if _distance(written, document) < _distance(exported, document):
+            changes.append(like)
+            exported = written
+    noted = tuple(note.partition(":")[0] for note in request.notes) + _FOLLOW_PROJECT
+    return changes, [line for line in _told(document, exported, "") if not line.startswith(noted)]
+
+
+def _identical(one: Any, other: Any) -> bool:
+    """Equal, the order of keys included."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return list(one) == list(other) and all(_identical(one[k], other[k]) for k in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_identical, one, other))
+    return same(one, other)
+
+
+def _distance(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[int, bool]:
+    return len([*_told(other, one, "")]), not _identical(one, other)
+
+
+def _told(theirs: Any, ours: Any, path: str) -> Iterator[str]:
+    """A line for each value of the file that comes out otherwise."""
+    if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+        for name in dict.fromkeys([*theirs, *ours]):
+            full = f"{path}.{name}" if path else str(name)
+            one, other = theirs.get(name, ABSENT), ours.get(name, ABSENT)
+            yield from _told(one, other, full)
+    elif theirs is ABSENT:
+        if path not in FOLLOWERS:
+            yield f"{path}: not in the file, written as {shortened(ours)}"
+    elif ours is ABSENT:
+        yield f"{path}: {shortened(theirs)} in the file is not carried"
+    elif not same(theirs, ours):
+        yield f"{path}: {shortened(theirs)} in the file, written as {shortened(ours)}"

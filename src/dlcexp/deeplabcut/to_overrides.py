@@ -1,0 +1,86 @@
+"""Any `pytorch_config.yaml` as the shortest list of overrides that composes to it.
+
+The net type that the file's model is, or else its groups, is composed; what the export of that
+tree would have otherwise than the file becomes overrides, at the places that
+`dlcexp.deeplabcut.layout` names.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from dlcexp.config.compose import compose_tree
+from dlcexp.deeplabcut.changes import changes_of
+from dlcexp.deeplabcut.choose_options import choose
+from dlcexp.deeplabcut.find_project import check_metadata, find_project
+from dlcexp.deeplabcut.fit_sizes import adjust_crops, adjust_padding
+from dlcexp.deeplabcut.read import read_request
+from dlcexp.deeplabcut.round_trip import form_of
+from dlcexp.yaml_files import read_mapping
+
+# What each form of a file is, in words.
+FORMS = {
+    "dlc3": "DeepLabCut 3.0.1 or later",
+    "sectioned": "DeepLabCut 3.0 up to 3.0.0, in sections",
+    "flat": "DeepLabCut before 3.0, flat",
+}
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What a file amounts to.
+
+    Attributes:
+        source: the file.
+        schema: `dlc3`, `sectioned` or `flat`.
+        net_type: the net type that its model equals, or None.
+        words: the command line: group choices, then overrides of keys.
+        notes: what the line cannot carry, or carries otherwise than the file has it.
+        kept: values that DeepLabCut reads and that have no effect here.
+    """
+
+    source: Path
+    schema: str
+    net_type: str | None
+    words: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+
+
+def import_config(source: Path, overrides: Sequence[str] = ()) -> Imported:
+    """Translate a file.
+
+    Args:
+        source: a `pytorch_config.yaml` of any version.
+        overrides: of the user, for a `project=` among them.
+
+    Raises:
+        ProjectError: the file cannot be read, is no such file, or its project cannot be found.
+        ConfigError: a key or a type in it that does not exist, a value of the wrong kind, or
+            bodyparts of another project.
+    """
+    document = read_mapping(source)
+    request = read_request(source, document)
+    project_word, project = find_project(request, overrides)
+    check_metadata(request, project)
+    choice = choose(request.sections, source, project)
+    given = [word for word in overrides if word.startswith("project=")][-1:]
+    groups = [*project_word, *choice.words]
+    raw = compose_tree([*(project_word or given), *choice.words])
+    OmegaConf.set_struct(raw, False)
+    adjust_crops(request)
+    adjust_padding(request, raw)
+    tree, changes = changes_of(raw, request)
+    form, differences = form_of(tree, request, document)
+    changes += form
+    kept = [c.word() for c in changes if c.path.startswith("export.extra.")]
+    return Imported(
+        source=source,
+        schema=request.schema,
+        net_type=choice.net_type,
+        words=(*groups, *(change.word() for change in changes)),
+        notes=(*request.notes, *differences),
+        kept=tuple(word.removeprefix("+export.extra.") for word in kept),
+    )

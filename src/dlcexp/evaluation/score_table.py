@@ -1,0 +1,137 @@
+"""The scores of a model as a table, for the terminal and for pages."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich import box
+from rich.table import Table
+
+from dlcexp.evaluation.evaluate import Evaluation
+from dlcexp.runs.metric_names import split_of
+
+# Metric: words, format. The order of the table.
+_ROWS = {
+    "rmse": ("RMSE (px)", ".2f"),
+    "found": ("Labels found, of which RMSE is (%)", ".1f"),
+    "rmse_pcutoff": ("RMSE above pcutoff (px)", ".2f"),
+    "median_error": ("Median error (px)", ".2f"),
+    "rmse_mean_pose": ("RMSE of the mean pose (px)", ".2f"),
+    "rmse_detections": ("RMSE of detections (px)", ".2f"),
+    "rmse_detections_pcutoff": ("RMSE of detections above pcutoff (px)", ".2f"),
+    "mAP": ("OKS mAP (%)", ".1f"),
+    "mAR": ("OKS mAR (%)", ".1f"),
+    "identity_accuracy": ("Identity: animals in their place (%)", ".1f"),
+}
+
+_CAPTION = "RMSE as in DeepLabCut: the mean Euclidean distance"
+_BOXES = "found: in the boxes of the detector; labelled: in those of the labels"
+_UNIQUE = "no animal was found: RMSE is of the unique bodyparts only"
+_CONDITIONS = "given: by the conditions; labelled: by poses drawn from the labels"
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """A score in words, of each column as text: a dash where there was nothing to average."""
+
+    words: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """The scores of an evaluation as they are shown.
+
+    Attributes:
+        columns: the splits and what was scored in them; may have two lines.
+        scores: of all keypoints together, a detector's first.
+        bodyparts: the error of each bodypart.
+        captions: what the words mean.
+    """
+
+    columns: tuple[str, ...]
+    scores: tuple[ScoreRow, ...]
+    bodyparts: tuple[ScoreRow, ...]
+    captions: tuple[str, ...]
+
+
+def score_table(evaluation: Evaluation) -> ScoreTable:
+    """Scores of a detector, of each split that has frames, and the error of each bodypart."""
+    columns = _columns(evaluation)
+
+    def row(words: str, scores: Mapping[str, Mapping[str, float]], key: str, form: str) -> ScoreRow:
+        values = [scores.get(column, {}).get(key, math.nan) for column in columns]
+        return ScoreRow(words, tuple("–" if math.isnan(v) else format(v, form) for v in values))
+
+    keys = _names(evaluation.metrics)
+    thresholds = [key.removeprefix("pck_") for key in keys if key.startswith("pck_")]
+    detector = [(f"Box {key} (%)", key) for key in _names(evaluation.detector)]
+    scores = [row(words, evaluation.detector, key, ".1f") for words, key in detector]
+    scores += [
+        row(_ROWS[key][0], evaluation.metrics, key, _ROWS[key][1]) for key in _ROWS if key in keys
+    ]
+    scores += [
+        row(f"PCK at {each} of the animal's size", evaluation.metrics, f"pck_{each}", ".3f")
+        for each in thresholds
+    ]
+    bodyparts = [
+        row(f"RMSE {key.removeprefix('rmse_')}", evaluation.metrics, key, ".2f")
+        for key in keys
+        if key.startswith("rmse_") and key not in _ROWS
+    ]
+    titles = tuple(_title(evaluation, column) for column in columns)
+    return ScoreTable(titles, tuple(scores), tuple(bodyparts), tuple(_captions(evaluation)))
+
+
+def evaluation_table(evaluation: Evaluation) -> Table:
+    """The same for the terminal; fits 80 columns."""
+    scores = score_table(evaluation)
+    table = Table(
+        box=box.SIMPLE_HEAD, caption="\n".join(scores.captions) or None, caption_justify="left"
+    )
+    table.add_column("", overflow="fold", max_width=48)
+    for column in scores.columns:
+        table.add_column(column, justify="right")
+    for row in scores.scores:
+        table.add_row(row.words, *row.values)
+    table.add_section()
+    for row in scores.bodyparts:
+        table.add_row(row.words, *row.values)
+    return table
+
+
+def _captions(evaluation: Evaluation) -> list[str]:
+    if not evaluation.metrics:
+        return []
+    unique_only = [
+        scores
+        for scores in evaluation.metrics.values()
+        if scores.get("found") == 0 and math.isfinite(scores.get("rmse", math.nan))
+    ]
+    words = {_BOXES: evaluation.boxes, _CONDITIONS: evaluation.conditions, _UNIQUE: unique_only}
+    return [_CAPTION, *(line for line, there in words.items() if there)]
+
+
+def _names(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """The metrics of any split, in the order in which they come."""
+    return list(dict.fromkeys(key for metrics in scores.values() for key in metrics))
+
+
+def _columns(evaluation: Evaluation) -> list[str]:
+    """What was scored; a split without frames only where no other has any."""
+    columns = list(evaluation.metrics) or list(evaluation.detector)
+    return [column for column in columns if _frames(evaluation, column)] or columns
+
+
+def _frames(evaluation: Evaluation, column: str) -> int:
+    return len(evaluation.names.get(column, ()) or evaluation.boxes.get(column, ()))
+
+
+def _title(evaluation: Evaluation, column: str) -> str:
+    """A split and its number of frames; top-down, below it, what the crops were cut by."""
+    title = f"{split_of(column)} ({_frames(evaluation, column)})"
+    if column != split_of(column):
+        return f"{title}\nlabelled"
+    if evaluation.conditions:
+        return f"{title}\ngiven"
+    return f"{title}\nfound" if evaluation.boxes else title

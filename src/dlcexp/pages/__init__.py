@@ -1,1 +1,0 @@
-"""Pages of results: one HTML file each, with all it needs inside, that works offline."""

@@ -1,0 +1,52 @@
+"""What is labelled: DeepLabCut projects and COCO keypoint files, without training or Hydra.
+
+Opening a project imports neither pandas nor torch: it happens each time a tree is composed.
+"""
+
+from pathlib import Path
+
+from dlcexp.project.locate import locate
+from dlcexp.project.model import DEMO, Labels, Project
+
+__all__ = ["DEMO", "Labels", "Project", "load_labels", "open_project"]
+
+
+def open_project(value: str | Path) -> Project:
+    """Open a DeepLabCut project (its folder or `config.yaml`) or a COCO keypoint `.json`.
+
+    The word `demo` opens the synthetic project, whose files may not have been drawn yet.
+
+    Raises:
+        ProjectError: there is no such project, or it contradicts itself.
+    """
+    if value == DEMO:
+        from dlcexp.project.demo import demo_head
+
+        return demo_head()
+    source = locate(value)
+    if source.suffix.lower() == ".json":
+        from dlcexp.project.coco import coco_project
+
+        return coco_project(source)
+    from dlcexp.project.dlc import dlc_project
+
+    return dlc_project(source)
+
+
+def load_labels(project: Project) -> Labels:
+    """Read every label of a project; videos in natural order, frames in the order of their file.
+
+    A frame without any label stays, all NaN. Frames whose image is missing are left out and named
+    in one warning. Columns of bodyparts or individuals that `config.yaml` does not name are
+    ignored, and bodyparts without a column are unlabelled, with a warning.
+
+    Raises:
+        ProjectError: there are no labels, or a file cannot be read or does not fit the project.
+    """
+    if project.kind == "coco":
+        from dlcexp.project.coco import load_coco_labels
+
+        return load_coco_labels(project)
+    from dlcexp.project.dlc_tables import load_dlc_labels
+
+    return load_dlc_labels(project)

@@ -1,0 +1,182 @@
+"""The `config.yaml` of a DeepLabCut project."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dlcexp.errors import ProjectError, nearest
+from dlcexp.project.frames import images_per_folder
+from dlcexp.project.model import SINGLE_ANIMAL, Project
+from dlcexp.text import first_line
+
+# Every scalar is read as text: a bodypart called `no`, `1` or `1e5` keeps its name, as in the
+# YAML 1.2 that DeepLabCut reads, and no tag can make an object.
+_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+_NULL = ("", "~", "null", "Null", "NULL")
+
+
+def dlc_project(source: Path) -> Project:
+    """Read the `config.yaml` of a DeepLabCut project.
+
+    Raises:
+        ProjectError: it cannot be read, or contradicts itself.
+    """
+    config = _ConfigYaml(source)
+    multianimal = bool(config.flag("multianimalproject"))
+    if multianimal:
+        bodyparts = config.names("multianimalbodyparts", required=True)
+        unique = config.names("uniquebodyparts")
+        individuals = config.names("individuals", required=True)
+        _reject_twice(bodyparts + unique, f"{config.source}: uniquebodyparts")
+    else:
+        bodyparts = _single_animal_bodyparts(config)
+        unique, individuals = (), SINGLE_ANIMAL
+    known = {*bodyparts, *unique}
+    return Project(
+        source=config.source,
+        root=config.source.parent,
+        kind="dlc",
+        name=config.required("Task"),
+        scorer=config.text("scorer"),
+        date=config.text("date"),
+        multianimal=multianimal,
+        bodyparts=bodyparts,
+        unique_bodyparts=unique,
+        individuals=individuals,
+        with_identity=config.flag("identity"),
+        skeleton=tuple(edge for edge in config.pairs("skeleton") if known.issuperset(edge)),
+        iteration=config.whole("iteration"),
+        pcutoff=config.number("pcutoff"),
+        labeled_data=images_per_folder(config.source.parent),
+        superanimal_tables=config.tables("SuperAnimalConversionTables"),
+    )
+
+
+class _ConfigYaml:
+    """Fields of a config.yaml, all read as text; each is asked for by the type it must have."""
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+        self._fields = _read_yaml(source)
+
+    def error(self, key: str, problem: str) -> ProjectError:
+        return ProjectError(f"{self.source}: {key}: {problem}")
+
+    def raw(self, key: str) -> Any:
+        return self._fields.get(key, "")
+
+    def text(self, key: str) -> str:
+        """Text of a field; empty where it is missing or null."""
+        value = self.raw(key)
+        if not isinstance(value, str):
+            raise self.error(key, f"must be a single value, not {value!r}.")
+        return "" if value in _NULL else value
+
+    def required(self, key: str) -> str:
+        value = self.text(key)
+        if not value:
+            raise self.error(key, f"is missing.{self._hint(key)}")
+        return value
+
+    def flag(self, key: str) -> bool | None:
+        value = self.text(key)
+        words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+        if value and value.lower() not in words:
+            raise self.error(key, f"must be true, false or empty, not {value!r}.")
+        return words.get(value.lower())
+
+    def number(self, key: str) -> float | None:
+        value = self.text(key)
+        try:
+            return float(value) if value else None
+        except ValueError:
+            raise self.error(key, f"must be a number, not {value!r}.") from None
+
+    def whole(self, key: str) -> int:
+        value = self.text(key) or "0"
+        if not value.isdecimal():
+            raise self.error(key, f"must be a whole number from 0, not {value!r}.")
+        return int(value)
+
+    def names(self, key: str, *, required: bool = False) -> tuple[str, ...]:
+        """A list of names; empty where it is missing or null and need not be there."""
+        value = self.raw(key)
+        names = [] if isinstance(value, str) and value in _NULL else value
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise self.error(key, f"must be a list of names, not {value!r}.")
+        if required and not names:
+            raise self.error(key, f"needs at least one name.{self._hint(key)}")
+        _reject_twice(names, f"{self.source}: {key}")
+        return tuple(names)
+
+    def pairs(self, key: str) -> list[tuple[str, str]]:
+        value = self.raw(key)
+        pairs = [] if isinstance(value, str) and value in _NULL else value
+        if not isinstance(pairs, list) or not all(_is_pair(pair) for pair in pairs):
+            raise self.error(key, f"must be a list of pairs of bodyparts, not {value!r}.")
+        return [(pair[0], pair[1]) for pair in pairs]
+
+    def tables(self, key: str) -> dict[str, dict[str, str]]:
+        """Names by name, by the name of a table; empty where it is missing or null."""
+        value = self.raw(key)
+        tables = {} if isinstance(value, str) and value in _NULL else value
+        if not isinstance(tables, dict) or not all(_is_table(each) for each in tables.values()):
+            raise self.error(key, f"must hold a table of names for each data set, not {value!r}.")
+        return {name: dict(table) for name, table in tables.items() if isinstance(table, dict)}
+
+    def _hint(self, key: str) -> str:
+        return "" if key in self._fields else nearest(key, map(str, self._fields))
+
+
+def _read_yaml(source: Path) -> Mapping[str, Any]:
+    try:
+        fields = yaml.load(source.read_text(encoding="utf-8-sig"), Loader=_LOADER)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or first_line(error)
+        raise ProjectError(f"{source}{line}: is not valid YAML: {problem}.") from None
+    except UnicodeDecodeError as error:
+        raise ProjectError(
+            f"{source}: is not UTF-8 text (byte {error.start}); save it as UTF-8."
+        ) from None
+    except OSError as error:
+        raise ProjectError(f"{source}: cannot be read: {error.strerror}.") from None
+    if not isinstance(fields, dict):
+        raise ProjectError(f"{source}: is not the config.yaml of a DeepLabCut project: no keys.")
+    if "Task" not in fields and "bodyparts" not in fields:
+        raise ProjectError(
+            f"{source}: is not the config.yaml of a DeepLabCut project: it has neither Task nor "
+            "bodyparts."
+        )
+    return fields
+
+
+def _is_pair(value: object) -> bool:
+    return (
+        isinstance(value, list) and len(value) == 2 and all(isinstance(name, str) for name in value)
+    )
+
+
+def _is_table(value: object) -> bool:
+    if isinstance(value, str):
+        return value in _NULL
+    return isinstance(value, dict) and all(isinstance(name, str) for name in value.values())
+
+
+def _reject_twice(names: Iterable[str], where: str) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ProjectError(f"{where}: {name!r} is named twice.")
+        seen.add(name)
+
+
+def _single_animal_bodyparts(config: _ConfigYaml) -> tuple[str, ...]:
+    if config.raw("bodyparts") == "MULTI!":
+        raise config.error(
+            "bodyparts", "is MULTI!, and multianimalproject is not true; set that to true."
+        )
+    return config.names("bodyparts", required=True)

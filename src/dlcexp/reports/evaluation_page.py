@@ -1,0 +1,176 @@
+"""`evaluation.html` and `evaluation.json`: how good a model is, where it fails, how it knows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dlcexp.data.loading import PoseData, SplitName
+from dlcexp.evaluation.canvas import figure_pixels
+from dlcexp.evaluation.evaluate import Evaluation, flatten
+from dlcexp.evaluation.examples import chosen_frames
+from dlcexp.evaluation.figures import draw_example
+from dlcexp.evaluation.score_table import score_table
+from dlcexp.evaluation.summary import ALL, Numbers, summarize
+from dlcexp.reports.evaluation_charts import (
+    bodypart_chart,
+    confidence_chart,
+    crosstab_chart,
+    cutoff_chart,
+    pck_charts,
+)
+from dlcexp.reports.evaluation_tables import bodypart_grid, frame_grid, individual_grid, score_grid
+from dlcexp.reports.html_page import Picture, embedded_picture, render
+from dlcexp.reports.plotly_charts import embedded
+from dlcexp.text import number
+
+
+@dataclass(frozen=True)
+class Report:
+    """An evaluation ready to be written.
+
+    Attributes:
+        page: HTML, whole.
+        numbers: all that is on it; docs/evaluation.md explains every key.
+    """
+
+    page: str
+    numbers: Numbers
+
+
+def evaluation_report(
+    evaluation: Evaluation,
+    data: PoseData,
+    cfg: Any,
+    facts: Mapping[str, Any],
+    commands: Sequence[tuple[str, str]] = (),
+) -> Report:
+    """The page and the numbers of an evaluation that has its records.
+
+    Args:
+        evaluation: poses, metrics and records.
+        data: project, labels and split that they were made with.
+        cfg: the resolved tree.
+        facts: what was evaluated, by name; `run`, `net_type` and `snapshot` among them.
+        commands: what one may want to do next, words and a command.
+    """
+    splits = summarize(evaluation, data, cfg, evaluation.records)
+    numbers = {
+        "about": dict(facts),
+        "settings": {
+            "pcutoff": cfg.evaluation.pcutoff,
+            "pck_thresholds": list(cfg.evaluation.pck_thresholds),
+        },
+        "metrics": flatten(evaluation),
+        "splits": splits,
+    }
+    page = _page(evaluation, data, cfg, splits, facts=facts, commands=commands)
+    return Report(page, numbers)
+
+
+def _page(
+    evaluation: Evaluation, data: PoseData, cfg: Any, splits: Mapping[str, Numbers], **told: Any
+) -> str:
+    shown = _shown(evaluation, splits)
+    first = next(iter(shown), None)
+    summary = splits[shown[first]] if first else None
+    return render(
+        "evaluation.html.jinja",
+        **told,
+        first=first,
+        headline=_headline(summary, first),
+        scores=score_grid(evaluation),
+        captions=score_table(evaluation).captions,
+        bodyparts=bodypart_grid(splits, shown) if shown else None,
+        individuals=individual_grid(summary) if summary else None,
+        frames=frame_grid(summary, first) if summary and first else None,
+        charts=_charts(evaluation, splits, shown, float(cfg.evaluation.pcutoff)) if shown else {},
+        pictures={split: _pictures(evaluation, data, cfg, split) for split in shown},
+    )
+
+
+def _charts(
+    evaluation: Evaluation,
+    splits: Mapping[str, Numbers],
+    shown: Mapping[SplitName, str],
+    pcutoff: float,
+) -> dict[str, Any]:
+    records = {
+        split: evaluation.records[evaluation.records.split == name] for split, name in shown.items()
+    }
+    first, column = next(iter(shown.items()))
+    summary = splits[column]
+    pck = {split: splits[name]["pck"] for split, name in shown.items()}
+    return {
+        "bodyparts": embedded(bodypart_chart(records)),
+        "confidence": embedded(confidence_chart(records[first], summary["confidence"], pcutoff)),
+        "cutoff": embedded(cutoff_chart(summary["pcutoff"], pcutoff)),
+        "pck": [embedded(chart) for chart in pck_charts(pck)],
+        "individuals": [embedded(chart) for chart in _crosstabs(summary)],
+    }
+
+
+def _shown(evaluation: Evaluation, splits: Mapping[str, Numbers]) -> dict[SplitName, str]:
+    """What is drawn: test frames first, then training frames, each end to end where it can be."""
+    order: tuple[SplitName, ...] = ("test", "train")
+    columns = {split: evaluation.column(split) for split in order}
+    return {split: name for split, name in columns.items() if name in splits and name}
+
+
+def _headline(summary: Numbers | None, split: str | None) -> list[str]:
+    """The result in sentences."""
+    if summary is None:
+        return ["There is no pose to be scored."]
+    every, animals = summary["bodyparts"][ALL], summary["animals"]
+    lines = [
+        f"{every['found']} of {every['labels']} labelled keypoints of {summary['frames']} {split} "
+        f"frames were found; their median error is {number(every['median'])} px, and 95\u00a0% are "
+        f"within {number(every['p95'])} px."
+    ]
+    if animals["missed"] or animals["extra"]:
+        lines.append(
+            f"Of {animals['labelled']} labelled animals {animals['missed']} were missed; "
+            f"{animals['extra']} predictions belong to none."
+        )
+    return lines
+
+
+def _crosstabs(summary: Numbers) -> list[Any]:
+    individuals = summary["individuals"]
+    if individuals is None:
+        return []
+    charts = []
+    if individuals["taken_for"]:
+        charts.append(
+            crosstab_chart(
+                individuals["taken_for"],
+                "Who is taken for whom",
+                "Labelled animals by the name that the model gave them.",
+                x="predicted as",
+                y="labelled",
+            )
+        )
+    if any(map(sum, individuals["mixed_up"]["counts"])):
+        charts.append(
+            crosstab_chart(
+                individuals["mixed_up"],
+                "On whose body a keypoint lies",
+                "Keypoints of the prediction that was matched with each animal, by the animal "
+                "whose label of that bodypart is nearest. Beside the diagonal, one animal has a "
+                "point of another.",
+                x="nearest label",
+                y="matched with",
+            )
+        )
+    return charts
+
+
+def _pictures(evaluation: Evaluation, data: PoseData, cfg: Any, split: SplitName) -> list[Picture]:
+    """The worst frames of a split."""
+    count = cfg.evaluation.examples
+    return [
+        embedded_picture(
+            figure_pixels(draw_example(replace(shown.example, title=""), shown.skeleton)),
+            shown.example.title.replace("\n", ": "),
+        )
+        for shown in chosen_frames(evaluation, data, cfg, split, worst=count)
+    ]

@@ -1,0 +1,83 @@
+"""The tables of an evaluation's page."""
+
+import math
+from collections.abc import Mapping
+
+from dlcexp.data.loading import SplitName
+from dlcexp.evaluation.evaluate import Evaluation
+from dlcexp.evaluation.score_table import score_table
+from dlcexp.evaluation.summary import ALL, Numbers
+from dlcexp.reports.html_tables import Cell, Grid, number_cell
+
+# Frames in the table of the worst.
+_MOST_FRAMES = 200
+
+
+def score_grid(evaluation: Evaluation) -> Grid:
+    """What the terminal shows, without the bodyparts."""
+    table = score_table(evaluation)
+    rows = [
+        [Cell(row.words, None), *(Cell(value, None) for value in row.values)]
+        for row in table.scores
+    ]
+    return Grid("Scores", [("", False), *((name, True) for name in table.columns)], rows)
+
+
+def bodypart_grid(splits: Mapping[str, Numbers], shown: Mapping[SplitName, str]) -> Grid:
+    """A row for each bodypart and all: errors in the first split, their mean in the others."""
+    (first, column), *others = shown.items()
+    errors = splits[column]["bodyparts"]
+    thresholds = [key for key in errors[ALL] if key.startswith("pck_")]
+    titles = {"median": "median", "p95": "95 %", "confidence": "confidence"}
+    titles |= {key: f"PCK {key.removeprefix('pck_')}" for key in thresholds}
+    columns = ["mean (px)", *(f"in {split}" for split, _ in others), *titles.values()]
+    rows = []
+    for name, each in errors.items():
+        means = [splits[other]["bodyparts"].get(name, {}).get("mean") for _, other in others]
+        rows.append(
+            [
+                Cell(name, name, strong=name == ALL),
+                _found(each),
+                number_cell(float(each["mean"]), strong=True),
+                *(number_cell(math.nan if mean is None else float(mean)) for mean in means),
+                *(number_cell(float(each[key])) for key in titles),
+            ]
+        )
+    numbers = [(title, True) for title in ("found", *columns)]
+    return Grid(f"Errors in {first} frames", [("bodypart", False), *numbers], rows)
+
+
+def individual_grid(summary: Numbers) -> Grid | None:
+    """A row for each individual; None for a single animal."""
+    if summary["individuals"] is None:
+        return None
+    rows = [
+        [
+            Cell(name, name),
+            _found(each),
+            number_cell(float(each["mean"])),
+            number_cell(float(each["median"])),
+        ]
+        for name, each in summary["individuals"]["errors"].items()
+    ]
+    columns = [("individual", False), ("found", True), ("mean (px)", True), ("median", True)]
+    return Grid("Errors of each individual", columns, rows)
+
+
+def _found(each: Numbers) -> Cell:
+    """How many of the labels were found, sorted by their share."""
+    return Cell(f"{each['found']} of {each['labels']}", each["found"] / max(each["labels"], 1))
+
+
+def frame_grid(summary: Numbers, split: str) -> Grid:
+    """The worst frames, the worst first."""
+    several = summary["individuals"] is not None
+    columns = [("frame", False), ("mean error (px)", True)]
+    columns += [("animals", True), ("missed", True)] if several else []
+    rows = []
+    for each in summary["worst_frames"][:_MOST_FRAMES]:
+        row = [Cell(each["frame"], each["frame"]), number_cell(float(each["error"]))]
+        if several:
+            row += [Cell(str(each[key]), each[key]) for key in ("animals", "missed")]
+        rows.append(row)
+    return Grid(f"{split.capitalize()} frames, the worst first", columns, rows)

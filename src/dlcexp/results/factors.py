@@ -1,0 +1,203 @@
+"""What differs between experiments, by the keys that a user would type."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dlcexp.trees import ABSENT, leaves, select
+
+# A factor that makes a repeat of the same recipe, not another recipe.
+REPEATS = ("seed", "split.fold", "split.seed")
+
+# Keys that say where a run computes and how it is shown, or that training itself fills in.
+_NO_FACTORS = (
+    "allow_targets",
+    "data.cache",
+    "detector.num_workers",
+    "device",
+    "evaluation.examples",
+    "export",
+    "hydra",
+    "logger",
+    "model.heads.bodypart.predictor.edges_to_keep",
+    "resume",
+    "save_epochs",
+    "sweep",
+    "trainer.display_iters",
+    "trainer.num_workers",
+    "trainer.pin_memory",
+    "trainer.progress_bar",
+)
+
+# What a model recommends takes effect in other keys, and is told there.
+_RECOMMENDATIONS = "recipe"
+_TARGET = "_target_"
+
+
+@dataclass(frozen=True)
+class Factor:
+    """A key in which experiments differ.
+
+    Attributes:
+        key: as one types it: `optimizer`, `model/backbone`, `optimizer.lr`.
+        name: short for it, unique among the factors.
+        path: the node in the tree.
+        choice: whether it picks an option of a group.
+    """
+
+    key: str
+    name: str
+    path: str
+    choice: bool
+
+    @property
+    def repeat(self) -> bool:
+        """Whether experiments that differ in it alone are repeats of one recipe."""
+        return self.key in REPEATS
+
+    def value(self, tree: Mapping[str, Any], words: Mapping[str, str]) -> Any:
+        """Its value in an experiment: an option, a plain value, or `ABSENT`."""
+        if self.choice:
+            return words[self.key] if self.key in words else _target(tree, self.path)
+        found = select(tree, self.path, ABSENT)
+        if found is ABSENT and self.key in words and not tree:
+            return words[self.key]
+        if isinstance(found, str) and self.path.endswith(_TARGET):
+            return found.rpartition(".")[2]
+        return found
+
+
+def find_factors(
+    trees: Sequence[Mapping[str, Any]],
+    words: Sequence[Mapping[str, str]],
+    swept: Sequence[str] = (),
+) -> tuple[Factor, ...]:
+    """The keys that tell experiments apart.
+
+    First those that were typed and differ; then, if these do not explain everything, keys of the
+    trees that differ beside them, whatever made them differ.
+
+    Args:
+        trees: resolved trees; an empty one stands for an experiment that cannot be read.
+        words: overrides as typed, by key.
+        swept: keys whose order counts, if they are among the factors.
+    """
+    leaves = [_leaves(tree) for tree in trees]
+    typed = [*swept, *dict.fromkeys(key for each in words for key in each)]
+    keys = [key for key in dict.fromkeys(typed) if _differs(key, trees, words)]
+    factors = [_typed_factor(key, trees, words) for key in keys]
+    for path in _differing_paths(leaves):
+        if not _explained(path, factors, trees, words, leaves):
+            factors.append(_tree_factor(path))
+    return _named(factors)
+
+
+def words_by_key(words: Iterable[str]) -> dict[str, str]:
+    """Overrides as typed, by key, without the signs before and the quotes around."""
+    found: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        key = key.lstrip("+~")
+        found[key] = _unquoted(value) if equals else "(removed)"
+    return found
+
+
+def _differs(
+    key: str, trees: Sequence[Mapping[str, Any]], words: Sequence[Mapping[str, str]]
+) -> bool:
+    factor = _typed_factor(key, trees, words)
+    if _is_ignored(factor.path) or key.startswith("pytorch_config"):
+        return False
+    known = [(tree, said) for tree, said in zip(trees, words, strict=True) if tree or said]
+    values = {repr(factor.value(tree, said)) for tree, said in known}
+    return len(values) > 1
+
+
+def _typed_factor(
+    key: str, trees: Sequence[Mapping[str, Any]], words: Sequence[Mapping[str, str]]
+) -> Factor:
+    group, _, package = key.partition("@")
+    path = package or group.replace("/", ".")
+    nodes = [select(tree, path, ABSENT) for tree in trees if tree]
+    texts = [said[key] for said in words if key in said]
+    bare = not any(text.startswith(("{", "[")) for text in texts)
+    into_node = any(isinstance(node, Mapping) for node in nodes) and bare
+    choice = "/" in group or bool(package) or into_node or all(n is ABSENT for n in nodes)
+    return Factor(key, key, path, choice and bool(nodes))
+
+
+def _tree_factor(path: str) -> Factor:
+    key = path.removesuffix(f".{_TARGET}")
+    return Factor(key, key, path, choice=False)
+
+
+def _named(factors: Iterable[Factor]) -> tuple[Factor, ...]:
+    """Factors with names as short as can be: the last two parts of their keys, or more."""
+    factors = tuple(factors)
+    return tuple(
+        Factor(f.key, _short(f.path, [o.path for o in factors if o != f]), f.path, f.choice)
+        for f in factors
+    )
+
+
+def _short(path: str, others: Sequence[str]) -> str:
+    parts = path.removesuffix(f".{_TARGET}").split(".")
+    for count in range(min(2, len(parts)), len(parts)):
+        tail = ".".join(parts[-count:])
+        if not any(
+            f".{other}".removesuffix(f".{_TARGET}").endswith(f".{tail}") for other in others
+        ):
+            return tail
+    return ".".join(parts)
+
+
+def _differing_paths(leaves: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Paths of leaves that differ, classes first: what follows from them need not be told."""
+    known = [each for each in leaves if each]
+    paths = dict.fromkeys(path for each in known for path in each)
+    differing = [
+        path for path in paths if len({repr(each.get(path, ABSENT)) for each in known}) > 1
+    ]
+    return sorted(differing, key=lambda path: (not path.endswith(_TARGET), path.count(".")))
+
+
+def _explained(
+    path: str,
+    factors: Sequence[Factor],
+    trees: Sequence[Mapping[str, Any]],
+    words: Sequence[Mapping[str, str]],
+    leaves: Sequence[Mapping[str, Any]],
+) -> bool:
+    """Whether experiments that are equal in all factors are equal in this leaf, too."""
+    seen: dict[str, str] = {}
+    for tree, said, own in zip(trees, words, leaves, strict=True):
+        if own:
+            values = repr([factor.value(tree, said) for factor in factors])
+            value = repr(own.get(path, ABSENT))
+            if seen.setdefault(values, value) != value:
+                return False
+    return True
+
+
+def _leaves(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that can be factors, by dotted path."""
+    return {
+        path: value
+        for path, value in leaves(tree).items()
+        if path and not _is_ignored(path) and _RECOMMENDATIONS not in path.split(".")
+    }
+
+
+def _is_ignored(path: str) -> bool:
+    return any(path == name or path.startswith(f"{name}.") for name in _NO_FACTORS)
+
+
+def _target(tree: Mapping[str, Any], path: str) -> Any:
+    """The class of a node whose option was not typed."""
+    target = select(tree, f"{path}.{_TARGET}", ABSENT)
+    return target.rpartition(".")[2] if isinstance(target, str) else ABSENT
+
+
+def _unquoted(text: str) -> str:
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+    return text[1:-1] if quoted else text

@@ -1,0 +1,101 @@
+"""What a sweep is to make better, and what a job reached of it."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dlcexp.config.resolvers import larger_is_better
+from dlcexp.errors import ConfigError, nearest
+from dlcexp.results.ledger import Objective
+from dlcexp.runs.metric_names import GT_BOXES, GT_CONDITIONS
+
+MAXIMIZE, MINIMIZE = "maximize", "minimize"
+
+
+def objectives(tree: Mapping[str, Any]) -> tuple[Objective, ...]:
+    """The objectives of a resolved tree, from `sweep.metric` and `sweep.direction`.
+
+    Where nothing finds the animals, a pose model is scored on crops by the labels alone, and
+    `test.mAP` is `test_gt_boxes.mAP`.
+
+    Raises:
+        ConfigError: no metric, or directions that are none or not as many.
+    """
+    metrics = _list(tree["sweep"]["metric"])
+    directions = _list(tree["sweep"]["direction"]) or [None] * len(metrics)
+    if not metrics or not all(isinstance(metric, str) for metric in metrics):
+        raise ConfigError("sweep.metric", f"{metrics!r} is no metric, such as test.mAP.")
+    if len(directions) != len(metrics):
+        raise ConfigError(
+            "sweep.direction", f"{directions!r}, but there are {len(metrics)} metrics."
+        )
+    for direction in directions:
+        if direction not in (None, MAXIMIZE, MINIMIZE):
+            raise ConfigError("sweep.direction", f"{direction!r} is not {MAXIMIZE} or {MINIMIZE}.")
+    metrics = [_as_scored(metric, tree) for metric in metrics]
+    pairs = zip(metrics, directions, strict=True)
+    return tuple(Objective(metric, given or natural(metric)) for metric, given in pairs)
+
+
+def _as_scored(metric: str, tree: Mapping[str, Any]) -> str:
+    split, _, name = metric.partition(".")
+    if split not in ("test", "train"):
+        return metric
+    detector = tree["detector"]
+    if detector and "detector" not in tree["train"]["stages"] and not detector["snapshot"]:
+        return f"{split}{GT_BOXES}.{name}"
+    if tree["method"] == "ctd" and tree["conditions"] is None:
+        return f"{split}{GT_CONDITIONS}.{name}"
+    return metric
+
+
+def natural(metric: str) -> str:
+    """Which way a metric is better, by its name."""
+    return MAXIMIZE if larger_is_better(metric) else MINIMIZE
+
+
+def reached(folder: Path, wanted: Sequence[Objective]) -> list[float]:
+    """The objectives in the `metrics.json` of a run folder, NaN where it has none."""
+    metrics = _measured(folder)
+    values = [metrics.get(each.metric) for each in wanted]
+    return [math.nan if value is None else float(value) for value in values]
+
+
+def unmeasured(folder: Path, wanted: Sequence[Objective]) -> str | None:
+    """What is wrong with an objective that a completed run has no number for, not even NaN."""
+    metrics = _measured(folder)
+    for each in wanted:
+        if metrics and each.metric not in metrics:
+            return f"{each.metric!r} is not measured.{nearest(each.metric, metrics)}"
+    return None
+
+
+def _measured(folder: Path) -> dict[str, Any]:
+    """The `metrics.json` of a run folder; empty where it has none that can be read."""
+    try:
+        content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def better(value: float, best: float | None, objective: Objective) -> bool:
+    """Whether a value is the best so far; NaN never is."""
+    if math.isnan(value):
+        return False
+    return best is None or gain(objective, value) > gain(objective, best)
+
+
+def gain(objective: Objective, value: float) -> float:
+    """The value, larger for the better; NaN is worst of all."""
+    if math.isnan(value):
+        return -math.inf
+    return value if objective.direction == MAXIMIZE else -value
+
+
+def _list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]

@@ -1,0 +1,460 @@
+"""What came out of a sweep, read from its folder: jobs, what differs between them, repeats.
+
+Reads the folder of a sweep, finished or not, and any folder of runs. What is damaged there is one
+job with the status `unreadable`, never an error.
+"""
+
+import csv
+import json
+import logging
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dlcexp.errors import UserError, nearest
+from dlcexp.files import expanded
+from dlcexp.results.factors import Factor, find_factors, words_by_key
+from dlcexp.results.ledger import TREES, Objective
+from dlcexp.results.objective import gain, natural
+from dlcexp.runs.metric_names import spelling
+from dlcexp.runs.status import COMPLETED, FAILED, KILLED, QUEUED
+from dlcexp.trees import ABSENT, select
+
+logger = logging.getLogger(__name__)
+
+UNREADABLE = "unreadable"
+
+# What decides where neither sweep nor trees say, the first that any job has.
+_USUAL_METRICS = ("test.mAP", "test.rmse", "train.mAP", "train.rmse")
+# Between jobs that are equal in the objective.
+_TIE_BREAKER = "test.rmse"
+# What training writes of its speed, and what is measured when a run ends.
+TRAINING_SPEED, INFERENCE_SPEED = "images_per_second", "speed.images_per_second"
+
+# How deep runs may lie below the folder that is read: sweeps of a project, their jobs.
+_DEPTH = 3
+
+_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One run.
+
+    Attributes:
+        number: its place in the sweep, from 0.
+        name: its folder, relative to what was read.
+        folder: its run folder.
+        status: queued, running, completed, failed, pruned, killed, or unreadable.
+        kind: of a failure: error, diverged, out of memory, killed, mistake, interrupted; or None.
+        error: one line; None while all is well.
+        seconds: wall clock of training and evaluation; NaN before.
+        epochs: whole epochs done.
+        planned: epochs asked for; None where the experiment cannot be read.
+        metrics: final numbers that are numbers.
+        history: metric to its values by epoch, as in `metrics.csv`.
+        tree: the resolved experiment; empty where it cannot be read.
+        overrides: words as they were typed.
+        words: their values, by key.
+        values: value of each factor of the sweep, by its key.
+        snapshot: file of the weights that the metrics are of.
+    """
+
+    number: int
+    name: str
+    folder: Path
+    status: str
+    kind: str | None = None
+    error: str | None = None
+    seconds: float = math.nan
+    epochs: int = 0
+    planned: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    history: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    tree: Mapping[str, Any] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
+    words: Mapping[str, str] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    snapshot: Path | None = None
+
+    def metric(self, name: str) -> float:
+        """A final number; of a job that did not come to its end, the last that it logged."""
+        if name in self.metrics:
+            return self.metrics[name]
+        logged = self.history.get(spelling(name, self.history), {})
+        return logged[max(logged)] if logged and self.status != COMPLETED else math.nan
+
+    @property
+    def images_per_second(self) -> float:
+        """How fast the trained network is, or at least how fast it trained; NaN if unknown."""
+        if INFERENCE_SPEED in self.metrics:
+            return self.metrics[INFERENCE_SPEED]
+        speeds = sorted(self.history.get(TRAINING_SPEED, {}).values())
+        return speeds[len(speeds) // 2] if speeds else math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """Jobs that differ in nothing but seed or split: repeats of the same.
+
+    Attributes:
+        values: what makes it another recipe than the others, by the key of the factor.
+        jobs: its repeats, completed or not.
+    """
+
+    values: Mapping[str, Any]
+    jobs: tuple[Job, ...]
+
+    @property
+    def completed(self) -> tuple[Job, ...]:
+        """Those that came to their end."""
+        return tuple(job for job in self.jobs if job.status == COMPLETED)
+
+    def scores(self, metric: str) -> list[float]:
+        """The metric of each completed repeat that has it."""
+        values = (job.metric(metric) for job in self.completed)
+        return [value for value in values if not math.isnan(value)]
+
+    def mean(self, metric: str) -> float:
+        """Mean over the completed repeats; NaN without any."""
+        scores = self.scores(metric)
+        return sum(scores) / len(scores) if scores else math.nan
+
+    def deviation(self, metric: str) -> float:
+        """Standard deviation of the completed repeats (n - 1); NaN of fewer than two."""
+        scores = self.scores(metric)
+        if len(scores) < 2:
+            return math.nan
+        mean = sum(scores) / len(scores)
+        return math.sqrt(sum((score - mean) ** 2 for score in scores) / (len(scores) - 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """The runs of a folder.
+
+    Attributes:
+        folder: what was read.
+        jobs: every run, by its number.
+        factors: what differs between them, in the order in which it was swept.
+        objectives: what decides; the first ranks.
+        command: the command line of the sweep; empty where none was kept.
+    """
+
+    folder: Path
+    jobs: tuple[Job, ...]
+    factors: tuple[Factor, ...]
+    objectives: tuple[Objective, ...]
+    command: str = ""
+
+    @property
+    def objective(self) -> Objective:
+        """What ranks."""
+        return self.objectives[0]
+
+    @property
+    def recipe_factors(self) -> tuple[Factor, ...]:
+        """The factors that make another recipe: all but seed and split."""
+        return tuple(factor for factor in self.factors if not factor.repeat)
+
+    @property
+    def repeat_factors(self) -> tuple[Factor, ...]:
+        """The factors in which repeats of one recipe differ."""
+        return tuple(factor for factor in self.factors if factor.repeat)
+
+    @cached_property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """The repeats together, the best recipe first, those without a result last."""
+        groups: dict[str, list[Job]] = {}
+        for job in self.jobs:
+            if job.status != UNREADABLE:
+                values = [job.values.get(factor.key, ABSENT) for factor in self.recipe_factors]
+                groups.setdefault(repr(values), []).append(job)
+        recipes = [
+            Recipe(
+                {f.key: jobs[0].values.get(f.key, ABSENT) for f in self.recipe_factors}, (*jobs,)
+            )
+            for jobs in groups.values()
+        ]
+        return tuple(sorted(recipes, key=self._worth, reverse=True))
+
+    @property
+    def best(self) -> Recipe | None:
+        """The recipe with the best mean; None where nothing was completed."""
+        first = self.recipes[0] if self.recipes else None
+        return first if first and first.scores(self.objective.metric) else None
+
+    @property
+    def ranked(self) -> tuple[Job, ...]:
+        """The completed jobs, the best first, then the others as they come."""
+        done = [job for job in self.jobs if job.status == COMPLETED]
+        done.sort(key=lambda job: self._rank(job.metric), reverse=True)
+        return (*done, *(job for job in self.jobs if job.status != COMPLETED))
+
+    @property
+    def best_job(self) -> Job | None:
+        """The best repeat of the best recipe; None where nothing was completed."""
+        best = self.best
+        if best is None:
+            return None
+        return max(best.completed, key=lambda job: self._rank(job.metric))
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names of all final numbers, in the order in which they come."""
+        return list(dict.fromkeys(name for job in self.jobs for name in job.metrics))
+
+    @property
+    def failed(self) -> tuple[Job, ...]:
+        """The jobs that ended without a result."""
+        return tuple(job for job in self.jobs if job.status in (FAILED, KILLED, UNREADABLE))
+
+    def front(self) -> set[int]:
+        """Numbers of the completed jobs that none surpasses in every objective (Pareto)."""
+        done = [job for job in self.jobs if job.status == COMPLETED]
+        gains = {
+            job.number: [gain(o, job.metric(o.metric)) for o in self.objectives] for job in done
+        }
+        return {
+            number
+            for number, own in gains.items()
+            if -math.inf not in own
+            and not any(
+                other != own and all(a >= b for a, b in zip(other, own, strict=True))
+                for other in gains.values()
+            )
+        }
+
+    def _worth(self, recipe: Recipe) -> tuple[float, float]:
+        return self._rank(recipe.mean)
+
+    def _rank(self, value: Any) -> tuple[float, float]:
+        return gain(self.objective, value(self.objective.metric)), _descending(value(_TIE_BREAKER))
+
+
+def read_sweep(
+    folder: str | Path, metric: str | None = None, direction: str | None = None
+) -> Sweep:
+    """Read the folder of a sweep, or any folder with runs in it.
+
+    Args:
+        metric: what decides; None: what the sweep says, else the key metric of its runs.
+        direction: maximize or minimize; None: as the metric wants.
+
+    Raises:
+        UserError: there is no such folder, no run in it, or no such metric.
+    """
+    root = expanded(folder)
+    if not root.is_dir():
+        raise UserError(f"{root} is not a folder.")
+    record = _mapping(_read_yaml(root / "sweep.yaml"))
+    jobs = tuple(_jobs(root))
+    if not jobs:
+        raise UserError(f"{root} holds no run: no folder in it has a status.json.")
+    swept = [str(key) for key in _list(record.get("swept"))]
+    factors = find_factors([job.tree for job in jobs], [job.words for job in jobs], swept)
+    for job in jobs:
+        job.values.update((f.key, f.value(job.tree, job.words)) for f in factors)
+    objectives = _objectives(jobs, record, metric, direction)
+    return Sweep(root, jobs, factors, objectives, str(record.get("command") or ""))
+
+
+def _objectives(
+    jobs: Sequence[Job], record: Mapping[str, Any], metric: str | None, direction: str | None
+) -> tuple[Objective, ...]:
+    known = {name for job in jobs for name in (*job.metrics, *job.history)}
+    if metric is not None:
+        if known and metric not in known:
+            names = sorted(known)
+            raise UserError(f"metric: no run has {metric!r}.{nearest(metric, names)}")
+        return (Objective(metric, direction or natural(metric)),)
+    named = [
+        Objective(str(each["metric"]), str(each.get("direction") or ""))
+        for each in _list(record.get("objectives"))
+        if isinstance(each, Mapping) and each.get("metric")
+    ]
+    if not named:
+        keys = (select(job.tree, "trainer.key_metric") for job in jobs)
+        named = [Objective(name, "") for name in keys if isinstance(name, str)][:1]
+    if not any(objective.metric in known for objective in named):
+        usual = [Objective(name, "") for name in _USUAL_METRICS if name in known][:1]
+        if usual and named:
+            logger.warning("no run has %s: ranked by %s", named[0].metric, usual[0].metric)
+        named = usual or named or [Objective(_USUAL_METRICS[0], "")]
+    return tuple(Objective(o.metric, direction or o.direction or natural(o.metric)) for o in named)
+
+
+def _jobs(root: Path) -> Iterator[Job]:
+    """The jobs of the ledger, then runs that it does not know."""
+    entries = list(_ledger(root / "jobs.jsonl"))
+    listed = {str(entry["folder"]) for entry in entries}
+    for entry in entries:
+        name = str(entry["folder"])
+        yield _read_job(root, name, int(entry["number"]), _list(entry.get("overrides")))
+    number = max((int(entry["number"]) for entry in entries), default=-1)
+    for name in _run_folders(root):
+        if name not in listed:
+            own = int(name) if name.isdecimal() and not listed else None
+            number = number + 1 if own is None else own
+            yield _read_job(root, name, number, ())
+
+
+def _ledger(path: Path) -> Iterator[Mapping[str, Any]]:
+    """The last whole line of each job, by number; torn and foreign lines are left out."""
+    found: dict[int, Mapping[str, Any]] = {}
+    for line in _text(path).splitlines():
+        try:
+            entry = json.loads(line)
+            found[int(entry["number"])] = {"folder": str(entry["number"]), **entry}
+        except (ValueError, TypeError, KeyError):
+            continue
+    yield from (found[number] for number in sorted(found))
+
+
+def _run_folders(root: Path) -> list[str]:
+    """The runs below `root`, relative to it, in the order of their numbers or names."""
+    found: list[str] = []
+
+    def walk(folder: Path, depth: int) -> None:
+        if _is_run(folder):
+            found.append(folder.relative_to(root).as_posix())
+        elif depth:
+            try:
+                children = [child for child in folder.iterdir() if child.is_dir()]
+            except OSError:
+                return
+            for child in sorted(children, key=_natural_order):
+                if child.name != "conf" and not child.name.startswith("."):
+                    walk(child, depth - 1)
+
+    walk(root, _DEPTH)
+    return found
+
+
+def _is_run(folder: Path) -> bool:
+    """A `config.yaml` alone may be that of a DeepLabCut project."""
+    typed = (folder / "config.yaml").is_file() and (folder / "overrides.yaml").is_file()
+    return typed or (folder / "status.json").is_file()
+
+
+def _natural_order(path: Path) -> tuple[bool, int, str]:
+    number = path.name.isdecimal()
+    return not number, int(path.name) if number else 0, path.name
+
+
+def _read_job(root: Path, name: str, number: int, overrides: Iterable[Any]) -> Job:
+    """A run folder; what of it cannot be read makes it unreadable."""
+    folder = root / name
+    problems: list[str] = []
+
+    def read(path: Path, kind: str) -> Mapping[str, Any]:
+        try:
+            return _checked_mapping(path, kind)
+        except ValueError as error:
+            problems.append(f"{path}: {error}")
+            return {}
+
+    status = read(folder / "status.json", "json")
+    metrics = read(folder / "metrics.json", "json")
+    tree = read(folder / "config.yaml", "yaml")
+    tree = tree or read(root / "conf" / TREES / f"{name}.json", "json")
+    words = tuple(map(str, _list(_read_yaml(folder / "overrides.yaml")) or overrides))
+    history = _history(folder / "metrics.csv")
+    epochs = max((epoch for values in history.values() for epoch in values), default=0)
+    planned = tree.get("epochs")
+    snapshot = metrics.get("snapshot")
+    common: dict[str, Any] = {
+        "seconds": _number(status.get("seconds")),
+        "epochs": epochs,
+        "planned": planned if isinstance(planned, int) else None,
+        "metrics": _numbers(metrics),
+        "history": history,
+        "tree": tree,
+        "overrides": words,
+        "words": words_by_key(words),
+        "snapshot": folder / "snapshots" / str(snapshot) if snapshot else None,
+    }
+    label = folder.resolve().name if name == "." else name
+    if problems:
+        return Job(number, label, folder, UNREADABLE, UNREADABLE, problems[0], **common)
+    word = str(status.get("status") or QUEUED)
+    error = status.get("error")
+    kind = status.get("kind") or ("error" if word == FAILED else None)
+    return Job(number, label, folder, word, kind, str(error) if error else None, **common)
+
+
+def _checked_mapping(path: Path, kind: str) -> Mapping[str, Any]:
+    """The mapping in a file; empty where there is no file.
+
+    Raises:
+        ValueError: what is wrong with it, in words.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text) if kind == "json" else yaml.load(text, Loader=_YAML)
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ValueError(f"cannot be read: {reason}") from None
+    if not isinstance(content, Mapping):
+        raise ValueError("is empty" if content is None else "is not a mapping")
+    return {str(key): value for key, value in content.items()}
+
+
+def _history(path: Path) -> dict[str, dict[int, float]]:
+    """Each column of `metrics.csv` by epoch, without empty cells and what is no number."""
+    text = _text(path)
+    history: dict[str, dict[int, float]] = {}
+    for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):
+        epoch = row.get("epoch") or ""
+        if not epoch.isdecimal():
+            continue
+        for name, cell in row.items():
+            value = _number(cell)
+            if isinstance(name, str) and name != "epoch" and math.isfinite(value):
+                history.setdefault(name, {})[int(epoch)] = value
+    return history
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return yaml.load(_text(path), Loader=_YAML)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    except OSError:
+        return ""
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    numbers = {name: _number(value) for name, value in metrics.items()}
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value) if not isinstance(value, bool) else math.nan
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _descending(value: float) -> float:
+    return -math.inf if math.isnan(value) else -value
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []

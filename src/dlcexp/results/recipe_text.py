@@ -1,0 +1,111 @@
+"""How results are put into words: numbers, times, recipes, verdicts. The same everywhere."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from dlcexp.results.factors import Factor
+from dlcexp.results.ledger import Objective
+from dlcexp.results.objective import MINIMIZE
+from dlcexp.results.read_sweep import Job, Recipe, Sweep
+from dlcexp.results.statistics import Comparison, compare
+from dlcexp.text import number
+from dlcexp.trees import ABSENT
+
+# Characters of a value, at most.
+_WIDEST = 28
+# Recipes that are compared with the best one in a sentence each.
+_SENTENCES = 6
+# Keys of a recipe in a sentence.
+_MOST_KEYS = 5
+
+
+def shown(value: Any) -> str:
+    """The value of a factor, short."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:g}"
+    if isinstance(value, Mapping):
+        text = "{" + ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) + "}"
+    elif isinstance(value, list | tuple):
+        text = "[" + ",".join(map(shown, value)) + "]"
+    else:
+        text = "(default)" if value is ABSENT else str(value)
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 1] + "…"
+
+
+def label(factors: Iterable[Factor], values: Mapping[str, Any]) -> str:
+    """A recipe in a few words: `adamw, optimizer.lr=0.001`; of many keys the first few."""
+    parts = [
+        shown(values[factor.key])
+        if factor.choice and values.get(factor.key, ABSENT) is not ABSENT
+        else f"{factor.name}={shown(values.get(factor.key, ABSENT))}"
+        for factor in factors
+    ]
+    if len(parts) > _MOST_KEYS:
+        parts = [*parts[:_MOST_KEYS], f"and {len(parts) - _MOST_KEYS} more"]
+    return ", ".join(parts) or "the only recipe"
+
+
+def better(objective: Objective) -> str:
+    """Which way a metric is better."""
+    return "smaller is better" if objective.direction == MINIMIZE else "larger is better"
+
+
+def counts(jobs: Sequence[Job]) -> str:
+    """`12 jobs: 10 completed, 2 failed`."""
+    states = Counter(job.status for job in jobs)
+    jobs_word = "job" if len(jobs) == 1 else "jobs"
+    return f"{len(jobs)} {jobs_word}: " + ", ".join(f"{n} {word}" for word, n in states.items())
+
+
+def mean_and_spread(recipe: Recipe, metric: str) -> str:
+    """`81.20 ± 1.31` of several repeats, the value alone of one."""
+    deviation = recipe.deviation(metric)
+    mean = number(recipe.mean(metric))
+    return mean if math.isnan(deviation) else f"{mean} ± {number(deviation)}"
+
+
+def verdict(sweep: Sweep) -> list[str]:
+    """How sure the ranking is, in sentences."""
+    scored = [recipe for recipe in sweep.recipes if recipe.scores(sweep.objective.metric)]
+    if len(scored) < 2:
+        return []
+    comparisons = compare(sweep)
+    metric = sweep.objective.metric
+    if len({job.metric(metric) for recipe in scored for job in recipe.completed}) == 1:
+        same = number(scored[0].mean(metric))
+        return [f"{metric} is {same} in every run: rank by another, such as metric=test.rmse."]
+    if max(len(recipe.scores(sweep.objective.metric)) for recipe in scored) < 2:
+        return [
+            "One run of each recipe: how far chance alone moves these numbers is unknown. Repeat "
+            "them with split=kfold 'split.fold=range(5)', or with seed=0,1,2,3,4."
+        ]
+    tested = [each for each in comparisons if not math.isnan(each.p)]
+    lines = [_sentence(sweep, each) for each in comparisons[:_SENTENCES]]
+    if len(comparisons) > _SENTENCES:
+        rest = comparisons[_SENTENCES:]
+        close = sum(not each.distinguishable for each in rest)
+        lines.append(f"Of {len(rest)} further recipes {close} are not distinguishable from it.")
+    if tested:
+        holm = ", p after Holm" if len(tested) > 1 else ""
+        lines.append(f"Test: {tested[0].test}, paired by {tested[0].unit}{holm}.")
+    return lines
+
+
+def _sentence(sweep: Sweep, comparison: Comparison) -> str:
+    best = sweep.best
+    factors = sweep.recipe_factors
+    names = f"{label(factors, comparison.other.values)}"
+    if best is not None:
+        names = f"{label(factors, best.values)} and {names}"
+    if math.isnan(comparison.p):
+        return f"{names}: fewer than two {comparison.unit} in common, no test."
+    p = f"p={comparison.p:.2g}, n={comparison.n}"
+    if not comparison.distinguishable:
+        return f"{names}: not distinguishable, {p}"
+    return f"{names}: differ by {number(abs(comparison.difference))}, {p}"

@@ -1,0 +1,237 @@
+"""The folder of a run: what it holds while it is written, and how it is read back."""
+
+import copy
+import logging
+import time
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from dlcexp.config.resolvers import tree_hash
+from dlcexp.deeplabcut.snapshots import (
+    all_snapshots,
+)
+from dlcexp.errors import ConfigError, UserError
+from dlcexp.files import expanded, write_json, write_text
+from dlcexp.runs.environment import describe_environment
+from dlcexp.runs.stages import POSE, file_suffix, snapshot_prefix
+from dlcexp.runs.status import (
+    COMPLETED,
+    FAILED,
+    PRUNED,
+    RUNNING,
+    Status,
+    explain,
+    kind_of,
+    write_status,
+)
+from dlcexp.trees import leaves
+
+# Keys that a resumed run may change: where it computes, how it is shown, how long it goes on.
+_FREE_KEYS = [
+    "allow_targets",
+    "conditions",
+    "data.cache",
+    "detector.epochs",
+    "detector.num_workers",
+    "device",
+    "epochs",
+    "export",
+    "logger",
+    "model.heads.bodypart.predictor.edges_to_keep",
+    "project",
+    "resume",
+    "sweep",
+    "train.select_edges",
+    "train.stages",
+    "trainer.display_iters",
+    "trainer.num_workers",
+    "trainer.pin_memory",
+    "trainer.progress_bar",
+]
+
+
+# Keys that older runs lack and that decide on no more than the last digits of their weights.
+_NEWER_KEYS = ["trainer.memory_format"]
+
+
+class Pruned(Exception):  # noqa: N818  (not an error: the run has told enough)
+    """Training stopped early because other runs of the sweep do better."""
+
+
+# Its value `auto` becomes what could be had when a run began.
+DETECTOR_WEIGHTS = "detector.model.weights"
+
+
+def plain(tree: Any) -> dict[str, Any]:
+    """A resolved tree as plain dicts and lists."""
+    node = tree if OmegaConf.is_config(tree) else OmegaConf.create(dict(tree))
+    return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
+
+
+def new_run_folder(cfg: DictConfig) -> Path:
+    """`runs/<project>/<timestamp>-<hash of the tree>` below the working directory."""
+    name = str(OmegaConf.select(cfg, "metadata.project_name") or "project")
+    stamp = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    return Path("runs", name, f"{stamp}-{tree_hash(plain(cfg))}")
+
+
+def anchored(cfg: DictConfig) -> DictConfig:
+    """The tree with `project` and `conditions` as absolute paths: a run is read from anywhere."""
+    changed = copy.deepcopy(cfg)
+    for key in ("project", "conditions"):
+        value = cfg.get(key)
+        if isinstance(value, str) and value != "demo" and expanded(value).exists():
+            changed[key] = str(expanded(value).resolve())
+    return changed
+
+
+class RunFolder:
+    """Writes the folder of a run; every file is whole or absent.
+
+    Args:
+        path: the folder; made when the run starts.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = expanded(path)
+        self.snapshots = self.path / "snapshots"
+        self.figures = self.path / "figures"
+        self.config = self.path / "config.yaml"
+        self.weights = self.path / "weights.json"
+        self.configurations = (self.config, self.path / "pytorch_config.yaml")
+
+    def checkpoint(self, stage: str) -> Path:
+        """The full state of a stage after its last whole epoch, to resume from."""
+        return self.snapshots / f"last{file_suffix(stage)}.ckpt"
+
+    def metrics_table(self, stage: str) -> Path:
+        """One row for each epoch of a stage."""
+        return self.path / f"metrics{file_suffix(stage)}.csv"
+
+    def start(
+        self, cfg: DictConfig, overrides: Sequence[str], *, fresh: Iterable[str], device: str
+    ) -> None:
+        """Write what the run is made of; fresh stages begin without traces of an earlier run."""
+        for stage in fresh:
+            self._clear(stage)
+        for folder in (self.snapshots, self.figures):
+            folder.mkdir(parents=True, exist_ok=True)
+        for path in self.snapshots.glob(".*"):
+            path.unlink()  # what a killed process had begun to write
+        write_text(
+            self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides)))
+        )
+        self.write_tree(cfg)
+        write_json(self.path / "environment.json", describe_environment(device))
+
+    def write_tree(self, cfg: DictConfig) -> None:
+        """Write the tree, for dlcexp and for DeepLabCut, there with the command that made it."""
+        from dlcexp.deeplabcut.export import export_config
+
+        tree = plain(cfg)
+        typed = self.path / "overrides.yaml"
+        overrides = yaml.safe_load(typed.read_text(encoding="utf-8")) if typed.is_file() else []
+        command = ["train", *map(str, overrides)]
+        write_text(self.config, OmegaConf.to_yaml(OmegaConf.create(tree)))
+        write_text(self.configurations[1], export_config(tree, command=command))
+
+    def _clear(self, stage: str) -> None:
+        """Remove the results of an earlier run of this stage, and nothing else."""
+        for path in (
+            *all_snapshots(self.snapshots, snapshot_prefix(stage)),
+            *self.figures.glob("*.png"),
+            self.checkpoint(stage),
+            self.metrics_table(stage),
+            self.path / "metrics.json",
+            *([self.weights] if stage == POSE else []),
+        ):
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Keep `status.json` and `log.txt` while the run goes on, however it ends."""
+        started = time.monotonic()
+        stamp = datetime.now(UTC).isoformat(timespec="seconds")
+
+        def status(word: str, error: str | None = None, kind: str | None = None) -> None:
+            seconds = round(time.monotonic() - started, 1)
+            write_status(self.path, Status(word, error, kind, seconds, stamp))
+
+        with _log_file(self.path / "log.txt"):
+            status(RUNNING)
+            try:
+                yield
+            except Pruned as stop:
+                status(PRUNED, str(stop))
+                raise
+            except BaseException as error:
+                status(FAILED, explain(error), kind_of(error))
+                if not isinstance(error, UserError | KeyboardInterrupt | SystemExit):
+                    # Into the folder only: whoever called prints the traceback.
+                    with (self.path / "log.txt").open("a", encoding="utf-8") as file:
+                        traceback.print_exception(error, file=file)
+                raise
+            status(COMPLETED)
+
+    def write_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Write the final numbers; NaN becomes null."""
+        write_json(self.path / "metrics.json", metrics)
+
+    def differences(self, cfg: DictConfig) -> list[str]:
+        """What the tree that this folder was made with has otherwise, `key: there, here`."""
+        if not self.config.is_file():
+            return []
+        before, now = (leaves(plain(tree)) for tree in (OmegaConf.load(self.config), cfg))
+        free = [*_FREE_KEYS]
+        if now.get(DETECTOR_WEIGHTS) == "auto":  # whatever that was, then
+            free.append(DETECTOR_WEIGHTS)
+        return [
+            f"{name}: {before.get(name)} there, {now.get(name)} here"
+            for name in sorted(before.keys() | now.keys())
+            if before.get(name) != now.get(name)
+            and not (name not in before and _means_nothing(name, now[name]))
+            and not any(name == each or name.startswith(f"{each}.") for each in free)
+        ]
+
+    def check_same_experiment(self, cfg: DictConfig) -> None:
+        """Refuse to go on with another tree than the one this folder was made with.
+
+        Raises:
+            ConfigError: names the first keys that differ.
+        """
+        differing = self.differences(cfg)
+        if differing:
+            raise ConfigError(
+                "resume",
+                f"{self.path} holds a run of another experiment ({'; '.join(differing[:3])}). "
+                "Take another folder, or resume=never to start this one over.",
+            )
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    """Append what the loggers of dlcexp say to a file."""
+    package = logging.getLogger("dlcexp")
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = package.level
+    package.addHandler(handler)
+    package.setLevel(min(level, logging.INFO) if level else logging.INFO)
+    try:
+        yield
+    finally:
+        package.setLevel(level)
+        package.removeHandler(handler)
+        handler.close()
+
+
+def _means_nothing(key: str, value: Any) -> bool:
+    """Whether a key that an older tree lacks, as there was none, changes nothing by its value."""
+    return key in _NEWER_KEYS or value in (None, [], {}, "")

@@ -1,0 +1,166 @@
+"""A run that is read back: its tree, its numbers, and its networks with their weights."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from dlcexp.config.build import allowing, build
+from dlcexp.deeplabcut.snapshots import (
+    DETECTOR_PREFIX,
+    best_snapshot,
+    list_snapshots,
+    load_snapshot,
+    snapshot_folder,
+)
+from dlcexp.errors import SnapshotError, UserError
+from dlcexp.files import expanded
+from dlcexp.runs.shuffle_run import no_run, shuffle_folder, shuffle_tree
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has been, or is being, trained.
+
+    Attributes:
+        folder: the run folder.
+        cfg: the resolved tree.
+        metrics: the final numbers (`test.rmse` px, `test.mAP` percent, ...); empty before.
+    """
+
+    folder: Path
+    cfg: DictConfig
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, folder: str | Path, overrides: Sequence[str] = ()) -> "Run":
+        """Read a run folder, or a shuffle that DeepLabCut trained; see `shuffle_tree`.
+
+        Args:
+            folder: of a run, or `train` of a shuffle.
+            overrides: may name the `project=` of a shuffle, where it does not lie in it.
+
+        Raises:
+            UserError: there is no run in that folder.
+        """
+        path = expanded(folder)
+        config = path / "config.yaml"
+        if not config.is_file() and (inside := shuffle_folder(path)):
+            return cls(inside, shuffle_tree(inside, overrides))
+        tree: Any = OmegaConf.load(config) if config.is_file() else {}
+        if "model" not in tree:
+            raise UserError(no_run(path))
+        metrics = path / "metrics.json"
+        values = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {}
+        return cls(path, tree, values)  # type: ignore[arg-type]
+
+    @property
+    def best_snapshot(self) -> Path:
+        """The best snapshot; the last one where no evaluation has named a best.
+
+        Raises:
+            SnapshotError: there is none yet.
+        """
+        path = self.best_pose_snapshot
+        if path is None:
+            raise SnapshotError(f"{self.folder} has no snapshot yet")
+        return path
+
+    @property
+    def best_pose_snapshot(self) -> Path | None:
+        """The same, or None where only a detector was trained."""
+        return best_snapshot(snapshot_folder(self.folder))
+
+    @property
+    def best_detector_snapshot(self) -> Path | None:
+        """The best snapshot of the detector; None bottom-up, and before there is one."""
+        return best_snapshot(snapshot_folder(self.folder), DETECTOR_PREFIX)
+
+    @property
+    def snapshots(self) -> list[Path]:
+        """The periodic snapshots, oldest epoch first."""
+        return list_snapshots(snapshot_folder(self.folder))
+
+    def model(self, snapshot: Path | None = None) -> nn.Module:
+        """The network with the weights of `snapshot` (the best one), on the CPU, in `eval()` mode.
+
+        Raises:
+            SnapshotError: the weights do not fit the model of `config.yaml`.
+        """
+        return load_model(self.cfg, "model", snapshot or self.best_snapshot)
+
+    def detector(
+        self, device: torch.device | str = "cpu", snapshot: Path | None = None
+    ) -> nn.Module | None:
+        """The detector with the weights of `snapshot` (the best one), in `eval()` mode.
+
+        None where the run has none.
+
+        Raises:
+            SnapshotError: the weights do not fit the detector of `config.yaml`.
+        """
+        path = snapshot or self.best_detector_snapshot
+        return load_model(self.cfg, "detector.model", path).to(device) if path else None
+
+
+def load_model(cfg: DictConfig, key: str, snapshot: Path) -> nn.Module:
+    """The network of the node at `key` with the weights of a snapshot, on the CPU, in eval mode.
+
+    Raises:
+        SnapshotError: the weights cannot be read, or do not fit.
+    """
+    node = OmegaConf.to_container(OmegaConf.select(cfg, key), resolve=True)
+    with allowing(cfg.get("allow_targets") or []):
+        # The weights that training started from need not be there any more.
+        model: nn.Module = build(_without_initial_weights(node), key=key)
+    load_weights(model, snapshot)
+    return model.eval()
+
+
+def _without_initial_weights(node: Any) -> Any:
+    """The node of a model whose weights will come from a snapshot."""
+    if not isinstance(node, Mapping):
+        return node
+    blank = {"weights": None} if "weights" in node else {}
+    return {key: _without_initial_weights(child) for key, child in node.items()} | blank
+
+
+def load_weights(model: nn.Module, path: Path) -> int:
+    """Load a snapshot into a model, strictly.
+
+    Returns:
+        The epoch of the snapshot.
+
+    Raises:
+        SnapshotError: it cannot be read, or does not fit.
+    """
+    snapshot = load_snapshot(path)
+    check_fit(model.state_dict(), snapshot.model, path)
+    model.load_state_dict(snapshot.model)
+    return snapshot.epoch
+
+
+def check_fit(state: Mapping[str, Tensor], stored: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse stored weights that are not those of a network.
+
+    Args:
+        state: state dict of the network.
+        stored: what the file at `path` holds.
+
+    Raises:
+        SnapshotError: names the first tensor that is missing, of another shape, or unknown.
+    """
+    for name, tensor in state.items():
+        if name not in stored:
+            raise SnapshotError(f"{path} does not fit the model: it has no {name}")
+        if stored[name].shape != tensor.shape:
+            shapes = f"{tuple(stored[name].shape)} there, {tuple(tensor.shape)} here"
+            raise SnapshotError(f"{path} does not fit the model: {name} is {shapes}")
+    foreign = [name for name in stored if name not in state]
+    if foreign:
+        raise SnapshotError(f"{path} does not fit the model, which has no {foreign[0]}")

@@ -1,0 +1,63 @@
+"""The experiments of a sweep: overrides of a job in, its checked tree out."""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from dlcexp.config.checks import check_keys
+from dlcexp.config.compose import compose_tree, put_values, resolve, validated
+from dlcexp.config.options import groups
+from dlcexp.config.overrides import group_of
+from dlcexp.config.rewrite import expand
+from dlcexp.errors import ConfigError
+
+
+class Experiments:
+    """Composes jobs from config folders, which may be copies.
+
+    Args:
+        packaged: dlcexp's options.
+        own: those of the user.
+    """
+
+    def __init__(self, packaged: Path, own: Path | None) -> None:
+        self._packaged, self._own = packaged, own
+        self._composed: dict[tuple[str, ...], DictConfig] = {}  # by the options that are chosen
+        self._told: set[str] = set()  # warnings, of which all jobs may have the same
+
+    def tree(self, words: Sequence[str]) -> dict[str, Any]:
+        """The resolved tree of a job, checked, in plain containers.
+
+        Raises:
+            ConfigError: it cannot be.
+        """
+        return validated(self._raw(words), self._told)
+
+    def draft(self, words: Sequence[str]) -> DictConfig:
+        """The same, its keys checked and not its targets; imports nothing heavy."""
+        return DictConfig(check_keys(resolve(self._raw(words))))
+
+    def _raw(self, words: Sequence[str]) -> DictConfig:
+        """The tree before it is resolved; jobs that differ in values alone share the composing."""
+        words = expand(words, self._own)
+        choices = tuple(word for word in words if self._decides_options(word))
+        values = [word for word in words if word not in choices]
+        if choices not in self._composed:
+            self._composed[choices] = self._whole(choices)
+        tree = copy.deepcopy(self._composed[choices])
+        try:
+            put_values(tree, values)
+        except ConfigError:
+            return self._whole(words)  # Hydra's own refusal is told in full
+        return tree
+
+    def _decides_options(self, word: str) -> bool:
+        group = group_of(word)
+        own = self._own is not None and (self._own / group).is_dir()
+        return own or group in (*groups(), "project") or group.startswith("hydra")
+
+    def _whole(self, words: Sequence[str]) -> DictConfig:
+        return compose_tree(words, self._own, self._packaged)

@@ -1,0 +1,49 @@
+"""Wording that messages and tables have in common: lists of names, numbers, durations, errors."""
+
+import math
+from collections.abc import Iterable
+from datetime import timedelta
+
+_MINUTE, _HOUR = 60, 3600
+
+
+def listed(names: Iterable[object], most: int = 8) -> str:
+    """Return names as a list for a sentence, such as `a, b and 4 more`; `none` without any."""
+    texts = [str(name) for name in names]
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return f"{', '.join(texts[:most])}{more}" if texts else "none"
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message; the name of its class if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def number(value: float) -> str:
+    """Return a metric in the digits that matter; a dash for NaN."""
+    if math.isnan(value):
+        return "–"
+    if value == 0 or abs(value) >= 1000:
+        return f"{value:.0f}"
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration such as `42 s`, `3:05 min` or `2:10 h`; a dash for NaN."""
+    if math.isnan(seconds):
+        return "–"
+    if seconds < _MINUTE:
+        return f"{seconds:.0f} s"
+    if seconds < _HOUR:
+        return f"{int(seconds // _MINUTE)}:{int(seconds % _MINUTE):02d} min"
+    return f"{int(seconds // _HOUR)}:{int(seconds % _HOUR // _MINUTE):02d} h"
+
+
+def clock(seconds: float) -> str:
+    """Return whole seconds as `0:03:05`, as progress lines show elapsed and remaining time."""
+    return str(timedelta(seconds=round(seconds)))
+
+
+def time_left(elapsed: float, done: int, total: int) -> str:
+    """Return the time that the rest takes at the speed so far, as `0:03:05`."""
+    return clock(elapsed / done * (total - done))

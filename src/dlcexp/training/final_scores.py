@@ -1,0 +1,60 @@
+"""What a run says at its end: the numbers, the table, the figures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from lightning.pytorch.loggers.logger import Logger
+from omegaconf import DictConfig
+from rich.console import Console
+
+from dlcexp.data.conditional_crops import Conditions
+from dlcexp.data.loading import PoseData
+from dlcexp.evaluation.evaluate import Evaluation, flatten, images_per_second
+from dlcexp.evaluation.examples import draw_examples
+from dlcexp.evaluation.plots import draw_bodypart_errors, draw_learning_curves
+from dlcexp.evaluation.score_table import evaluation_table
+from dlcexp.runs.folder import RunFolder
+from dlcexp.runs.run import Run
+from dlcexp.runs.stages import STAGES, file_suffix
+from dlcexp.training.loggers import RunLogger
+from dlcexp.training.scoring import evaluate_run, snapshots_used
+
+
+def report(
+    run: Run,
+    folder: RunFolder,
+    device: torch.device,
+    data: PoseData,
+    loggers: Sequence[Logger],
+    conditions: Mapping[str, Conditions] | None = None,
+) -> None:
+    """Evaluate the best snapshots on train and test frames: metrics.json, table, figures."""
+    evaluation = evaluate_run(run, data, device, conditions=conditions)
+    speed = {"speed.images_per_second": images_per_second(evaluation)}
+    metrics = {**snapshots_used(run), **flatten(evaluation), **speed}
+    folder.write_metrics(metrics)
+    figures = draw_figures(evaluation, data, folder, run.cfg)
+    for target in loggers:
+        if isinstance(target, RunLogger):
+            images = {f"figures/{path.stem}": path for path in figures}
+            target.log_result(metrics, images, folder.configurations)
+    Console().print(evaluation_table(evaluation))
+
+
+def draw_figures(
+    evaluation: Evaluation, data: PoseData, folder: RunFolder, cfg: DictConfig
+) -> list[Path]:
+    """Examples, errors by bodypart, and learning curves where metrics.csv was kept."""
+    figures = []
+    if evaluation.poses:
+        figures += draw_examples(evaluation, data, folder.figures, cfg)
+        figures.append(folder.figures / "errors.png")
+        bodyparts = [*data.project.bodyparts, *data.project.unique_bodyparts]
+        draw_bodypart_errors(evaluation, bodyparts, figures[-1])
+    for stage in STAGES:
+        table = folder.metrics_table(stage)
+        curves = folder.figures / f"learning_curves{file_suffix(stage)}.png"
+        if table.is_file() and draw_learning_curves(table, curves):
+            figures.append(curves)
+    return figures

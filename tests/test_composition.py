@@ -1,0 +1,57 @@
+"""`pytorch_config=FILE` among overrides: the words of the file, then those of the user."""
+
+import pytest
+
+from dlcexp.composition import rewritten
+from dlcexp.config.overrides import key_of
+from dlcexp.errors import ConfigError, ProjectError
+
+
+@pytest.fixture(scope="module")
+def file(parity, tmp_path_factory):
+    """What DeepLabCut 3.0.2 wrote for DEKR, with a batch size and a learning rate of its own."""
+    text = parity.config("openfield", "dekr_w18")
+    path = tmp_path_factory.mktemp("imports") / "pytorch_config.yaml"
+    edited = text.replace("lr: 0.0005", "lr: 0.0007")
+    assert edited.count("lr: 0.0007") == 1
+    path.write_text(edited.replace("amsgrad: true", "amsgrad: false"))
+    return path
+
+
+def keys(words):
+    return [key_of(word) for word in words]
+
+
+def test_words_without_a_file_are_left_alone():
+    words = ["model=dekr", "+x=1", "pytorch_config=null"]
+    assert rewritten(words) == words[:2]
+
+
+@pytest.mark.parametrize(
+    ("word", "error", "told"),
+    [
+        ("pytorch_config=", ConfigError, "names no file"),
+        ("pytorch_config=a.yaml,b.yaml", ConfigError, "several files"),
+        ("pytorch_config=nowhere.yaml", ProjectError, "no such file"),
+        ("pytorch_config=~nobody-here/a.yaml", ProjectError, "no such file"),
+    ],
+)
+def test_a_file_that_is_none_is_refused(word, error, told):
+    with pytest.raises(error, match=told):
+        rewritten([word])
+
+
+def test_the_words_of_the_file_stand_before_those_of_the_user(file):
+    words = rewritten([f"pytorch_config={file}", "batch_size=4"])
+    assert words[-1] == "batch_size=4"
+    assert "net_type=dekr_w18" in words
+    assert "optimizer.lr=0.0007" in words
+
+
+def test_an_option_of_the_user_takes_the_place_of_the_one_in_the_file(file):
+    """SGD has a learning rate, so that of the file still holds; a net type replaces the model."""
+    words = rewritten([f"pytorch_config={file}", "optimizer=sgd"])
+    assert "optimizer.lr=0.0007" in words
+    words = rewritten([f"pytorch_config={file}", "net_type=resnet_50"])
+    assert [word for word in words if word.startswith("net_type")] == ["net_type=resnet_50"]
+    assert not any(key.startswith("model") for key in keys(words))

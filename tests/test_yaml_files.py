@@ -1,0 +1,86 @@
+"""A stranger's file is read as plain values, or refused at once with one message."""
+
+import re
+import time
+
+import pytest
+
+from dlcexp.errors import ProjectError
+from dlcexp.yaml_files import MAX_BYTES, read_mapping
+
+EXPLODING = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9)
+)
+
+
+def read(tmp_path, text: str | bytes) -> dict:
+    source = tmp_path / "file.yaml"
+    source.write_bytes(text.encode() if isinstance(text, str) else text)
+    return read_mapping(source)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "a: 1e-4\nb: 5E3\nc: .5\nd: 1.\ne: -3",
+            {"a": 1e-4, "b": 5e3, "c": 0.5, "d": 1.0, "e": -3},
+        ),
+        ("a: no\nb: y\nc: 1:30\nd: 1_000", {"a": "no", "b": "y", "c": "1:30", "d": "1_000"}),
+        ("a: true\nb: ~\nc:\nd: 'null'", {"a": True, "b": None, "c": None, "d": "null"}),
+        ("a: 2024-01-01\nb: 0x1f # hex\nc: '1'", {"a": "2024-01-01", "b": 31, "c": "1"}),
+        ("\ufeffa: 1\r\nb:\r\n  - x\r\n", {"a": 1, "b": ["x"]}),
+        ("a: 1\n".encode("utf-16"), {"a": 1}),
+        ("a:\n\tb: 1\n\tc:\t2\n", {"a": {"b": 1, "c": 2}}),
+        (r'project_path: "C:\Users\me"', {"project_path": r"C:\Users\me"}),
+        (r"project_path: C:\Users\me", {"project_path": r"C:\Users\me"}),
+        ("a: &x {p: 1}\nb:\n  <<: *x\n  q: 2", {"a": {"p": 1}, "b": {"p": 1, "q": 2}}),
+    ],
+)
+def test_what_deeplabcut_and_people_write_is_read(tmp_path, text, expected):
+    assert read(tmp_path, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: !!python/object/apply:os.system ['touch x']", "the tag .* is refused"),
+        ("a: !mine 1", "the tag '!mine' is refused"),
+        ("m: {b: {_target_: os.system}}", r"m\.b\._target_: '_target_' is refused"),
+        ("a: [{_args_: [1]}]", r"a\[0\]\._args_"),
+        ("a: ${oc.env:HOME}", r"a: '\$\{oc.env:HOME\}' is refused"),
+        ("a: x${b}", "no interpolations"),
+        ("'${a}': 1", "no interpolations"),
+        ("a: '???'", "is refused"),
+        (EXPLODING, "more than 100,000 values"),
+        ("a: &a [*a]", "more than 100,000 values"),
+        ("a: " + "[" * 200 + "]" * 200, "more than 40 deep"),
+        ("[" * 2_000_000, "file.yaml"),
+        ("a: 1\na: 2", "'a' stands twice"),
+        ("a: [1", "line 2: is not valid YAML"),
+        ("a: *nope", "undefined alias"),
+        ("a: " + "9" * 5000, "cannot be read"),
+        ("1: 2", "a key must be text"),
+        ("? [1]\n: 2", "cannot be read"),
+        ("a: 1\n---\nb: 2", "another document"),
+        ("", "is empty"),
+        ("- 1", "has no keys"),
+        (b"\xff\xfa", "not UTF-8"),
+        (b"a: \x00", "not valid YAML"),
+        ("x" * (MAX_BYTES + 1), "bytes"),
+    ],
+)
+def test_what_could_run_or_explode_is_refused_at_once(tmp_path, monkeypatch, text, told):
+    monkeypatch.chdir(tmp_path)
+    started = time.process_time()
+    with pytest.raises(ProjectError, match=told) as caught:
+        read(tmp_path, text)
+    assert time.process_time() - started < 2
+    assert len(str(caught.value)) < 500
+    assert [path.name for path in tmp_path.iterdir()] == ["file.yaml"]
+
+
+def test_a_missing_file_and_a_folder_are_told(tmp_path):
+    for path, told in ((tmp_path / "none.yaml", "no such file"), (tmp_path, "is a folder")):
+        with pytest.raises(ProjectError, match=f"{re.escape(str(path))}: .*{told}"):
+            read_mapping(path)
