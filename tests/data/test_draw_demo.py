@@ -14,9 +14,8 @@ import yaml
 from dlcexp.data import draw_demo as demo_module
 from dlcexp.data.demo_animals import GROUNDS, Video
 from dlcexp.data.draw_demo import demo_metadata, demo_project, write_demo_project
-from dlcexp.project import demo
 from dlcexp.errors import UserError
-from dlcexp.project import Labels, load_labels, open_project
+from dlcexp.project import Labels, demo, load_labels, open_project
 
 
 @pytest.fixture(scope="module")
