@@ -1,4 +1,4 @@
-# `make demo` and `make test` set up everything they need in .venv (and .venv-dlc) and run.
+# `make demo` and `make test` create the environments that they need (.venv, .venv-dlc), then run.
 
 PYTHON ?= python3.11
 VENV := .venv
@@ -11,25 +11,25 @@ DLC_INSTALLED := $(DLC)/.installed
 
 help:
 	@echo "make demo       set up, then train, evaluate and export on the synthetic project"
-	@echo "make test       set up, then linters and every test, the real DeepLabCut included"
-	@echo "make test-fast  the tests that take seconds, without DeepLabCut"
-	@echo "make lint       ruff, mypy, import-linter"
-	@echo "make format     let ruff format the code"
+	@echo "make test       set up, then run the linters and all tests, including those with DeepLabCut"
+	@echo "make test-fast  run the fast tests, without DeepLabCut"
+	@echo "make lint       run ruff, mypy and import-linter"
+	@echo "make format     format the code with ruff"
 	@echo "make docs       build the documentation into build/docs"
-	@echo "make interop    set up the environment of the real DeepLabCut"
+	@echo "make interop    create the environment of DeepLabCut"
 	@echo "make clean      remove both environments"
 
 install: $(INSTALLED)
 interop: $(DLC_INSTALLED)
 
 $(INSTALLED): pyproject.toml
-	command -v $(PYTHON) > /dev/null || { echo "Python 3.11 is needed; name yours: make PYTHON=..." >&2; exit 2; }
+	command -v $(PYTHON) > /dev/null || { echo "Python 3.11 not found; set its path with make PYTHON=..." >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
-# DeepLabCut pins older versions of what dlcexp uses. It gets an environment of its own that finds
-# torch, the largest package by far, in ours.
+# DeepLabCut pins older versions of the packages that dlcexp uses, so it has a separate environment,
+# which uses torch, the largest package, from .venv.
 $(DLC_INSTALLED): $(INSTALLED)
 	test -x $(DLC)/bin/python || $(PYTHON) -m venv $(DLC)
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
@@ -51,7 +51,7 @@ format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Two processes; the tests of a file stay together, for the runs that they share.
+# Two processes. The tests of one file run in the same process, because they share runs.
 test: install interop lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
@@ -60,7 +60,7 @@ test-fast: install
 
 docs: install
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
-	@echo "the documentation is in build/docs/index.html"
+	@echo "documentation: build/docs/index.html"
 
 clean:
 	rm -rf $(VENV) $(DLC)

@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import pandas as pd
 import pytest
+import torch
 import yaml
 from omegaconf import OmegaConf
 
@@ -25,7 +26,12 @@ ROOT = Path(__file__).resolve().parents[1]
 COMMAND = re.compile(r"^ {4}(dlcexp .*?)(?: +#.*)?$", re.MULTILINE)
 README = ROOT / "README.md"
 OWN_OPTIONS = ROOT / "docs" / "how-to" / "own-options.md"
-PAGES = [README, *(ROOT / "docs" / name for name in ("index.md", "evaluation.md"))]
+PYTHON = ROOT / "docs" / "how-to" / "python.md"
+PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = [
+    README,
+    *(ROOT / "docs" / name for name in ("index.md", "evaluation.md", "benchmarks.md")),
+]
 PAGES += [
     path for name in ("how-to", "concepts") for path in sorted((ROOT / "docs" / name).glob("*.md"))
 ]
@@ -295,6 +301,28 @@ def test_the_example_for_slurm_runs_without_a_cluster(home, tmp_path, monkeypatc
     assert len(list(folder.glob("*/metrics.json"))) == 1
 
 
+@pytest.mark.slow
+def test_the_python_blocks_run(home, monkeypatch):
+    monkeypatch.chdir(home)
+    (shown,) = PYTHON_BLOCK.findall(README.read_text(encoding="utf-8"))
+    (block,) = PYTHON_BLOCK.findall(PYTHON.read_text(encoding="utf-8"))
+    assert block.startswith(shown)
+    overrides = ", ".join(map(repr, shorten(["model=dekr"])))
+    for text, replacement in {
+        '"project=~/mouse"': '"project=mouse"',
+        '"net_type=dekr_w32"': overrides,
+        "some/images": "mouse/labeled-data/m4s1",
+    }.items():
+        assert text in block
+        block = block.replace(text, replacement)
+    names = {"images": torch.zeros(2, 3, 64, 64)}
+    exec(block, names)
+    assert names["outputs"]["bodypart"]["heatmap"].shape[0] == 2
+    assert names["poses"].shape[0] == 2
+    assert [poses.shape[-1] for poses in names["found"].values()] == [3] * 3
+    assert names["moving"]["videos/m1.mp4"].ndim == 4
+
+
 def test_every_example_is_reduced_in_a_test_of_its_own():
     assert REDUCED.keys() == EXAMPLES.keys()
 
@@ -313,7 +341,8 @@ def test_no_page_and_no_command_is_left_out():
     for path in pages:
         text = path.read_text(encoding="utf-8")
         # `sh` is what needs a server: test_docs.py has the tools read it.
-        assert set(fenced.findall(text)) <= {"yaml", "text", "{toctree}", "sh"}, path
+        allowed = {"yaml", "text", "{toctree}", "sh"} | ({"python"} if path == PYTHON else set())
+        assert set(fenced.findall(text)) <= allowed, path
         assert set(re.findall(r"^ {4}(\S+)", fenced.sub("", text), re.MULTILINE)) <= {"dlcexp"}, (
             path
         )
