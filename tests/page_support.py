@@ -4,12 +4,12 @@ import html
 import json
 import re
 import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from process_support import run_process
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 
@@ -77,8 +77,6 @@ def told_by(program: str, path: Path, script: str = "") -> dict[str, Any]:
     path.write_text(text, encoding="utf-8")
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=8000"]
     flags += [f"--user-data-dir={path.parent / 'profile'}", "--dump-dom"]
-    done = subprocess.run(
-        [program, *flags, path.as_uri()], capture_output=True, text=True, timeout=120
-    )
+    done = run_process([program, *flags, path.as_uri()])
     (told,) = re.findall(r'<body data-told="([^"]*)"', done.stdout)
     return dict(json.loads(html.unescape(told)))

@@ -6,16 +6,14 @@ import subprocess
 import sys
 
 import pytest
+from process_support import run_process
 
 from dlcexp.cli import COMMANDS, main
 
 
 def dlcexp(*words: str, cwd=None, env=None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "dlcexp.cli", *words]
-    environment = {**os.environ, **(env or {})}
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=300
-    )
+    return run_process(command, cwd=cwd, env={**os.environ, **(env or {})})
 
 
 def cpu_seconds(*words: str) -> float:

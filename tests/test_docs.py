@@ -8,7 +8,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 from click import Context
+from process_support import run_process
 
 from dlcexp.cli import main
 
@@ -58,9 +58,7 @@ def dlcexp(command: str, folder: Path, *more: str) -> str:
     """Run a command of the document in a process of its own; what it prints."""
     line = [sys.executable, "-m", "dlcexp.cli", *shlex.split(command)[1:], *more]
     environment = {**os.environ, "PYTHONPATH": "."}
-    done = subprocess.run(
-        line, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
+    done = run_process(line, cwd=folder, env=environment)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -154,7 +152,7 @@ def goes_on_in_deeplabcut(folder: Path) -> None:
     assert block.count("shuffle=1, ") == 1
     short = block.replace("shuffle=1, ", "shuffle=1, auto_track=False, ")
     line = [str(DEEPLABCUT), "-W", "ignore", "-c", short]
-    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=300)
+    done = run_process(line, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert list(folder.glob("arena/evaluation-results-pytorch/*/*shuffle1/*-results.csv"))
     assert list(folder.glob("arena/videos/moss*shuffle1_*_full.pickle"))
@@ -162,7 +160,7 @@ def goes_on_in_deeplabcut(folder: Path) -> None:
 
 def test_the_site_builds_without_a_warning(tmp_path):
     sphinx = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", str(DOCS), str(tmp_path)]
-    done = subprocess.run(sphinx, capture_output=True, text=True, timeout=300)
+    done = run_process(sphinx)
     assert done.returncode == 0, done.stderr
     commands = (tmp_path / "commands.html").read_text(encoding="utf-8")
     assert "A job that was stopped goes on where it was" in commands

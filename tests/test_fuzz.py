@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlcexp.composition import compose
@@ -29,10 +29,8 @@ TREE, WHOLE = 10, 40
 
 fuzz = settings(
     max_examples=INPUTS,
-    deadline=None,
     derandomize=INPUTS < 1000,
     database=None,
-    suppress_health_check=list(HealthCheck),
 )
 
 KEYS = [

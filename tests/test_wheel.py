@@ -1,12 +1,11 @@
 """A built wheel, used from an empty folder, finds its configs."""
 
-import os
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from process_support import run_process
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -14,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.mark.slow
 def test_a_wheel_composes_from_an_empty_folder(tmp_path):
     build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
-    done = subprocess.run([*build, str(ROOT)], capture_output=True, text=True, timeout=300)
+    done = run_process([*build, str(ROOT)])
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("dlcexp-*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -34,7 +33,7 @@ def test_a_wheel_composes_from_an_empty_folder(tmp_path):
         "sys.exit(dlcexp.cli.main(['--cfg', 'job', '--resolve', 'net_type=dekr_w32']))"
     )
     run = [sys.executable, "-P", "-c", code]
-    done = subprocess.run(run, capture_output=True, text=True, cwd=empty, env=dict(os.environ))
+    done = run_process(run, cwd=empty)
     assert done.returncode == 0, done.stderr
     assert "backbone_output_channels: 480" in done.stdout
     assert list(empty.iterdir()) == []

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from process_support import run_process
 
 from dlcexp.cli import main
 
@@ -43,9 +44,7 @@ def trained(tiny, tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess[s
     folder = tmp_path_factory.mktemp("train")
     command = [sys.executable, "-m", "dlcexp.cli", *tiny]
     env = {**os.environ, "COLUMNS": "100"}
-    return folder, subprocess.run(
-        command, cwd=folder, env=env, capture_output=True, text=True, timeout=600
-    )
+    return folder, run_process(command, cwd=folder, env=env)
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(VALUES)
 def test_hydra_reads_a_literal_as_the_value(value):
     read = OverridesParser.create().parse_override(f"key={literal(value)}").value()
@@ -33,7 +33,7 @@ def test_hydra_reads_a_literal_as_the_value(value):
     assert type(read) is type(value)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(TEXT, min_size=1, max_size=4))
 def test_a_shell_splits_a_command_line_into_its_words(words):
     assert shlex.split(command_line(words))[1:] == words

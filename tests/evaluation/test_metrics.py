@@ -230,7 +230,7 @@ def test_mean_pose_error_uses_the_training_frames_only():
     assert mean_pose_error(training, frames) == pytest.approx((7 + 5) / 2)
 
 
-def test_a_thousand_frames_with_four_animals_take_less_than_two_seconds():
+def test_a_thousand_frames_with_four_animals_take_less_than_two_seconds_of_cpu_time():
     rng = np.random.default_rng(0)
     truth = rng.uniform(0, 500, (1000, 4, 1, 2)) + rng.normal(0, 30, (1000, 4, 20, 2))
     poses = np.concatenate(
@@ -238,9 +238,9 @@ def test_a_thousand_frames_with_four_animals_take_less_than_two_seconds():
     )
     frames = {str(f): frame for f, frame in enumerate(truth)}
     found = {str(f): frame for f, frame in enumerate(poses)}
-    start = time.perf_counter()
+    start = time.process_time()
     evaluate_poses(frames, found, bodyparts=[str(k) for k in range(20)])
-    assert time.perf_counter() - start < 2  # 0.12 s on a quiet core
+    assert time.process_time() - start < 2  # 0.12 s on a quiet core
 
 
 def test_what_the_rmse_is_of_is_told():

@@ -5,7 +5,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from process_support import wait_until
 
 import dlcexp
 from dlcexp.cli import main
@@ -103,23 +103,37 @@ def test_what_is_there_is_not_found_again(
     assert path.stat().st_mtime_ns == before
 
 
+# `dlcexp predict` that finds the poses of ten frames and then waits to be killed.
+STUCK = """
+import sys, time
+from dlcexp.cli import main
+from dlcexp.inference import stream
+
+stream.CHUNK = 5
+find, calls = stream._find, []
+
+def stuck(*given):
+    calls.append(given)
+    if len(calls) > 2:
+        time.sleep(600)
+    return find(*given)
+
+stream._find = stuck
+sys.exit(main(["predict", *sys.argv[1:]]))
+"""
+
+
 @pytest.mark.slow
 def test_a_killed_job_goes_on(
     run: Run, video: Path, analyzed: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     words = [f"run={run.folder}", f"source={video}", f"output={tmp_path}"]
-    script = (
-        "import sys, time; from dlcexp.inference import stream; from dlcexp.cli import main; "
-        "stream.CHUNK = 5; find = stream._find\n"
-        "def slow(*given):\n time.sleep(0.5)\n return find(*given)\n"
-        "stream._find = slow; sys.exit(main(['predict', *sys.argv[1:]]))"
-    )
-    job = subprocess.Popen([sys.executable, "-c", script, *words], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not any(path.stat().st_size for path in tmp_path.glob(".*.unfinished.bin")):
-        assert time.monotonic() < deadline
-        assert job.poll() is None
-        time.sleep(0.02)
+    job = subprocess.Popen([sys.executable, "-c", STUCK, *words], stderr=subprocess.DEVNULL)
+
+    def written() -> bool:
+        return any(path.stat().st_size for path in tmp_path.glob(".*.unfinished.bin"))
+
+    wait_until(written, job)
     job.send_signal(signal.SIGKILL)
     job.wait()
     assert not list(tmp_path.glob("*.h5"))

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweep_support import write_run, write_sweep
 
@@ -125,7 +125,7 @@ def test_a_damaged_file_is_one_row_with_its_path(folds, name, content):
         assert (name, content) == ("config.yaml", '{"a": 1}}')
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60)
 @given(
     name=st.sampled_from(
         [

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from process_support import run_process
 
 
 class Sweeps:
@@ -30,13 +31,7 @@ class Sweeps:
 
     def run(self, *words: str, common: bool = True) -> subprocess.CompletedProcess[str]:
         """In a process of its own, as a user does."""
-        return subprocess.run(
-            self.command(*words, common=common),
-            cwd=self.home,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        return run_process(self.command(*words, common=common), cwd=self.home)
 
     def main(self, *words: str) -> int:
         """In this process, where torch is imported already; only jobs that need no other one."""

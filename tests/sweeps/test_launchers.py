@@ -5,10 +5,9 @@ SLURM's launcher runs its jobs by submitit's local executor, and is asked here f
 
 import os
 import signal
-import time
-from collections.abc import Callable
 
 import pytest
+from process_support import HANG, wait_until
 
 JOBS = ["seed=1,2", "hydra.sweep.dir=sweep"]
 
@@ -44,7 +43,7 @@ def with_optimizer(sweeps, monkeypatch, name: str, text: str) -> list[str]:
     ("launcher", "words"),
     [
         ("joblib", ["hydra.launcher.n_jobs=2"]),
-        ("submitit_local", ["hydra.sweeper.n_jobs=1", "hydra.launcher.timeout_min=5"]),
+        ("submitit_local", ["hydra.sweeper.n_jobs=1", "hydra.launcher.timeout_min=60"]),
         ("ray", ["+hydra.launcher.ray.init.num_cpus=1"]),
     ],
 )
@@ -111,19 +110,41 @@ def test_a_job_whose_time_is_over_starts_again_as_often_as_it_may(sweeps, monkey
     assert log.count("run folder") == 6
 
 
+# An optimizer that waits in each step until a file says `go`.
+PATIENT = """
+import time
+from pathlib import Path
+
+import torch
+
+class Patient(torch.optim.SGD):
+    def step(self, closure=None):
+        Path("begun").touch()
+        while not Path("go").exists():
+            time.sleep(0.05)
+        return super().step(closure)
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_a_job_that_a_killed_sweep_has_left_running_is_waited_for(sweeps):
+def test_a_job_that_a_killed_sweep_has_left_running_is_waited_for(sweeps, monkeypatch):
     pytest.importorskip("submitit")
-    words = ["epochs=200", "hydra/launcher=submitit_local", "hydra.sweep.dir=sweep"]
+    own = with_optimizer(sweeps, monkeypatch, "Patient", PATIENT)
+    where = ["hydra/launcher=submitit_local", "hydra.sweep.dir=sweep"]
+    words = [*own, "optimizer=patient", *where]
     process = sweeps.start(*words)
-    metrics = sweeps.folder("sweep") / "0" / "metrics.csv"
-    wait_until(metrics.is_file)
+    wait_until((sweeps.home / "begun").is_file, process)
     process.kill()
     process.wait()
-    again = sweeps.run(*words)
-    assert again.returncode == 0, again.stderr
-    assert "job 0 runs since an earlier start" in again.stderr
+    again = sweeps.start(*words)
+    printed = []
+    for line in again.stdout:
+        printed.append(line)
+        if "job 0 " in line:  # runs since the first start
+            (sweeps.home / "go").touch()
+    assert again.wait(HANG) == 0, printed
+    assert (sweeps.home / "go").exists(), printed
     assert (sweeps.folder("sweep") / "0" / "log.txt").read_text().count("run folder") == 1
 
 
@@ -173,19 +194,12 @@ def test_jobs_on_slurm_are_cancelled_with_their_sweep(sweeps, monkeypatch):
         process = sweeps.start("hydra/launcher=submitit_slurm", "hydra.sweep.dir=sweep")
         wait_until(submitted.is_file)
         process.send_signal(end)
-        process.communicate(timeout=60)
+        process.communicate(timeout=HANG)
     # Once more: what an earlier start has left waiting is cancelled, as it is submitted again.
     process = sweeps.start("hydra/launcher=submitit_slurm", "hydra.sweep.dir=sweep")
     cancelled = sweeps.home / "cancelled.txt"
     wait_until(lambda: "PENDING" in cancelled.read_text())
     assert cancelled.read_text().splitlines() == ["--quiet 77", "--quiet --state=PENDING 77"]
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_a_launcher_that_is_not_installed_is_told_with_its_command(sweeps, monkeypatch, capfd):

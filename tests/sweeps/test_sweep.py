@@ -6,13 +6,13 @@ import os
 import re
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from filelock import FileLock
+from process_support import HANG, wait_until
 
 import dlcexp.sweeps.job
 from dlcexp.results.ledger import JOB_LOCK
@@ -76,7 +76,7 @@ def test_a_killed_job_is_one_row_and_a_killed_sweep_goes_on(sweeps, capfd):
     assert sweeps.main(*words) == 2
     assert "being swept by another process" in capfd.readouterr().err
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=HANG)
     assert process.returncode == 130, output
     assert "the same command goes on" in output
     assert "Traceback" not in output
@@ -93,27 +93,25 @@ def test_a_sweep_that_is_told_to_end_ends_with_all_its_jobs(launcher, sweeps):
     process = sweeps.start(*words, *["hydra.sweeper.n_jobs=1"] * (launcher == "submitit_local"))
     wait_for(sweeps, "0", "running")
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=HANG)
     assert process.returncode == 128 + signal.SIGTERM, output
     assert "the same command goes on" in output
     assert "Traceback" not in output
     states = sweeps.states("sweep")
     assert [states[job]["status"] for job in "01"] == ["failed", "queued"]
     assert states["0"]["kind"] == "interrupted"
-    with FileLock(sweeps.folder("sweep") / "0" / JOB_LOCK, timeout=10):
+    with FileLock(sweeps.folder("sweep") / "0" / JOB_LOCK, timeout=HANG):
         pass  # whatever ran the job is gone
 
 
 def wait_for(sweeps, job: str, status: str, after: str | None = None) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
+    def reached() -> bool:
         state = sweeps.states("sweep").get(job, {})
         # An epoch is behind it: it is in the middle of training, not about to begin.
         begun = (sweeps.folder("sweep") / job / "metrics.csv").is_file()
-        if state.get("status") == status and state["started"] != after and begun:
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"job {job} is not {status}: {sweeps.states('sweep')}")
+        return begun and state.get("status") == status and state["started"] != after
+
+    wait_until(reached, what=f"job {job} is not {status}")
 
 
 def worker_of(pid: int) -> int:

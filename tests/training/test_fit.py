@@ -1,7 +1,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
+from process_support import run_process
 from training_support import FAST, equal, offline_runs, rows
 
 from dlcexp.deeplabcut.snapshots import load_snapshot
@@ -230,11 +230,7 @@ def test_two_processes_train_one_model(tree: Tree, tmp_path: Path) -> None:
     )
     OmegaConf.save(cfg, tmp_path / "tree.yaml")
     (tmp_path / "child.py").write_text(CHILD)
-    done = subprocess.run(
-        [sys.executable, "child.py", "tree.yaml", "run"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    done = run_process([sys.executable, "child.py", "tree.yaml", "run"], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("DONE") == 1
     run = Run.open(tmp_path / "run")

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
+from process_support import HANG, wait_until
 from training_support import FAST, offline_runs
 
 from dlcexp.config.build import check_targets
@@ -54,7 +54,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
         subprocess.Popen([sys.executable, "-c", JOB, name], cwd=folder, env=environment)
         for name in ("a", "b")
     ]
-    assert [job.wait(timeout=300) for job in jobs] == [0, 0]
+    assert [job.wait(HANG) for job in jobs] == [0, 0]
     return folder / "mlflow.db"
 
 
@@ -83,22 +83,18 @@ def server(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     ):
         address = f"http://127.0.0.1:{port}"
         try:
-            wait_for(f"{address}/health", process)
+            wait_until(lambda: answers(f"{address}/health"), process, "MLflow's server")
             yield address
         finally:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def wait_for(url: str, process: subprocess.Popen[Any]) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            assert process.poll() is None, "the server has ended"
-            time.sleep(0.2)
-    raise TimeoutError(url)
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=HANG):
+            return True
+    except OSError:
+        return False
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
+from process_support import run_process
 from training_support import FAST, die, equal, offline_runs, rows, scores
 
 import dlcexp
@@ -317,11 +317,7 @@ def test_two_processes_train_both_stages(top_down: TopDownTree, tmp_path: Path) 
     changes = {"epochs": 1, "detector.epochs": 1, "trainer.devices": 2, "trainer.strategy": "ddp"}
     OmegaConf.save(top_down({**FAST, **changes}), tmp_path / "tree.yaml")
     (tmp_path / "child.py").write_text(CHILD_OF_TWO)
-    done = subprocess.run(
-        [sys.executable, "child.py", "tree.yaml", "run"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    done = run_process([sys.executable, "child.py", "tree.yaml", "run"], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("DONE") == 1
     run = Run.open(tmp_path / "run")

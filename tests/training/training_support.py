@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import struct
-import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from process_support import wait_until
 
 from dlcexp.training import Run, train
 
@@ -138,9 +138,11 @@ def read_offline(path: Path) -> dict[str, Any]:
 
 def offline_runs(folder: Path) -> list[dict[str, Any]]:
     """The finished runs below a folder; W&B's own process may still be writing for a moment."""
-    deadline = time.monotonic() + 20
-    while True:
-        runs = [read_offline(path) for path in sorted(folder.glob("wandb/offline-run-*/*.wandb"))]
-        if (runs and all(run["exit"] is not None for run in runs)) or time.monotonic() > deadline:
-            return runs
-        time.sleep(0.05)
+    runs: list[dict[str, Any]] = []
+
+    def finished() -> bool:
+        runs[:] = map(read_offline, sorted(folder.glob("wandb/offline-run-*/*.wandb")))
+        return bool(runs) and all(run["exit"] is not None for run in runs)
+
+    wait_until(finished, what=runs)
+    return runs
