@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from dlcexp.config import compose as config_compose
 from dlcexp.config.checks import DETECTOR_KEYS
 from dlcexp.config.compose import compose_tree
+from dlcexp.config.mistakes import all_mistakes
 from dlcexp.config.options import OVERLAYS, groups
 from dlcexp.config.overrides import group_of, key_of, one_at_a_time, place_of, values_of
 from dlcexp.errors import ConfigError, UserError
@@ -42,7 +43,9 @@ def compose_run(
     overrides: Sequence[str], config_dir: Path | None = None
 ) -> tuple[DictConfig, Path]:
     """Return the validated tree, and the run folder that Hydra's settings give it."""
-    return config_compose.compose_run(rewritten(overrides), config_dir)
+    return all_mistakes(
+        rewritten(overrides), lambda left: config_compose.compose_run(left, config_dir)
+    )
 
 
 def rewritten(overrides: Iterable[str]) -> list[str]:

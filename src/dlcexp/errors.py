@@ -4,7 +4,7 @@ Everything here derives from `UserError`; the command line prints its text and e
 Any other exception is a failure of ours and keeps its traceback.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
 
@@ -18,11 +18,26 @@ class ConfigError(UserError):
     Args:
         key: full dotted path of the key, as one would write it in an override.
         problem: what is wrong, with the value and what is allowed.
+        override: the override to blame, as typed; empty where the key names it.
+        suggestion: that override as it was probably meant; empty where none is known.
     """
 
-    def __init__(self, key: str, problem: str) -> None:
+    def __init__(self, key: str, problem: str, *, override: str = "", suggestion: str = "") -> None:
         super().__init__(f"{key}: {problem}" if key else problem)
-        self.key = key
+        self.key, self.override, self.suggestion = key, override, suggestion
+
+
+class Mistakes(UserError):  # noqa: N818 (a group of errors)
+    """Several mistakes of one command, one per line.
+
+    Args:
+        errors: two or more, in the order in which the user typed them.
+    """
+
+    def __init__(self, errors: Iterable[UserError]) -> None:
+        self.errors = tuple(errors)
+        lines = "".join(f"\n  {error}" for error in self.errors)
+        super().__init__(f"{len(self.errors)} mistakes:{lines}")
 
 
 class ProjectError(UserError):
@@ -33,8 +48,37 @@ class SnapshotError(UserError):
     """A snapshot or checkpoint that is missing, unreadable or does not fit the model."""
 
 
+def together(errors: Iterable[UserError]) -> UserError:
+    """Return one error for all, each of them once; there must be one at least."""
+    distinct = list({str(each): each for error in errors for each in separate(error)}.values())
+    return distinct[0] if len(distinct) == 1 else Mistakes(distinct)
+
+
+def separate(error: UserError) -> tuple[UserError, ...]:
+    """Return the errors that `error` puts together; itself if it is a single one."""
+    return error.errors if isinstance(error, Mistakes) else (error,)
+
+
+def run_checks(*checks: Callable[[], object]) -> None:
+    """Call every check, and raise the mistakes that any of them finds together."""
+    errors = []
+    for check in checks:
+        try:
+            check()
+        except UserError as error:
+            errors.append(error)
+    if errors:
+        raise together(errors)
+
+
 def nearest(name: str, candidates: Iterable[str]) -> str:
-    """A sentence that names the candidate closest to `name`, empty if none is close."""
+    """Return a sentence that names the candidate closest to `name`, empty if none is close."""
+    found = closest(name, candidates)
+    return f" Did you mean {found!r}?" if found else ""
+
+
+def closest(name: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate that was probably meant by `name`; None if none is close."""
     by_lower = {candidate.lower(): candidate for candidate in candidates}
     matches = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
-    return f" Did you mean {by_lower[matches[0]]!r}?" if matches else ""
+    return by_lower[matches[0]] if matches else None

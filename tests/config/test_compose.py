@@ -11,7 +11,7 @@ from dlcexp.config.options import check_choices, groups, options
 from dlcexp.config.overrides import quoted
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.config.rewrite import expand
-from dlcexp.errors import ConfigError, ProjectError
+from dlcexp.errors import ConfigError, ProjectError, UserError
 
 MODELS = {
     "dekr": ["model=dekr"],
@@ -462,11 +462,11 @@ def test_a_mistake_is_one_message_with_the_key_and_the_nearest_match(override, m
         ("++data_detector.train.hflip=null", r"^data_detector.*Add method=td\."),
         (
             "optimizer@detector.optimizer=sgd",
-            r"^optimizer@detector\.optimizer: 'sgd' .*Add method=td\.",
+            r"optimizer@detector\.optimizer: 'sgd' .*Add method=td\.",
         ),
         (
             "optimizer@detector.optimizer=sgd detector=ssdlite",
-            r"^optimizer@detector\.optimizer: 'sgd' .*Add method=td\.",
+            r"optimizer@detector\.optimizer: 'sgd' .*Add method=td\.",
         ),
         (
             "method=td optimizer@detector.optimizer=sgdd",
@@ -526,7 +526,7 @@ def test_a_mistake_is_one_message_with_the_key_and_the_nearest_match(override, m
     ],
 )
 def test_a_mistake_about_top_down_is_one_message_that_says_what_to_add(words, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(UserError, match=message):
         compose(*re.split(r" (?=[+\w@./]+=)", words))
 
 

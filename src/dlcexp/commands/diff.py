@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcexp.commands.arguments import take_config_dir, wants_help
-from dlcexp.errors import ConfigError, ProjectError, UserError
+from dlcexp.errors import ConfigError, UserError
 from dlcexp.files import expanded
 
 HELP = """\
@@ -72,6 +72,7 @@ def _tree(source: str, common: list[str], config_dir: Path | None) -> dict[str, 
     from dlcexp.composition import rewritten
     from dlcexp.config.checks import check_keys
     from dlcexp.config.compose import compose_tree, resolve
+    from dlcexp.config.mistakes import all_mistakes
     from dlcexp.yaml_files import read_mapping
 
     path = expanded(source)
@@ -88,8 +89,11 @@ def _tree(source: str, common: list[str], config_dir: Path | None) -> dict[str, 
     else:
         words = _words(source)
     try:
-        return check_keys(resolve(compose_tree(rewritten([*words, *common]), config_dir)))
-    except (ConfigError, ProjectError) as error:
+        return all_mistakes(
+            rewritten([*words, *common]),
+            lambda left: check_keys(resolve(compose_tree(left, config_dir))),
+        )
+    except UserError as error:
         raise UserError(f"{source or '(default)'}: {error}") from error
 
 

@@ -12,6 +12,7 @@ from dlcexp.commands.arguments import take_config_dir
 from dlcexp.composition import compose_run, rewritten
 from dlcexp.config.checks import check_combinations, check_keys
 from dlcexp.config.compose import compose_tree, resolve
+from dlcexp.config.mistakes import all_mistakes
 from dlcexp.config.options import CONFIG_MODULE, CONFIG_NAME, groups, options
 from dlcexp.config.rewrite import expand
 from dlcexp.errors import UserError
@@ -201,7 +202,13 @@ def _checked(words: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
         ConfigError: a mistake that shows without the classes that the tree names.
     """
     overrides, config_dir = _overrides_of(words)
-    tree = compose_tree(rewritten(overrides), config_dir)
+    return all_mistakes(rewritten(overrides), lambda left: _checked_tree(left, config_dir))
+
+
+def _checked_tree(
+    overrides: Sequence[str], config_dir: Path | None
+) -> tuple[DictConfig, dict[str, Any]]:
+    tree = compose_tree(overrides, config_dir)
     plain = resolve(tree)
     check_combinations(check_keys(plain))
     return tree, plain

@@ -9,12 +9,13 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from dlcexp.config.signatures import arguments
-from dlcexp.errors import ConfigError, UserError, nearest
+from dlcexp.errors import ConfigError, UserError, nearest, run_checks, together
 
 ALLOWED = ("dlcexp.", "torch.optim.", "albumentations.")
 
@@ -68,9 +69,12 @@ def build(node: Any, *args: Any, key: str = "", **kwargs: Any) -> Any:
 
 
 def check_targets(node: Any, key: str = "") -> None:
-    """Raise a `ConfigError` for the first target below `node` that may not or cannot be built."""
-    for path, target in iterate_targets(node, key):
-        bind(target, path)
+    """Check every target below `node` before anything is built.
+
+    Raises:
+        ConfigError: one that is not allowed or cannot be built; `Mistakes` for several.
+    """
+    run_checks(*(partial(bind, target, path) for path, target in iterate_targets(node, key)))
 
 
 def iterate_targets(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -89,7 +93,8 @@ def bind(node: Mapping[str, Any], key: str) -> None:
     """Check the keywords of one target node, and their values, against the signature of its class.
 
     Raises:
-        ConfigError: names the keyword, what the class accepts, and the nearest match.
+        ConfigError: names the keyword, what the class accepts, and the nearest match; `Mistakes`
+            for several keywords.
     """
     cls = find_class(node["_target_"], f"{key}._target_")
     try:
@@ -97,16 +102,19 @@ def bind(node: Mapping[str, Any], key: str) -> None:
     except ValueError:
         return  # a class written in C need not tell its signature
     given = {str(name): value for name, value in node.items() if name not in _NOT_ARGUMENTS}
+    errors = []
     for name, value in given.items():
         if name in accepted:
             if problem := accepted[name].problem(value):
-                raise ConfigError(f"{key}.{name}", problem)
+                errors.append(ConfigError(f"{key}.{name}", problem))
         elif not takes_any:
-            raise ConfigError(
-                f"{key}.{name}",
+            problem = (
                 f"{cls.__name__} has no such argument (its value is {value!r}); it takes "
-                f"{', '.join(accepted)}.{nearest(name, accepted)}",
+                f"{', '.join(accepted)}.{nearest(name, accepted)}"
             )
+            errors.append(ConfigError(f"{key}.{name}", problem))
+    if errors:
+        raise together(errors)
     if hasattr(cls, "check_arguments"):
         cls.check_arguments(given, key)
     if node.get("_partial_"):

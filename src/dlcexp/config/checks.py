@@ -8,6 +8,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -22,7 +23,7 @@ from dlcexp.config.schedule_checks import check_schedule
 from dlcexp.config.schema import Tree
 from dlcexp.config.signatures import type_in_words
 from dlcexp.config.weights_checks import check_modules, weights_node
-from dlcexp.errors import ConfigError, nearest
+from dlcexp.errors import ConfigError, nearest, run_checks
 
 # Keys that only a top-down tree has.
 DETECTOR_KEYS = ("detector", "data_detector")
@@ -126,16 +127,25 @@ def check_nodes(tree: Mapping[str, Any]) -> None:
     """
     detector = tree["detector"] or {}
     with allowing(tree["allow_targets"]):
-        for group in ("model", "optimizer", "scheduler", "logger", "split"):
-            check_targets(tree[group], group)
-        build(tree["split"], key="split")  # costs nothing, and knows its own limits
-        for group in ("model", "optimizer", "scheduler"):
-            check_targets(detector.get(group), f"detector.{group}")
-        for data in ("data", "data_detector"):
-            for menu in ("train", "inference"):
-                check_targets((tree[data] or {}).get(menu), f"{data}.{menu}")
-    check_schedule(tree["scheduler"], "scheduler")
-    check_schedule(detector.get("scheduler"), "detector.scheduler")
+        nodes = {
+            **{group: tree[group] for group in ("model", "optimizer", "scheduler", "logger")},
+            **{
+                f"detector.{group}": detector.get(group)
+                for group in ("model", "optimizer", "scheduler")
+            },
+            **{
+                f"{data}.{menu}": (tree[data] or {}).get(menu)
+                for data in ("data", "data_detector")
+                for menu in SECTIONS
+            },
+        }
+        run_checks(
+            *(partial(check_targets, node, key) for key, node in nodes.items()),
+            # A split costs nothing to build, and knows its limits.
+            partial(build, tree["split"], key="split"),
+            partial(check_schedule, tree["scheduler"], "scheduler"),
+            partial(check_schedule, detector.get("scheduler"), "detector.scheduler"),
+        )
 
 
 def _check_limits(schema: type, values: Mapping[str, Any], prefix: str) -> None:

@@ -13,6 +13,7 @@ from yaml import MarkedYAMLError
 from dlcexp.config import resolvers
 from dlcexp.config.checks import check_keys, check_tree
 from dlcexp.config.hydra_errors import already_there, diagnose, missing_key, not_to_delete, readable
+from dlcexp.config.mistakes import all_mistakes
 from dlcexp.config.options import CONFIG_MODULE, CONFIG_NAME, OVERLAYS, groups
 from dlcexp.config.overrides import group_of, place_of, quoted, unreadable
 from dlcexp.config.rewrite import expand
@@ -150,6 +151,11 @@ def modified(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     Raises:
         ConfigError: as `compose`, and for a group that chooses the options of others.
     """
+    # The options of a finished run stay, whatever is asked for: nothing rests on the overrides.
+    return all_mistakes(overrides, lambda left: _modified(cfg, left), decisive=())
+
+
+def _modified(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     tree = copy.deepcopy(cfg)
     OmegaConf.set_readonly(tree, False)
     known_groups = groups()

@@ -12,7 +12,7 @@ from dlcexp.config.checks import DETECTOR_KEYS, needs_top_down
 from dlcexp.config.options import CONFIG_NAME, OVERLAYS, groups, wrong_option
 from dlcexp.config.overrides import group_of, place_of, unreadable
 from dlcexp.config.rewrite import expand, weights_in_full
-from dlcexp.errors import ConfigError, ProjectError, UserError, nearest
+from dlcexp.errors import ConfigError, ProjectError, UserError, nearest, together
 
 
 def readable(error: BaseException, tree: DictConfig | None = None) -> UserError:
@@ -63,43 +63,38 @@ def _all_keys(node: Any, path: str = "") -> list[str]:
 def diagnose(
     overrides: Sequence[str], error: BaseException, config_dir: Path | None = None
 ) -> UserError:
-    """Find the override that Hydra stumbled over and say what would have been right."""
+    """Return what is wrong with each override that Hydra may have stumbled over."""
     if isinstance(error, UserError):
         return error
+    problems = (_problem(each, overrides, config_dir) for each in overrides)
+    found = [problem for problem in problems if problem]
+    return together(found) if found else ConfigError("", str(error))
+
+
+def _problem(word: str, overrides: Sequence[str], config_dir: Path | None) -> ConfigError | None:
+    """Return what is wrong with one of the overrides; None if it is not the one to blame."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    known_groups = groups()
-    parser = OverridesParser.create()
-    for word in map(weights_in_full, overrides):
-        try:
-            override = parser.parse_override(word)
-        except HydraException:
-            return unreadable(word)
-        if override.is_sweep_override():
-            return ConfigError(override.key_or_group, "several values are a sweep; add -m.")
-        if (
-            config_dir
-            and Path(config_dir, override.key_or_group, f"{override.value()}.yaml").is_file()
-        ):
-            continue  # an option of the user's own
-        if override.key_or_group in known_groups:
-            problem = wrong_option(override.key_or_group, override.value(), config_dir)
-            if override.key_or_group not in OVERLAYS:
-                problem = problem or _wrong_place(word, override.value(), overrides)
-        elif override.key_or_group.startswith("hydra/"):
-            continue  # an option of Hydra's
-        elif override.is_delete():
-            problem = _cannot_delete(override.key_or_group, override.value(), overrides)
-        elif override.is_add():
-            problem = _cannot_add(override.key_or_group, word, overrides)
-        elif override.is_force_add():
-            continue
-        else:
-            problem = _unknown(override.key_or_group, override.value(), known_groups, overrides)
-        if problem:
-            return problem
-    return ConfigError("", str(error))
+    try:
+        override = OverridesParser.create().parse_override(weights_in_full(word))
+    except HydraException:
+        return unreadable(word)
+    key, value = override.key_or_group, override.value()
+    if override.is_sweep_override():
+        return ConfigError(key, "several values are a sweep; add -m.")
+    if config_dir and Path(config_dir, key, f"{value}.yaml").is_file():
+        return None  # an option of the user's own
+    if key in groups():
+        problem = wrong_option(key, value, config_dir)
+        return problem or (None if key in OVERLAYS else _wrong_place(word, value, overrides))
+    if key.startswith("hydra/") or override.is_force_add():
+        return None
+    if override.is_delete():
+        return _cannot_delete(key, value, overrides)
+    if override.is_add():
+        return _cannot_add(key, word, overrides)
+    return _unknown(key, value, groups(), overrides)
 
 
 def _cannot_add(key: str, word: str, overrides: Sequence[str]) -> ConfigError | None:

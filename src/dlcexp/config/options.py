@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from dlcexp.config.overrides import group_of
-from dlcexp.errors import ConfigError, nearest
+from dlcexp.errors import ConfigError, closest, nearest, together
 from dlcexp.trees import merged
 
 CONFIG_MODULE = "dlcexp.conf"
@@ -54,7 +54,8 @@ def check_choices(words: Iterable[str]) -> None:
     """Check the options of every group choice among overrides, those of a sweep too.
 
     Raises:
-        ConfigError: a group has no such option among those that come with dlcexp.
+        ConfigError: a group has no such option among those that come with dlcexp; `Mistakes` for
+            several.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
@@ -62,6 +63,7 @@ def check_choices(words: Iterable[str]) -> None:
     if any(word.partition("=")[0] in ("--config-dir", "-cd") for word in words):
         return  # there may be options of the user's own
     known_groups = groups()
+    problems = []
     for word in words:
         if group_of(word) not in known_groups:
             continue
@@ -76,7 +78,9 @@ def check_choices(words: Iterable[str]) -> None:
         for value in values:
             name = value if isinstance(value, list) else str(value)
             if problem := wrong_option(group_of(word), name):
-                raise problem
+                problems.append(problem)
+    if problems:
+        raise together(problems)
 
 
 def wrong_option(group: str, value: Any, config_dir: Path | None = None) -> ConfigError | None:
@@ -87,8 +91,12 @@ def wrong_option(group: str, value: Any, config_dir: Path | None = None) -> Conf
     for name in chosen:
         name = "null" if name is None else name
         if str(name) not in known and not str(name).startswith("multi_animal/"):
-            hint = nearest(str(name), known)
-            return ConfigError(group, f"{name!r} is not one of {', '.join(known)}.{hint}")
+            hint, meant = nearest(str(name), known), closest(str(name), known)
+            return ConfigError(
+                group,
+                f"{name!r} is not one of {', '.join(known)}.{hint}",
+                suggestion=f"{group}={meant}" if meant and chosen == [value] else "",
+            )
     return None
 
 

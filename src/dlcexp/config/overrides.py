@@ -118,7 +118,9 @@ def unreadable(word: str) -> ConfigError:
     plain = key and value and not set(value) & set("'\"[]{}()")
     quotes = f" A value that is to be taken as it is stands in quotes: \"{key}='{value}'\"."
     return ConfigError(
-        "", f"cannot read the override {word!r}; the form is key=value.{quotes if plain else ''}"
+        "",
+        f"cannot read the override {word!r}; the form is key=value.{quotes if plain else ''}",
+        override=word,
     )
 
 

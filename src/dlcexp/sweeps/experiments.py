@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from dlcexp.config.checks import check_keys
 from dlcexp.config.compose import compose_tree, put_values, resolve, validated
+from dlcexp.config.mistakes import all_mistakes
 from dlcexp.config.options import groups
 from dlcexp.config.overrides import group_of
 from dlcexp.config.rewrite import expand
@@ -38,7 +39,7 @@ class Experiments:
 
     def draft(self, words: Sequence[str]) -> DictConfig:
         """The same, its keys checked and not its targets; imports nothing heavy."""
-        return DictConfig(check_keys(resolve(self._raw(words))))
+        return all_mistakes(words, lambda left: DictConfig(check_keys(resolve(self._raw(left)))))
 
     def _raw(self, words: Sequence[str]) -> DictConfig:
         """The tree before it is resolved; jobs that differ in values alone share the composing."""

@@ -8,8 +8,9 @@ from datetime import timedelta
 from time import monotonic
 from typing import Any, Protocol
 
+from dlcexp.config.mistakes import all_mistakes
 from dlcexp.config.resolvers import tree_hash
-from dlcexp.errors import ConfigError, UserError
+from dlcexp.errors import ConfigError, UserError, separate
 from dlcexp.files import write_text
 from dlcexp.results.ledger import Job, Ledger
 from dlcexp.runs.status import (
@@ -133,9 +134,10 @@ def check_jobs(
             left = timedelta(seconds=round((told - started) / number * (len(lines) - number)))
             logger.info("checked %d of %d jobs  %s left", number, len(lines), left)
         try:
-            trees.append(experiments.tree(words))
+            trees.append(all_mistakes(words, experiments.tree))
         except UserError as error:
-            mistakes.setdefault(str(error), []).append(number)
+            for each in separate(error):
+                mistakes.setdefault(str(each), []).append(number)
     if mistakes:
         raise _impossible(mistakes, [differing(words, swept) for words in lines])
     return trees

@@ -12,8 +12,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from dlcexp.composition import rewritten
-from dlcexp.config.compose import compose_raw
+from dlcexp.config.checks import check_keys
+from dlcexp.config.compose import compose_raw, compose_tree, resolve
+from dlcexp.config.mistakes import all_mistakes
 from dlcexp.config.options import check_choices, conf_folder
+from dlcexp.config.overrides import group_of
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.sweeps.space import parse_space
 
@@ -49,11 +52,18 @@ def start(words: Sequence[str], config_dir: Path | None) -> int:
     hydras = [word for word in words if _is_hydras(word)]
     _check_options(hydras)
     if config_dir is None:
-        check_choices(own)
+        all_mistakes(own, _check_first)
     master = _compose(own, hydras, config_dir)
     _check_chosen(master)
     with _shown_logs():
         return _sweep(master, own, words, config_dir)
+
+
+def _check_first(own: Sequence[str]) -> None:
+    """Check the options of a sweep, and the keys of its first job if no file adds dimensions."""
+    check_choices(own)
+    if not any(group_of(override) == "experiment" for override in own):
+        check_keys(resolve(compose_tree(parse_space(own, {}).representative())))
 
 
 def _compose(own: Sequence[str], hydras: Sequence[str], config_dir: Path | None) -> DictConfig:
