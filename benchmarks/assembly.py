@@ -1,10 +1,11 @@
-"""Individuals assembled per second from part-affinity fields, beside DeepLabCut on the same maps.
+"""Measure how many individuals per second dlcexp and DeepLabCut assemble from the same maps.
 
     python benchmarks/assembly.py [repetitions]
 
-The maps, 120x160 pixels at stride 4, are drawn from known poses of 13 bodyparts with noise, false
-peaks and gaps in the fields; decoding is timed from the maps to the poses, on one thread, and the
-least time counts. DeepLabCut runs in the environment that `make interop` builds, if it is there.
+The maps (120x160 pixels, stride 4) are drawn from known poses of 13 bodyparts, with noise, false
+peaks and gaps in the part-affinity fields. The time from the maps to the poses is measured on one
+thread; the minimum over the repetitions counts. DeepLabCut runs if `make interop` has created its
+environment.
 """
 
 import json
@@ -39,7 +40,7 @@ OPTIONS = {
     "apply_sigmoid": True,
 }
 DEEPLABCUT = Path(__file__).resolve().parents[1] / ".venv-dlc" / "bin" / "python"
-# Runs there: DeepLabCut's own predictor, built from the node of an exported configuration.
+# Runs in DeepLabCut's environment: its predictor, built from an exported configuration.
 THEIRS = """
 import json, sys, time
 import numpy as np
@@ -71,12 +72,12 @@ def main() -> None:
             other, theirs = deeplabcut(maps, options, repetitions)
             alike = same_individuals(poses, theirs)
             line += f"   DeepLabCut {animals * FRAMES / other:8.0f}/s  {other / seconds:6.1f} x"
-            line += f"   {100 * alike:.0f} % of its individuals are ours within 0.01 px"
+            line += f"   {100 * alike:.0f} % of its individuals equal ours within 0.01 px"
         print(line, flush=True)
 
 
 def scenes(animals: int) -> dict[str, torch.Tensor]:
-    """The maps (frames, channels, h, w) of animals of one shape, turned, anywhere in the frame."""
+    """Return maps (frames, channels, h, w) of randomly rotated and placed copies of one animal."""
     draw = torch.Generator().manual_seed(animals)
 
     def uniform(*size: int) -> torch.Tensor:
@@ -105,7 +106,7 @@ def scenes(animals: int) -> dict[str, torch.Tensor]:
 
 
 def bumps(points: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
-    """Logits (frames, k, h, w) with a bump at each visible point (frames, n, k, 2), 8 px wide."""
+    """Return logits (frames, k, h, w) with an 8 px bump at each visible point (frames, n, k, 2)."""
     x = torch.arange(WIDTH) * STRIDE + STRIDE / 2 - points[..., 0, None, None]
     y = torch.arange(HEIGHT)[:, None] * STRIDE + STRIDE / 2 - points[..., 1, None, None]
     bump = torch.exp(-(x.square() + y.square()) / (2 * 8.0**2)) * visible[..., None, None]
@@ -115,7 +116,7 @@ def bumps(points: torch.Tensor, visible: torch.Tensor) -> torch.Tensor:
 def ours(
     maps: dict[str, torch.Tensor], options: dict[str, object], repetitions: int
 ) -> tuple[float, np.ndarray]:
-    """Least seconds for all frames, one by one, and the poses."""
+    """Return the minimum seconds for all frames, one by one, and the poses."""
     predictor = PartAffinityFieldPredictor(**options)  # type: ignore[arg-type]
     frames = [{name: each[[i]] for name, each in maps.items()} for i in range(FRAMES)]
     least = float("inf")
@@ -129,13 +130,13 @@ def ours(
 def deeplabcut(
     maps: dict[str, torch.Tensor], options: dict[str, object], repetitions: int
 ) -> tuple[float, np.ndarray]:
-    """The same of DeepLabCut's predictor."""
+    """Return the same for DeepLabCut's predictor."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "maps.npz", Path(folder) / "poses.npy"
         np.savez(source, **{name: each.numpy() for name, each in maps.items()})
-        words = [str(source), json.dumps(options), str(repetitions), str(target)]
+        arguments = [str(source), json.dumps(options), str(repetitions), str(target)]
         done = subprocess.run(
-            [str(DEEPLABCUT), "-W", "ignore", "-c", THEIRS, *words],
+            [str(DEEPLABCUT), "-W", "ignore", "-c", THEIRS, *arguments],
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
@@ -145,7 +146,7 @@ def deeplabcut(
 
 
 def same_individuals(poses: np.ndarray, theirs: np.ndarray) -> float:
-    """Which part of their individuals has its like among ours, keypoint by keypoint."""
+    """Return the fraction of their individuals that equal one of ours in all keypoints."""
     alike = []
     for own, other in zip(np.nan_to_num(poses), np.nan_to_num(theirs), strict=True):
         there = other[(other[..., 2] > 0).any(axis=1)][..., :2]

@@ -1,20 +1,20 @@
-"""Frames per second in a video beside the real DeepLabCut's, and how far the poses are apart.
+"""Compare the inference speed and the poses of dlcexp and DeepLabCut on a video.
 
     python benchmarks/inference.py run=DIR frames=200
     python benchmarks/inference.py project=PATH net_types=[resnet_50,hrnet_w32,dekr_w18]
 
-All arguments are NAME=VALUE; their defaults stand in `DEFAULTS` below. A run is installed as a
-shuffle of a copy of its project, so that both tools have the same weights; each then analyses the
-first frames of a video of the project by its own public call (`dlcexp predict`'s,
-`deeplabcut.analyze_videos`), from opening the weights to the files of poses, in a process of its
-own. The processes take turns. Printed are medians over the turns, how many times DeepLabCut's
-frames/s that is (the median of the ratio within a turn), the distance of the poses from
-DeepLabCut's where it is sure of a keypoint, and the seconds a frame that each stage takes alone.
+Arguments are NAME=VALUE; `DEFAULTS` below lists them. The run is installed as a shuffle of a copy
+of its project, so that both tools have the same weights. Each tool analyses the first frames of a
+video in a separate process, with the code of `dlcexp predict` and with
+`deeplabcut.analyze_videos`, from loading the weights to writing the poses. The processes take
+turns. For each tool, the script prints the median frames per second over the turns, their ratio to
+DeepLabCut's (the median of the ratios within a turn), and the distance to DeepLabCut's poses for
+keypoints with high confidence. It also prints the milliseconds per frame of each stage on its own.
 
-Without `run`, net types have random weights: their speed is that of trained ones, but their maps
-have no clear peaks, and poses mean little. Of part-affinity fields they have so many peaks that
-DeepLabCut runs out of memory: give it a run that was trained. The environment of the real
-DeepLabCut is made by `make interop`.
+Without `run`, the networks have random weights. They are as fast as trained ones, but their maps
+have no clear peaks, so that the poses are meaningless. With part-affinity fields, random maps have
+so many peaks that DeepLabCut runs out of memory: use a trained run. `make interop` creates the
+environment of DeepLabCut.
 """
 
 import json
@@ -36,29 +36,29 @@ from turns import PYTHON_OF_DEEPLABCUT, Worker, environment
 
 DEFAULTS: dict[str, Any] = {
     "run": None,  # folder of a finished run
-    "project": None,  # folder of a DeepLabCut project; null: that of the run
+    "project": None,  # folder of a DeepLabCut project; null: the project of the run
     "net_types": ["resnet_50", "hrnet_w32", "dekr_w18"],  # without a run
-    "video": None,  # null: the first of the project
+    "video": None,  # null: the first video of the project
     "frames": 60,
     "modes": ["torch 32", "torch bf16"],  # backend and precision of dlcexp
-    "batch_size": None,  # of DeepLabCut; null: the project's
+    "batch_size": None,  # of DeepLabCut; null: the default of the project
     "threads": 2,
     "turns": 3,
-    "sure": 0.4,  # confidence from which DeepLabCut's keypoints are compared
+    "sure": 0.4,  # minimum confidence of the keypoints of DeepLabCut to compare
 }
 DEEPLABCUT = "DeepLabCut"
-WARM_UP = 1  # turns that do not count
-STAGE_FRAMES = 12  # by which the stages are timed
+WARM_UP = 1  # turns that are not counted
+STAGE_FRAMES = 12  # frames to time the stages with
 
 
 def main() -> None:
-    given = dict(word.split("=", 1) for word in sys.argv[1:])
+    given = dict(argument.split("=", 1) for argument in sys.argv[1:])
     unknown = ", ".join(set(given) - set(DEFAULTS))
     if unknown or not PYTHON_OF_DEEPLABCUT.exists():
-        sys.exit(f"no such argument: {unknown}" if unknown else "run make interop first")
+        sys.exit(f"unknown argument: {unknown}" if unknown else "run make interop first")
     settings = {**DEFAULTS, **{name: yaml.safe_load(value) for name, value in given.items()}}
     if not (settings["run"] or settings["project"]):
-        sys.exit("run=DIR or project=PATH is needed")
+        sys.exit("run=DIR or project=PATH is required")
     print(", ".join(f"{name} {settings[name]}" for name in ("frames", "threads", "turns")))
     for name in [settings["run"]] if settings["run"] else settings["net_types"]:
         with tempfile.TemporaryDirectory() as folder:
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def compare(name: str, settings: dict[str, Any], folder: Path) -> None:
-    """Let each tool analyse the clip in turn, and print how fast and how alike they were."""
+    """Analyse the clip with each tool in turn, and print speeds and distances."""
     from dlcexp.training import Run
 
     source = settings["project"] or Run.open(name).cfg.project
@@ -103,7 +103,7 @@ def compare(name: str, settings: dict[str, Any], folder: Path) -> None:
 def report(
     name: str, workers: dict[str, Worker], outputs: dict[str, str], settings: dict[str, Any]
 ) -> None:
-    """Frames per second of each, its ratio to DeepLabCut, and the distance of its poses."""
+    """Print the frames per second of each tool, its ratio to DeepLabCut, and the pose distance."""
     reference = workers[DEEPLABCUT]
     for mode, worker in workers.items():
         seconds = worker.seconds[WARM_UP:]
@@ -120,23 +120,26 @@ def report(
 
 
 def distance(ours: str, theirs: str, sure: float) -> str:
-    """How far the poses of two folders of files are apart."""
+    """Describe the distance between the poses in two folders."""
     first, second = found_in(Path(ours)), found_in(Path(theirs))
     apart = []
     for frame in sorted(second):
         apart += [paired(first.get(frame), second[frame], sure)]
     pixels = np.concatenate(apart) if apart else np.zeros(0)
     if not pixels.size:
-        return f"no keypoint of confidence {sure} to compare"
+        return f"no keypoint with a confidence of at least {sure}"
     low, high = np.percentile(pixels, [50, 99])
     return (
-        f"apart: median {low:.3f} px, 99 % {high:.3f} px, most {pixels.max():.3f} px "
+        f"distance: median {low:.3f} px, 99 % {high:.3f} px, maximum {pixels.max():.3f} px "
         f"({pixels.size} keypoints)"
     )
 
 
 def paired(ours: Any, theirs: np.ndarray, sure: float) -> np.ndarray:
-    """Distances of the keypoints (n, k, 3) of which `theirs` are sure; animals by the nearest."""
+    """Return distances, px, of keypoints (n, k, 3) where the score of `theirs` is at least `sure`.
+
+    Animals are paired by the smallest sum of distances.
+    """
     from scipy.optimize import linear_sum_assignment
 
     if ours is None:
@@ -150,7 +153,7 @@ def paired(ours: Any, theirs: np.ndarray, sure: float) -> np.ndarray:
 
 
 def found_in(folder: Path) -> dict[int, np.ndarray]:
-    """Poses (n, k, 3) of each frame in the files that DeepLabCut's tracking reads."""
+    """Read the poses (n, k, 3) of each frame from the files that DeepLabCut's tracking reads."""
     import pickle
 
     import pandas as pd
@@ -174,7 +177,7 @@ def video_of(settings: dict[str, Any], project: Path) -> Path:
 
 
 def first_frames(video: Path, frames: int, folder: Path) -> Path:
-    """A clip of the first frames of a video, coded as they are."""
+    """Write a clip of the first frames of a video, without re-encoding."""
     import av
 
     clip = folder / f"clip{video.suffix}"
@@ -189,7 +192,7 @@ def first_frames(video: Path, frames: int, folder: Path) -> Path:
 
 
 def random_run(net_type: str, project: Path, folder: Path) -> Path:
-    """A run folder as training leaves it, with random weights."""
+    """Write a run folder with random weights, as training would."""
     import dlcexp
     from dlcexp.deeplabcut.snapshots import Snapshot, SnapshotManager
     from dlcexp.runs.folder import RunFolder
@@ -205,7 +208,7 @@ def random_run(net_type: str, project: Path, folder: Path) -> Path:
 
 
 def install(run: Path, project: Path) -> tuple[int, int]:
-    """Make the run a shuffle of the project; its number, and that of its training fraction."""
+    """Install the run as a shuffle; return the numbers of the shuffle and training fraction."""
     from dlcexp.commands.install import install_run
 
     call_of_deeplabcut = install_run(run, None, str(project))[-1]
@@ -218,7 +221,7 @@ def command(python: Path | str, task: str, given: dict[str, Any]) -> list[str]:
 
 
 def call(task: str, given: dict[str, Any]) -> None:
-    """Carry out a task of dlcexp in a process of its own."""
+    """Run a task of dlcexp in a separate process."""
     sys.stdout.flush()
     subprocess.run(
         command(sys.executable, task, given), env=environment(given["threads"]), check=True
@@ -226,7 +229,7 @@ def call(task: str, given: dict[str, Any]) -> None:
 
 
 def in_turns(analyze: Callable[[], Any]) -> None:
-    """Call it once for each line on standard input, and say how long it took."""
+    """Call `analyze` once for each line on standard input, and print the seconds it took."""
     for _ in sys.stdin:
         started = time.perf_counter()
         analyze()
@@ -270,7 +273,7 @@ def analyze_by_dlcexp(given: dict[str, Any]) -> None:
 
 
 def print_stages(given: dict[str, Any]) -> None:
-    """Milliseconds a frame of each stage alone, in float32: the longest limits them all."""
+    """Print the milliseconds per frame of each stage on its own, in float32."""
     import torch
 
     from dlcexp.data.cache import DecodedImages
@@ -290,7 +293,7 @@ def print_stages(given: dict[str, Any]) -> None:
     samples = [frames[number]["image"][None] for number in range(min(len(images), STAGE_FRAMES))]
     clock.append(time.perf_counter())
     with torch.inference_mode():
-        finder.network(samples[0].to(finder.device))  # makes it ready
+        finder.network(samples[0].to(finder.device))  # warm-up
         clock.append(time.perf_counter())
         maps = [finder.network(sample.to(finder.device)) for sample in samples]
         clock.append(time.perf_counter())
@@ -301,7 +304,7 @@ def print_stages(given: dict[str, Any]) -> None:
     each = {"decode": decode / len(images)}
     each |= {"prepare": prepare / len(samples), "network": network / len(samples)}
     each |= {"poses": poses / len(samples)}
-    print("ms a frame: " + ", ".join(f"{name} {1000 * each[name]:.1f}" for name in each))
+    print("ms per frame: " + ", ".join(f"{name} {1000 * each[name]:.1f}" for name in each))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""CPU time until dlcexp answers, beside that of a bare Hydra application, in one run.
+"""Compare the start-up time of dlcexp with that of a bare Hydra application.
 
     python benchmarks/startup.py [repetitions] [project=PATH]
 
-With a multi-animal project, the largest tree, too: DLCRNet with all limbs of that project. Each
-command is run in turn, several times; the least user and system time of its process counts.
+The commands run in turn, several times. The minimum user plus system time of the process counts.
+With a multi-animal project, the largest tree is measured too: DLCRNet with all edges of the
+project.
 """
 
 import os
@@ -26,10 +27,10 @@ COMMANDS = {
     "dlcexp --help": ["-m", "dlcexp.cli", "--help"],
     "dlcexp --cfg job --resolve": ["-m", "dlcexp.cli", "--cfg", "job", "--resolve"],
     **{
-        f"dlcexp --cfg job --resolve {words}": [
-            *("-m", "dlcexp.cli", "--cfg", "job", "--resolve", *words.split()),
+        f"dlcexp --cfg job --resolve {arguments}": [
+            *("-m", "dlcexp.cli", "--cfg", "job", "--resolve", *arguments.split()),
         ]
-        for words in ("method=td", "method=ctd", "net_type=dlcrnet_stride32_ms5")
+        for arguments in ("method=td", "method=ctd", "net_type=dlcrnet_stride32_ms5")
     },
     "dlcexp --cfg job pytorch_config=FILE": [
         *("-m", "dlcexp.cli", "--cfg", "job", "pytorch_config=pytorch_config.yaml"),
@@ -39,11 +40,11 @@ COMMANDS = {
 
 
 def main() -> None:
-    words = sys.argv[1:]
-    repetitions = next((int(word) for word in words if word.isdecimal()), 5)
+    arguments = sys.argv[1:]
+    repetitions = next((int(argument) for argument in arguments if argument.isdecimal()), 5)
     largest = [
         ("--cfg", "job", "--resolve", "net_type=dlcrnet_stride16_ms5", project)
-        for project in words
+        for project in arguments
         if project.startswith("project=")
     ]
     with tempfile.TemporaryDirectory() as folder:
@@ -58,17 +59,17 @@ def main() -> None:
         }
         seconds = {name: float("inf") for name in commands}
         for _ in range(repetitions):
-            for name, words in commands.items():
-                seconds[name] = min(seconds[name], cpu_seconds(words, folder))
+            for name, arguments in commands.items():
+                seconds[name] = min(seconds[name], cpu_seconds(arguments, folder))
     reference = seconds["a bare Hydra application"]
     for name, value in seconds.items():
         print(f"{name:<60}{value:6.2f} s  {value / reference:5.1f} x")
 
 
-def cpu_seconds(words: list[str], folder: str) -> float:
-    """User and system time of one process, in seconds."""
+def cpu_seconds(arguments: list[str], folder: str) -> float:
+    """Run a command; return the user plus system time of its process, in seconds."""
     before = os.times()
-    subprocess.run([sys.executable, *words], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, *arguments], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     after = os.times()
     return (
         after.children_user - before.children_user + after.children_system - before.children_system

@@ -1,16 +1,18 @@
-"""What a sweep costs beside its jobs, and what Optuna with pruning saves beside a grid.
+"""Measure the overhead of a sweep, and the epochs that Optuna with pruning saves over a grid.
 
     python benchmarks/sweep.py overhead [jobs=4] [key=value ...]
     python benchmarks/sweep.py optuna [seeds=1] [folder=DIR] [key=value ...]
 
-`overhead` runs an experiment again and again under `hydra/launcher=basic` and prints the CPU time
-of a job, from the second one on, that is not spent in the call that trains, evaluates and reports;
-that of composing and checking it is told apart. `optuna` runs a full grid of optimizers, learning
-rates and schedules, each job until its error no longer falls, then studies with pruning over the
-same values, each with a sampler of another seed, and prints the best metric and the epochs of all.
-What is done in `folder` is not done again. Further words, such as `epochs=40`, go to all.
+`overhead` runs the jobs of a sweep with `hydra/launcher=basic`. It prints the CPU time per job,
+from the second job on, of training, evaluation and figures; of composition and validation; and of
+the rest.
 
-On crops of the demo's animals, and on the open field data of DeepLabCut's examples:
+`optuna` runs a full grid of optimizers, learning rates and schedulers, in which each job trains
+until its error no longer decreases. Then it runs studies with pruning over the same values, each
+with a different seed of the sampler, and prints the best metric and the number of epochs of each.
+Completed jobs in `folder` are skipped. Further overrides, such as `epochs=40`, apply to all jobs.
+
+Examples, on crops of the demo project's animals and on frames of a different project:
 
     python benchmarks/sweep.py optuna seeds=3
     python benchmarks/sweep.py optuna seeds=3 project=PATH
@@ -38,7 +40,7 @@ GRID = [
     "scheduler=cosine_annealing_lr,none",
 ]
 STUDY = ["hydra/sweeper=optuna", "hydra.sweeper.sampler.n_startup_trials=5"]
-SHARE = 5 / 6  # of the grid's jobs that a study may try
+SHARE = 5 / 6  # trials of a study, as a fraction of the jobs of the grid
 LENGTH = [
     "epochs=60",
     "trainer.eval_interval=5",
@@ -62,37 +64,41 @@ FRAMES = ["data.resize={width: 128, height: 96}"]
 
 def run() -> None:
     commands = {"overhead": overhead, "optuna": optuna}
-    command, *words = sys.argv[1:] or [""]
+    command, *overrides = sys.argv[1:] or [""]
     if command not in commands:
         sys.exit(__doc__)
     with tempfile.TemporaryDirectory() as folder:
-        commands[command](words, Path(folder))
+        commands[command](overrides, Path(folder))
 
 
-def option(name: str, default: str, words: list[str]) -> tuple[str, list[str]]:
-    """The value of a word of ours, and the other words."""
-    given = [word.partition("=")[2] for word in words if word.startswith(f"{name}=")]
-    return [default, *given][-1], [word for word in words if not word.startswith(f"{name}=")]
+def option(name: str, default: str, overrides: list[str]) -> tuple[str, list[str]]:
+    """Return the value of a setting of this script, and the other overrides."""
+    given = [
+        override.partition("=")[2] for override in overrides if override.startswith(f"{name}=")
+    ]
+    return [default, *given][-1], [
+        override for override in overrides if not override.startswith(f"{name}=")
+    ]
 
 
-def overhead(words: list[str], folder: Path) -> None:
-    """CPU seconds a job takes beside the call that a single run makes, too."""
-    jobs, words = option("jobs", "4", words)
+def overhead(overrides: list[str], folder: Path) -> None:
+    """Print the CPU seconds per job of training, of composition, and of the rest."""
+    jobs, overrides = option("jobs", "4", overrides)
     composed = measured(Experiments, "tree")
     ended = moments(launching, "settle")
     trained = measured(dlcexp.training, "train")
     seeds = [f"seed=range({jobs})", "epochs=1", "save_epochs=1", "split.train_fraction=0.1"]
     target = ["hydra/launcher=basic", f"hydra.sweep.dir={folder}"]
-    main(["-m", *NETWORK, *CROPS, *seeds, *words, *target])
+    main(["-m", *NETWORK, *CROPS, *seeds, *overrides, *target])
     whole = [after - before for before, after in pairwise(ended)]
     beside = [job - train for job, train in zip(whole, trained[1:], strict=True)]
-    print(f"training, scoring, figures {mean(trained[1:]):.2f} s of CPU a job")
-    print(f"composing and checking     {mean(composed[1:]):.2f} s")
+    print(f"training, scoring, figures {mean(trained[1:]):.2f} s of CPU time per job")
+    print(f"composition and validation {mean(composed[1:]):.2f} s")
     print(f"launching and recording    {mean(beside):.2f} s")
 
 
 def measured(owner: Any, name: str) -> list[float]:
-    """The CPU seconds of each call of a function from now on."""
+    """Return a list to which each later call of a function appends its CPU seconds."""
     function = getattr(owner, name)
     seconds: list[float] = []
 
@@ -108,7 +114,7 @@ def measured(owner: Any, name: str) -> list[float]:
 
 
 def moments(owner: Any, name: str) -> list[float]:
-    """The CPU time at which a function is called, from now on."""
+    """Return a list to which each later call of a function appends its CPU time."""
     function = getattr(owner, name)
     seconds: list[float] = []
 
@@ -120,12 +126,12 @@ def moments(owner: Any, name: str) -> list[float]:
     return seconds
 
 
-def optuna(words: list[str], folder: Path) -> None:
-    """Best metric and epochs of a grid, and of studies with pruning."""
-    seeds, words = option("seeds", "1", words)
-    place, words = option("folder", str(folder), words)
-    size = FRAMES if any(word.startswith("project=") for word in words) else CROPS
-    common = [*NETWORK, *size, *LENGTH, *GRID, *words, "hydra/launcher=basic"]
+def optuna(overrides: list[str], folder: Path) -> None:
+    """Print the best metric and the epochs of a grid and of studies with pruning."""
+    seeds, overrides = option("seeds", "1", overrides)
+    place, overrides = option("folder", str(folder), overrides)
+    size = FRAMES if any(override.startswith("project=") for override in overrides) else CROPS
+    common = [*NETWORK, *size, *LENGTH, *GRID, *overrides, "hydra/launcher=basic"]
     grid_best, grid_spent = swept(common, Path(place, "grid"))
     jobs = len([*Path(place, "grid").glob("*/status.json")])
     lines = [f"grid      best test.rmse {grid_best:.2f} px in {grid_spent} epochs of {jobs} jobs"]
@@ -140,9 +146,9 @@ def optuna(words: list[str], folder: Path) -> None:
     print("\n".join(lines))
 
 
-def swept(words: list[str], folder: Path) -> tuple[float, int]:
-    """The best metric of a sweep, and the epochs that its jobs trained."""
-    main(["-m", *words, f"hydra.sweep.dir={folder}"])
+def swept(overrides: list[str], folder: Path) -> tuple[float, int]:
+    """Run a sweep; return its best metric, and the epochs that its jobs trained."""
+    main(["-m", *overrides, f"hydra.sweep.dir={folder}"])
     spent, best = 0, float("inf")
     for table in sorted(folder.glob("*/metrics.csv")):
         with table.open(newline="") as file:

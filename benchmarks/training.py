@@ -1,16 +1,15 @@
-"""Training speed beside the real DeepLabCut's, paired in one run.
+"""Compare the training speed of dlcexp and DeepLabCut.
 
     python benchmarks/training.py project=PATH net_types=[resnet_50,hrnet_w32,dekr_w18] threads=2
 
-All arguments are NAME=VALUE; their defaults stand in `DEFAULTS` below. Each tool trains by its own
-public command (`dlcexp.train`, `deeplabcut.train_network`) on the same shuffle of a copy of the
-project, by the `pytorch_config.yaml` that dlcexp exports, in a process of its own. These processes
-take turns, a few steps each, so that noise of the machine meets all of them; a step counts from
-asking for its batch to its end. Printed are medians over the turns with their quartiles, how many
-times DeepLabCut's images/s that is (the median over the turns of the ratio within a turn), and the
-peak of memory.
+Arguments are NAME=VALUE; `DEFAULTS` below lists them. Each tool trains in a separate process, with
+its public function (`dlcexp.train`, `deeplabcut.train_network`), on the same shuffle of a copy of
+the project and with the `pytorch_config.yaml` that dlcexp exports. The processes take turns of a
+few steps each, so that noise of the machine affects all of them. The time of a step includes
+loading its batch. For each tool, the script prints the median and the quartiles of the images per
+second, their ratio to DeepLabCut's (the median of the ratios within a turn), and the peak memory.
 
-The environment of the real DeepLabCut is made by `make interop`.
+`make interop` creates the environment of DeepLabCut.
 """
 
 import json
@@ -31,27 +30,27 @@ from turns import PYTHON_OF_DEEPLABCUT, Worker, environment
 DEFAULTS: dict[str, Any] = {
     "project": "demo",  # folder of a DeepLabCut project
     "net_types": ["resnet_50", "hrnet_w32", "dekr_w18"],
-    "precisions": ["32-true", "bf16-mixed"],  # of dlcexp; DeepLabCut has float32 only
+    "precisions": ["32-true", "bf16-mixed"],  # of dlcexp; DeepLabCut uses float32 only
     "crop": 448,  # px
     "batch_size": 8,
     "threads": 1,
-    "steps": 2,  # a turn
+    "steps": 2,  # per turn
     "turns": 5,
-    "clock": "wall",  # or cpu: seconds of the processor, steadier where others compute too
-    "overrides": [],  # further ones for dlcexp, such as trainer.memory_format=contiguous
+    "clock": "wall",  # or cpu: CPU time, which is more stable on a busy machine
+    "overrides": [],  # additional ones for dlcexp, such as trainer.memory_format=contiguous
 }
 DEEPLABCUT = "DeepLabCut"
 WEIGHTS = "snapshot-000.pt"
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
-WARM_UP = 1  # turns that do not count
+WARM_UP = 1  # turns that are not counted
 ENDLESS = 10**6  # epochs
 
 
 def main() -> None:
-    given = dict(word.split("=", 1) for word in sys.argv[1:])
+    given = dict(argument.split("=", 1) for argument in sys.argv[1:])
     unknown = ", ".join(set(given) - set(DEFAULTS))
     if unknown or not PYTHON_OF_DEEPLABCUT.exists():
-        sys.exit(f"no such argument: {unknown}" if unknown else "run make interop first")
+        sys.exit(f"unknown argument: {unknown}" if unknown else "run make interop first")
     settings = {**DEFAULTS, **{name: yaml.safe_load(value) for name, value in given.items()}}
     print(", ".join(f"{name} {settings[name]}" for name in ("crop", "batch_size", "threads")))
     for net_type in settings["net_types"]:
@@ -60,19 +59,19 @@ def main() -> None:
 
 
 def compare(net_type: str, settings: dict[str, Any], folder: Path) -> None:
-    """Train with each tool in turn and print how fast they were."""
+    """Train with each tool in turn and print their speeds."""
     project = copy_project(settings["project"], folder / "project")
     call(PYTHON_OF_DEEPLABCUT, "create_shuffle", project, settings["threads"])
     (config,) = project.glob("dlc-models-pytorch/iteration-0/*/train/pytorch_config.yaml")
     overrides = experiment(net_type, settings, project)
-    words = [*overrides, f"export.file={config}"]
-    call(sys.executable, "write_config_and_weights", words, settings["threads"])
+    export = [*overrides, f"export.file={config}"]
+    call(sys.executable, "write_config_and_weights", export, settings["threads"])
     turns, threads = [str(settings["steps"]), settings["clock"]], settings["threads"]
     theirs = command(PYTHON_OF_DEEPLABCUT, "train_deeplabcut", project)
     workers = {DEEPLABCUT: Worker([*theirs, *turns], threads)}
     for precision in settings["precisions"]:
-        words = [*overrides, f"trainer.precision={precision}", f"hydra.run.dir={folder}"]
-        ours = command(sys.executable, "train_dlcexp", words)
+        train = [*overrides, f"trainer.precision={precision}", f"hydra.run.dir={folder}"]
+        ours = command(sys.executable, "train_dlcexp", train)
         workers[f"dlcexp {precision}"] = Worker([*ours, *turns], threads)
     for _ in range(WARM_UP + settings["turns"]):
         for worker in workers.values():
@@ -83,7 +82,7 @@ def compare(net_type: str, settings: dict[str, Any], folder: Path) -> None:
 
 
 def experiment(net_type: str, settings: dict[str, Any], project: Path) -> list[str]:
-    """The experiment as overrides of dlcexp; its export is what DeepLabCut trains by."""
+    """Return the overrides of the experiment; DeepLabCut trains with its export."""
     crop = settings["crop"]
     overrides = [
         f"project={project}",
@@ -99,13 +98,13 @@ def experiment(net_type: str, settings: dict[str, Any], project: Path) -> list[s
         "device=cpu",
     ]
     if "hrnet" in net_type:
-        # From random weights it diverges otherwise, and numbers that are none cost other times.
+        # Otherwise training from random weights diverges, and NaNs change the run time.
         overrides.append("model.backbone.freeze_bn_stats=false")
     return [*overrides, *settings["overrides"]]
 
 
 def copy_project(source: str, target: Path) -> Path:
-    """A writable copy whose config.yaml names its videos, by which DeepLabCut finds the frames."""
+    """Copy a project, and list its videos in config.yaml so that DeepLabCut finds the frames."""
     if source == "demo":
         from dlcexp.data.draw_demo import write_demo_project
 
@@ -129,7 +128,7 @@ def copy_project(source: str, target: Path) -> Path:
 
 
 def report(net_type: str, workers: dict[str, Worker], images: int) -> None:
-    """Images per second of each tool, its ratio to DeepLabCut, and its peak of memory."""
+    """Print the images per second of each tool, its ratio to DeepLabCut, and its peak memory."""
     reference = workers[DEEPLABCUT].seconds[WARM_UP:]
     for name, worker in workers.items():
         seconds = worker.seconds[WARM_UP:]
@@ -138,7 +137,7 @@ def report(net_type: str, workers: dict[str, Worker], images: int) -> None:
         ratio = statistics.median(b / a for a, b in zip(seconds, reference, strict=True))
         print(
             f"{net_type:<12}{name:<20}{statistics.median(speeds):7.3f} images/s "
-            f"[{low:.3f}, {high:.3f}]{ratio:7.2f} x{worker.told[0]:7.1f} GB",
+            f"[{low:.3f}, {high:.3f}]{ratio:7.2f} x{worker.numbers[0]:7.1f} GB",
             flush=True,
         )
 
@@ -148,7 +147,7 @@ def command(python: Path | str, task: str, argument: Any) -> list[str]:
 
 
 def call(python: Path | str, task: str, argument: Any, threads: int) -> None:
-    """Carry out a task in a process of its own."""
+    """Run a task in a separate process."""
     done = subprocess.run(
         command(python, task, argument), env=environment(threads), capture_output=True, text=True
     )
@@ -157,7 +156,7 @@ def call(python: Path | str, task: str, argument: Any, threads: int) -> None:
 
 
 def create_shuffle(project: str) -> None:
-    """Let DeepLabCut make shuffle 1 of the project."""
+    """Create shuffle 1 of the project with DeepLabCut."""
     import deeplabcut
 
     config = str(Path(project) / "config.yaml")
@@ -165,7 +164,7 @@ def create_shuffle(project: str) -> None:
 
 
 def write_config_and_weights(overrides: list[str]) -> None:
-    """What DeepLabCut trains by, and random weights for it, as it would download others."""
+    """Write the configuration for DeepLabCut and random weights, so that it downloads none."""
     import dlcexp
     from dlcexp.deeplabcut.snapshots import Snapshot, save_snapshot
 
@@ -179,8 +178,8 @@ def write_config_and_weights(overrides: list[str]) -> None:
 def train_dlcexp(overrides: list[str], steps: str, clock: str) -> None:
     import dlcexp
 
-    folder = next(word for word in overrides if word.startswith("hydra.run.dir="))
-    cfg = dlcexp.compose(*(word for word in overrides if word != folder))
+    folder = next(each for each in overrides if each.startswith("hydra.run.dir="))
+    cfg = dlcexp.compose(*(each for each in overrides if each != folder))
     take_turns(int(steps), CLOCKS[clock])
     dlcexp.train(cfg, folder.partition("=")[2] + f"/{cfg.trainer.precision}")
 
@@ -195,9 +194,9 @@ def train_deeplabcut(project: str, steps: str, clock: str) -> None:
 
 
 def take_turns(steps: int, clock: Callable[[], float]) -> None:
-    """From now on, loaders of training batches wait before each turn for a line on standard input.
+    """Make data loaders wait before each turn for a line on standard input.
 
-    The pauses, and what happens between two epochs, do not count.
+    The time of a turn excludes this wait and the time between two epochs.
     """
     from torch.utils.data import DataLoader
 
@@ -215,7 +214,7 @@ def take_turns(steps: int, clock: Callable[[], float]) -> None:
 
 
 class Turn:
-    """Counts the steps of a turn and their seconds."""
+    """Count the steps of a turn and their seconds."""
 
     def __init__(self, steps: int, clock: Callable[[], float]) -> None:
         self.steps = steps
@@ -224,13 +223,13 @@ class Turn:
         self.started = 0.0
 
     def begin_step(self) -> None:
-        """Wait for the turn, if it is not ours, and start the clock."""
+        """Start the clock; wait for the turn before its first step."""
         if not self.seconds and not sys.stdin.readline():
-            sys.exit("nobody waits for another turn")
+            sys.exit("no more turns")
         self.started = self.clock()
 
     def end_step(self) -> None:
-        """Stop the clock; after the last step say how long the turn took."""
+        """Stop the clock; after the last step, print the seconds of the turn."""
         self.seconds.append(self.clock() - self.started)
         if len(self.seconds) == self.steps:
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

@@ -1,4 +1,4 @@
-"""Processes that take turns, so that noise of the machine meets all that are compared."""
+"""Run processes in turns, so that noise of the machine affects all of them."""
 
 import os
 import subprocess
@@ -10,14 +10,14 @@ PYTHON_OF_DEEPLABCUT = Path(__file__).resolve().parents[1] / ".venv-dlc" / "bin"
 
 
 class Worker:
-    """A process that works a turn for each line on its standard input.
+    """A process that works for one turn per line on its standard input.
 
-    At the end of a turn it prints the word `turn`, the seconds that it took, and other numbers.
+    At the end of a turn, the process prints `turn`, the seconds of the turn, and other numbers.
     """
 
     def __init__(self, command: list[str], threads: int) -> None:
         self.seconds: list[float] = []  # of each turn
-        self.told: list[float] = []  # other numbers of the last turn
+        self.numbers: list[float] = []  # other numbers of the last turn
         self.log = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         self.process = subprocess.Popen(
             command,
@@ -29,7 +29,7 @@ class Worker:
         )
 
     def take_turn(self) -> None:
-        """Let the process work for a turn, and read how long that took."""
+        """Run one turn of the process, and read its seconds."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
@@ -39,20 +39,20 @@ class Worker:
             pass
         for line in self.process.stdout:
             if line.startswith("turn "):
-                seconds, *self.told = map(float, line.split()[1:])
+                seconds, *self.numbers = map(float, line.split()[1:])
                 self.seconds.append(seconds)
                 return
         self.log.seek(0)
-        sys.exit(f"{self.process.args} ended before its turns\n{self.log.read()}")
+        sys.exit(f"{self.process.args} exited before its last turn\n{self.log.read()}")
 
     def end(self) -> None:
-        """No more turns."""
+        """Kill the process."""
         self.process.kill()
         self.process.communicate()
 
 
 def environment(threads: int) -> dict[str, str]:
-    """That of a process which computes with so many threads, and asks no server."""
+    """Return the environment variables of a process with `threads` threads and no network."""
     pools = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     offline = {"HF_HUB_OFFLINE": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
     return {**os.environ, **pools, **offline, "DLClight": "True"}
