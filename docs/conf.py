@@ -1,4 +1,4 @@
-"""Sphinx: Markdown pages by MyST, the furo theme; the page of commands is what `--help` prints."""
+"""Sphinx configuration: Markdown pages with MyST, furo theme, commands page from `--help`."""
 
 import io
 import os
@@ -25,11 +25,11 @@ html_title = f"dlcexp {version}"
 html_show_sourcelink = False
 
 
-def help_of(*words: str) -> str:
-    """What `dlcexp WORDS --help` prints."""
+def help_of(*command: str) -> str:
+    """Return the output of `dlcexp COMMAND --help`."""
     printed = io.StringIO()
     with redirect_stdout(printed):
-        main([*words, "--help"])
+        main([*command, "--help"])
     return printed.getvalue().strip()
 
 
@@ -43,5 +43,5 @@ def commands(app: Any, name: str, source: list[str]) -> None:
 
 
 def setup(app: Any) -> None:
-    """Called by Sphinx."""
+    """Register the hook; Sphinx calls this function."""
     app.connect("source-read", commands)
