@@ -5,8 +5,9 @@ below knows that key.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -43,9 +44,11 @@ def compose_run(
     overrides: Sequence[str], config_dir: Path | None = None
 ) -> tuple[DictConfig, Path]:
     """Return the validated tree, and the run folder that Hydra's settings give it."""
-    return all_mistakes(
+    tree, folder = all_mistakes(
         rewritten(overrides), lambda left: config_compose.compose_run(left, config_dir)
     )
+    config_compose.log_warnings(cast(Mapping[str, Any], tree))
+    return tree, folder
 
 
 def rewritten(overrides: Iterable[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def compose_run(
     raw = compose_raw(overrides, config_dir)
     try:
         folder = Path(raw.hydra.run.dir)
-        tree = DictConfig(validated(_without_hydra(raw)))
+        tree = DictConfig(checked(_without_hydra(raw)))
         if tree.resume == "never" or not (folder / "snapshots" / "last.ckpt").is_file():
             check_weights_file(tree.weights.path)
     except OmegaConfBaseException as error:
@@ -42,31 +42,29 @@ def compose_run(
     return tree, folder
 
 
-def validated(tree: DictConfig, told: set[str] | None = None) -> dict[str, Any]:
+def checked(tree: DictConfig) -> dict[str, Any]:
     """Resolve and check a composed tree, every pass of `dlcexp.config.checks`.
-
-    What is allowed and of no use is logged as a warning.
-
-    Args:
-        tree: a composed tree.
-        told: warnings that are not logged again; those that are logged are added.
 
     Returns:
         The tree in plain containers.
     """
-    checked = _checked(tree)
-    told = set() if told is None else told
-    for warning in late_milestones(checked):
-        if warning not in told:
-            logger.warning("%s", warning)
-            told.add(warning)
-    return checked
-
-
-def _checked(tree: DictConfig) -> dict[str, Any]:
     plain = check_keys(resolve(tree))
     check_tree(plain)
     return plain
+
+
+def log_warnings(tree: Mapping[str, Any], logged: set[str] | None = None) -> None:
+    """Log what a checked tree allows and what has no effect in it.
+
+    Args:
+        tree: the checked tree.
+        logged: warnings that are not logged again; new ones are added.
+    """
+    logged = set() if logged is None else logged
+    for warning in late_milestones(tree):
+        if warning not in logged:
+            logger.warning("%s", warning)
+            logged.add(warning)
 
 
 def resolve(tree: DictConfig) -> dict[str, Any]:
@@ -170,7 +168,7 @@ def _modified(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
         for place in {place_of(word) for word in choices}:
             OmegaConf.update(tree, place, OmegaConf.select(composed, place), merge=False)
     put_values(tree, values)
-    return DictConfig(_checked(tree))
+    return DictConfig(checked(tree))
 
 
 def put_values(tree: DictConfig, words: Iterable[str]) -> None:

@@ -8,7 +8,13 @@ from typing import Any
 from omegaconf import DictConfig
 
 from dlcexp.config.checks import check_keys
-from dlcexp.config.compose import compose_tree, put_values, resolve, validated
+from dlcexp.config.compose import (
+    checked,
+    compose_tree,
+    log_warnings,
+    put_values,
+    resolve,
+)
 from dlcexp.config.mistakes import all_mistakes
 from dlcexp.config.options import groups
 from dlcexp.config.overrides import group_of
@@ -27,7 +33,7 @@ class Experiments:
     def __init__(self, packaged: Path, own: Path | None) -> None:
         self._packaged, self._own = packaged, own
         self._composed: dict[tuple[str, ...], DictConfig] = {}  # by the options that are chosen
-        self._told: set[str] = set()  # warnings, of which all jobs may have the same
+        self._logged: set[str] = set()  # warnings, which all jobs may have in common
 
     def tree(self, words: Sequence[str]) -> dict[str, Any]:
         """The resolved tree of a job, checked, in plain containers.
@@ -35,7 +41,9 @@ class Experiments:
         Raises:
             ConfigError: it cannot be.
         """
-        return validated(self._raw(words), self._told)
+        tree = all_mistakes(words, lambda left: checked(self._raw(left)))
+        log_warnings(tree, self._logged)
+        return tree
 
     def draft(self, words: Sequence[str]) -> DictConfig:
         """The same, its keys checked and not its targets; imports nothing heavy."""

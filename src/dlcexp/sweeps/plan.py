@@ -8,7 +8,6 @@ from datetime import timedelta
 from time import monotonic
 from typing import Any, Protocol
 
-from dlcexp.config.mistakes import all_mistakes
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.errors import ConfigError, UserError, separate
 from dlcexp.files import write_text
@@ -134,7 +133,7 @@ def check_jobs(
             left = timedelta(seconds=round((told - started) / number * (len(lines) - number)))
             logger.info("checked %d of %d jobs  %s left", number, len(lines), left)
         try:
-            trees.append(all_mistakes(words, experiments.tree))
+            trees.append(experiments.tree(words))
         except UserError as error:
             for each in separate(error):
                 mistakes.setdefault(str(each), []).append(number)

@@ -89,6 +89,7 @@ class Sweep:
         ledger: the folder of the sweep.
         experiments: composes jobs, from the options as they were when the sweep began.
         tree: the resolved tree of a first job.
+        objectives: what decides.
 
     Raises:
         ConfigError: the first job is invalid.
@@ -104,6 +105,7 @@ class Sweep:
         frozen = Experiments(*self.ledger.config_folders) if self._before else self._live
         self.experiments = frozen
         self.tree = frozen.draft(space.representative())
+        self.objectives = objectives(self.tree)
         self._identity = self.identity(self.tree)
         if self._before is not None:
             check_same(self._before, self._identity, self.ledger.folder)
@@ -121,7 +123,7 @@ class Sweep:
         with ledger.held():
             ledger.begin(self._record(), conf_folder(), self._command.config_dir)
             plan.begin()
-            progress = Progress(ledger, self.space, objectives(self.tree), plan, resumed=resumed)
+            progress = Progress(ledger, self.space, self.objectives, plan, resumed=resumed)
             progress.tell_beginning(str(self.tree.trainer.key_metric))
             if plan.missing():
                 self._launch(plan, progress)
@@ -172,7 +174,7 @@ class Sweep:
 
     def _record(self) -> SweepRecord:
         if self._before is not None:
-            return replace(self._before, objectives=objectives(self.tree))
+            return replace(self._before, objectives=self.objectives)
         from dlcexp.runs.environment import describe_environment
 
         return SweepRecord(
@@ -181,7 +183,7 @@ class Sweep:
             overrides=self._command.words,
             swept=tuple(self.space.swept),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            objectives=objectives(self.tree),
+            objectives=self.objectives,
             sweeper=self._command.sweeper,
             launcher=self._command.launcher,
             environment=describe_environment(str(self.tree.device)),

@@ -154,7 +154,6 @@ class OptunaSweeper(DlcexpSweeper):
 
     def plan(self, sweep: "Sweep") -> "Plan":
         """Return the trials that are left."""
-        from dlcexp.results.objective import objectives
         from dlcexp.sweeps.study import StudyPlan
 
         plan = StudyPlan(
@@ -162,7 +161,7 @@ class OptunaSweeper(DlcexpSweeper):
             sweep.experiments,
             sweep.ledger,
             sweep.tree.sweep.rerun,
-            objectives(sweep.tree),
+            sweep.objectives,
             self._settings,
         )
         plan.at_once = self.n_jobs or 1
