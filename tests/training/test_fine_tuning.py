@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_schedulers import SCHEDULERS, node
+from scheduler_support import SCHEDULERS, node
 from torch import nn
 
 from dlcexp.config.build import build
