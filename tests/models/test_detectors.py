@@ -308,7 +308,7 @@ def test_a_broken_download_is_no_traceback(coco, tmp_path, caplog):
         ("faster rcnn", {"variant": "ssdlite320_mobilenet_v3_large"}, "allowed are fasterrcnn_"),
         ("ssdlite", {"variant": SMALL}, "variant: .*SSDLite has no variants"),
         ("ssdlite", {"weights": "nowhere.pth"}, "'nowhere.pth' is not a file"),
-        ("ssdlite", {"weights": "coco"}, "cannot be had"),
+        ("ssdlite", {"weights": "coco"}, "not available"),
     ],
     ids=["unknown variant", "no Faster R-CNN", "variant of SSDLite", "no file", "offline"],
 )

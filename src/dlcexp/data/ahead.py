@@ -1,4 +1,4 @@
-"""Work that goes on in another thread while its results are used."""
+"""Work that continues in another thread while its results are used."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

@@ -85,7 +85,7 @@ def build_pipeline(
 
 
 def moves(menu: Mapping[str, Any]) -> bool:
-    """Whether images are turned, scaled or shifted, so that what lies around a crop is seen."""
+    """Return whether images are turned, scaled or shifted, so that a crop's surroundings show."""
     return any(name in menu for name in MOVES if name != "hflip")
 
 
@@ -184,7 +184,7 @@ def _affine(menu: Mapping[str, Any]) -> Iterator[A.BasicTransform]:
 
 
 def _range(value: float | Sequence[float]) -> tuple[float, float]:
-    """A number r stands for -r to r."""
+    """Return the limits of a range; a number r means -r to r."""
     return (-value, value) if isinstance(value, int | float) else (value[0], value[1])
 
 

@@ -42,7 +42,7 @@ def read_image(path: Path) -> Image:
 class ImageCache:
     """Images by path, the least recently used dropped first; safe to use from several threads.
 
-    A file that changed on disk (time or size) is decoded anew. Images are read-only arrays.
+    A file that changed on disk (time or size) is decoded again. Images are read-only arrays.
 
     Args:
         budget: bytes of decoded images to keep at most; 0 keeps none.
@@ -83,7 +83,7 @@ class ImageCache:
             self._shrink()
 
     def share_out(self, processes: int) -> None:
-        """In each of several forked processes: keep one's share, behind a lock of one's own."""
+        """Keep a share of the budget, behind a new lock, in each of several forked processes."""
         self._lock = Lock()
         self.limit(self.budget // processes)
 
@@ -100,7 +100,7 @@ class ImageCache:
             self.bytes -= image.nbytes
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A process that is not forked starts with the cache of its own, empty."""
+        """Unpickle as the shared cache of the new process, which is empty if it is not forked."""
         return shared_cache, (self.budget,)
 
 

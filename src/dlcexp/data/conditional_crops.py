@@ -1,4 +1,4 @@
-"""Animals cut out of frames by what another model says of their poses (Zhou et al., ICCV 2023)."""
+"""Animals cut out of frames around the poses of another model (Zhou et al., ICCV 2023)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from dlcexp.project import Labels
 # Row of the labels to conditions (m, bodyparts, 3): x, y in px of the original image, score.
 Conditions = Mapping[int, NDArray[Any]]
 
-# As DeepLabCut: a pose none of whose keypoints has at least this score is no condition.
+# As DeepLabCut: a pose none of whose keypoints has at least this score is ignored.
 MIN_SCORE = 0.05
 
 

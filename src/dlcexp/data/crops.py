@@ -232,7 +232,7 @@ class CropDataset(SampleDataset):
         if self.boxes is not None:
             return np.asarray(self.boxes[index][individual][:4], dtype=float)
         box = ground_truth_boxes(self.labels, index, shape, self.bbox_margin)[individual]
-        # Where all labels of an animal are outside the image, nothing says where to look.
+        # Where all labels of an animal are outside the image, it has no box: take the whole image.
         box = box if np.isfinite(box).all() else np.array([0.0, 0.0, shape[1], shape[0]])
         return whole_pixels(box, self.bbox_margin)
 

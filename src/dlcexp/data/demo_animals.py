@@ -383,7 +383,7 @@ def _cast_shadow(canvas: Array, alpha: Array) -> None:
 
 
 def _shadow(alpha: Array) -> Array:
-    """Factor (h, w, 1) that darkens beside an object; the light comes from the upper left."""
+    """Return a factor (h, w, 1) that darkens next to an object; light is from the upper left."""
     moved = np.roll(alpha, (2 * _ZOOM, 2 * _ZOOM), axis=(0, 1))
     shade: Array = 1 - 0.45 * cv2.GaussianBlur(moved, (0, 0), 1.5 * _ZOOM)[..., None]
     return shade

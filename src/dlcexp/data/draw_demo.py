@@ -1,6 +1,6 @@
 """The synthetic DeepLabCut project: two lizards in three videos, drawn by our own code from a seed.
 
-`project=demo` stands for it. It is small, but it has what makes real projects hard: clutter that
+`project=demo` means this one. It is small, but it has what makes real projects hard: clutter that
 looks like tails, animals that cover each other, leaves above them, another light in each video.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Names a folder as ours to draw anew, and says what is in it.
+# Marks a folder as one that may be drawn again, and records what is in it.
 _MARK = ".dlcexp-demo"
 _DRAWN = frozenset({"config.yaml", LABELED_DATA, "videos", _MARK})
 
@@ -49,7 +49,7 @@ def write_demo_project(folder: Path, seed: int = 0) -> Path:
     """Draw the project into `folder`; it appears there whole or not at all.
 
     A project that was drawn there with this seed is left as it is. One of another seed is drawn
-    anew, unless something was added to it since.
+    again, unless something was added to it since.
 
     Returns:
         The absolute path of the project.
@@ -110,12 +110,13 @@ def _refuse_foreign(folder: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     if names and _MARK not in names:
         raise UserError(
-            f"{folder}: holds {_some(names)} and is no demo project; name a new or an empty folder."
+            f"{folder}: holds {_some(names)} and is not a demo project; choose a new or empty"
+            " folder."
         )
     if names - _DRAWN:
         raise UserError(
-            f"{folder}: holds {_some(names - _DRAWN)} beside the demo project; it would be lost "
-            "by drawing anew. Name another folder."
+            f"{folder}: holds {_some(names - _DRAWN)} in addition to the demo project; drawing "
+            "again would delete it. Choose a different folder."
         )
 
 

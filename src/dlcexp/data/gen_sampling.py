@@ -63,7 +63,7 @@ class GenerativeSampler:
                 self.counterparts[[left, right]] = right, left
 
     def distance(self, similarity: float, area: float) -> NDArray[np.float64]:
-        """How far (bodyparts,) px a keypoint is from a label to which it has this similarity."""
+        """Return the distance (bodyparts,) px of keypoints that have this similarity to labels."""
         variance = (2 * self.sigmas) ** 2
         far: NDArray[np.float64] = np.sqrt(-2 * area * variance * np.log(similarity))
         return far
@@ -174,7 +174,7 @@ class GenerativeSampler:
 
 
 def _known(points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which of points (..., 2) are there."""
+    """Return which of points (..., 2) are finite."""
     return np.asarray(np.isfinite(points).all(axis=-1))
 
 

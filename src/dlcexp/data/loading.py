@@ -30,7 +30,7 @@ from dlcexp.project import Labels, load_labels, open_project
 SplitName = Literal["train", "test"]
 DataKey = Literal["data", "data_detector"]
 
-# px, where a tree does not say.
+# px, where a tree does not set it.
 _BBOX_MARGIN = 20
 
 
@@ -74,24 +74,24 @@ class FrameData:
 
     @property
     def top_down(self) -> bool:
-        """Whether the pose model sees crops of single animals, and not frames."""
+        """True if the pose model sees crops of single animals, and not frames."""
         return self.tree.get("method", "bu") in ("td", "ctd")
 
     @property
     def conditional(self) -> bool:
-        """Whether it is also told a pose of the animal that another model has found."""
+        """True if the pose model is also given a pose of the animal, found by another model."""
         return self.tree.get("method", "bu") == "ctd"
 
     def frames(self, split: SplitName) -> SampleDataset:
-        """What the pose model sees when it is applied to a split.
+        """Return the images on which the pose model is applied to a split.
 
-        Its frames; top-down a crop for each labelled animal, by its ground-truth box, or
+        These are its frames; top-down a crop for each labelled animal, by its ground-truth box, or
         conditional by a pose drawn from its labels.
         """
         return self._poses(getattr(self.split, split), "inference")
 
     def crops(self, boxes: Mapping[int, NDArray[Any]]) -> CropDataset:
-        """What a top-down model sees of animals that a detector has found.
+        """Return the crops of a top-down model around animals that a detector has found.
 
         Args:
             boxes: row of `labels` to boxes (m, 4) x, y, width, height px of the original image;
@@ -101,7 +101,7 @@ class FrameData:
         return self._crop_dataset(animals, "inference", boxes)
 
     def conditional_crops(self, conditions: Conditions) -> ConditionalCropDataset:
-        """What a conditional top-down model sees of animals that another model has found.
+        """Return the crops of a conditional top-down model around poses of another model.
 
         Args:
             conditions: row of `labels` to poses (m, bodyparts, 3) x, y px of the original image,
@@ -171,7 +171,9 @@ class FrameData:
 
     def _check_split(self) -> None:
         if not self.split.train:
-            raise ConfigError("split", "leaves no frame to train, as split=all does. Take another.")
+            raise ConfigError(
+                "split", "leaves no frame to train, as split=all does. Choose a different split."
+            )
 
     def _loader(
         self,
@@ -190,7 +192,7 @@ class FrameData:
                 f"{len(dataset)} samples. Allowed: 1 to {len(dataset)}.",
             )
         if num_workers:
-            # Workers keep to one core each. Said here and not in the worker: OpenCV's thread pool
+            # Workers keep to one core each. Set here and not in the worker: OpenCV's thread pool
             # does not survive a fork, and there this call can wait for its threads for ever.
             cv2.setNumThreads(1)
         seed = self.tree["seed"]
@@ -316,7 +318,7 @@ def unlabelled_frames(
     """Images as frames without labels, all of them in the test split.
 
     Args:
-        cfg: the resolved tree; its `metadata` tells individuals and bodyparts.
+        cfg: the resolved tree; its `metadata` lists individuals and bodyparts.
         images: their paths.
         cache: gives decoded images; None: the one that all runs of the process share.
     """
@@ -374,13 +376,13 @@ def _plain(cfg: Any) -> dict[str, Any]:
 def _nothing_to_train(method: str, what: str) -> ConfigError:
     return ConfigError(
         "split",
-        f"method={method} {what}, and none of them has a labelled animal. Label animals, or take "
-        "another split, such as 'split.seed=1'.",
+        f"method={method} {what}, and none of them has a labelled animal. Label animals, or use "
+        "a different split, such as 'split.seed=1'.",
     )
 
 
 def _source(project: str) -> str | Path:
-    """Where the project is; `demo` is drawn when it is first asked for."""
+    """Return where the project is; `demo` is drawn on first use."""
     if project != "demo":
         return project
     from dlcexp.data.draw_demo import demo_project

@@ -1,8 +1,8 @@
 """Applies albumentations transforms to an image with its labels, and keeps track of every point.
 
-Only points that are labelled go in, each with two labels that say which one it is, so that a
-transform may drop, reorder or exchange them. Boxes travel as their corners, and three corners of
-the image travel along to tell the way back.
+Only labelled points go in, each with two labels that identify it, so that a transform may drop,
+reorder or exchange them. Boxes are passed as their corners, and three corners of the image are
+passed along to find the inverse transform.
 """
 
 import random
@@ -20,7 +20,7 @@ from dlcexp.errors import UserError
 
 @dataclass(frozen=True)
 class Augmented:
-    """What a pipeline makes of one image.
+    """One image after a pipeline, with its labels.
 
     Attributes:
         image: float32 (3, height, width); from `Pipeline.moved` uint8 (height, width, 3) RGB.
@@ -164,7 +164,7 @@ class Pipeline:
 
 @dataclass(frozen=True)
 class _Points:
-    """Points as albumentations carries them: position, and two labels that say which one it is."""
+    """Points as albumentations carries them: position, and two labels that identify each."""
 
     xy: NDArray[Any]
     owner: NDArray[Any]

@@ -1,6 +1,6 @@
-"""Which frames train and which test. Every way is a class that the group `split` picks.
+"""Splits of frames into training and test: classes that the group `split` chooses from.
 
-A frame without any label never tests, and there is a frame on either side, but for `split=all`.
+A frame without any label never tests, and there is a frame on either side, except for `split=all`.
 """
 
 import logging
@@ -120,7 +120,7 @@ class AllSplit:
 
 
 class DLCShuffleSplit:
-    """The very split of an existing DeepLabCut shuffle; frames labelled since are in neither part.
+    """The split of an existing DeepLabCut shuffle; frames labelled since are in neither part.
 
     Args:
         shuffle: its number.

@@ -29,7 +29,7 @@ class FitWithin(A.DualTransform):
     The size is rounded down, as DeepLabCut does; a point is multiplied by new size / old size.
 
     Args:
-        width, height: limits in pixels; one of them may be None, which is no limit.
+        width, height: limits in pixels; one of them may be None, for no limit.
     """
 
     def __init__(self, width: int | None, height: int | None) -> None:
@@ -151,7 +151,7 @@ class Elastic(A.ElasticTransform):
     def apply_to_keypoints(
         self, keypoints: NDArray[Any], map_x: NDArray[Any], map_y: NDArray[Any], **params: Any
     ) -> NDArray[Any]:
-        """Solve map(q) = p for q; the map says which input pixel p each output pixel q shows."""
+        """Solve map(q) = p for q; the map gives the input pixel p shown at each output pixel q."""
         source = keypoints[:, :2].astype(np.float32)
         target = source.copy()
         limit = np.array(map_x.shape[::-1], dtype=np.float32) - 1

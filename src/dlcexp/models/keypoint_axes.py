@@ -1,14 +1,14 @@
-"""Which channels of a network belong to which bodypart, so that weights can be matched by name.
+"""The map from channels of a network to bodyparts, by which weights are matched by name.
 
 A module whose parameters have an entry for each bodypart has a method `keypoint_axes(points)`: it
-says for which parameters, along which dimension, in which order. It is asked twice, for the
-points of the network and for those of the file; `dlcexp.models.transfer` does the rest.
+returns these parameters, the dimension and the order. It is called twice, with the points of the
+network and with those of the file; `dlcexp.models.transfer` does the rest.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-# Stands where a bodypart would: the centre of the animal, features that are no bodypart's.
+# In the place of a bodypart: the centre of the animal, and features shared by all bodyparts.
 CENTER = "(center)"
 SHARED = "(shared)"
 
@@ -41,7 +41,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Points:
-    """What a head finds, in the order of its channels.
+    """The points that a head finds, in the order of its channels.
 
     Attributes:
         names: of bodyparts, unique bodyparts or individuals.
@@ -67,7 +67,7 @@ class Points:
 
 @dataclass(frozen=True)
 class KeypointAxes:
-    """What `keypoint_axes` of a module returns; all names are relative to the module.
+    """The result of `keypoint_axes` of a module; all names are relative to the module.
 
     Attributes:
         dims: parameter or buffer, dimension: its entries.

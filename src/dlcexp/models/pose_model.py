@@ -67,12 +67,12 @@ class PoseModel(nn.Module):
 
     @property
     def conditional(self) -> bool:
-        """Whether the model corrects poses that it is given, as conditional top-down models do."""
+        """True if the model corrects poses that it is given, as conditional top-down models do."""
         return self.backbone.conditional
 
     @property
     def of_one_size(self) -> bool:
-        """Whether all images must have the size of the crops that the model was made for."""
+        """True if all images must have the size of the crops that the model was made for."""
         return self.conditional or any(head.of_one_size for head in self.heads.values())
 
     def forward(
@@ -99,10 +99,10 @@ class PoseModel(nn.Module):
     def targets(
         self, outputs: Mapping[str, Maps], labels: Mapping[str, torch.Tensor]
     ) -> dict[str, dict[str, Maps]]:
-        """What the maps should be: {head: {map: {"target": t, "weights": w}}}.
+        """Return the targets of the maps: {head: {map: {"target": t, "weights": w}}}.
 
         Args:
-            outputs: the maps, which say how large the targets are.
+            outputs: the maps, which set the size of the targets.
             labels: "keypoints" (b, n, k, 3) in image px with visibility, for DEKR with the centre
                 as last keypoint; "area" (b, n) in px²; "keypoints_unique" and "individual_ids"
                 where a head needs them.

@@ -18,7 +18,7 @@ ABSENT = "not in the file"
 OTHER_BACKBONE = "the file has another backbone"
 OTHER_FEATURES = "reads features that the file's backbone does not give"
 UNKNOWN_ORDER = "the order of its bodyparts is unknown; give weights.bodyparts=[...]"
-UNKNOWN_AXES = "its class does not say which channels are which bodypart"
+UNKNOWN_AXES = "its class does not define which channels are which bodypart"
 NEW_POINT = "new"
 
 # Layouts: the points of each head by its name; backbone and neck go by those of "bodypart".
@@ -27,7 +27,7 @@ Layout = Mapping[str, Points]
 
 @dataclass(frozen=True)
 class Entry:
-    """What became of one tensor of the network.
+    """The source of one tensor of the network.
 
     Attributes:
         name: of the tensor.
@@ -45,7 +45,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Transfer:
-    """What was loaded, what was not, and why.
+    """A record of what was loaded, what was not, and why.
 
     Attributes:
         entries: every tensor of the network, in its order.
@@ -80,7 +80,7 @@ def transfer(
     Args:
         model: gets the weights.
         stored: the state dict of the file.
-        source: its points; None where nobody knows them.
+        source: its points; None where they are unknown.
         target: those of the network.
     """
     layouts = (source, target)
@@ -103,7 +103,7 @@ def _state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _mark_backbone(model: nn.Module, entries: Sequence[Entry]) -> None:
-    """Tell the backbones, of which one may be inside of another, that they have learned."""
+    """Mark the backbones, of which one may be inside another, as not random."""
     names = [entry.name for entry in entries if entry.source is not None]
     for path, module in model.named_modules():
         if isinstance(module, Backbone) and any(name.startswith(f"{path}.") for name in names):
@@ -117,7 +117,7 @@ def _plan(
     model: nn.Module,
     layouts: tuple[Layout | None, Layout],
 ) -> _Plan:
-    """What one tensor could get of the file."""
+    """Return what one tensor could get from the file."""
     owner, module = _owner(model, name)
     if module is None:
         return _by_shape(name, tensor, stored)
@@ -231,7 +231,7 @@ def _picked(origin: Tensor, dim: int, here: Axis, there: Axis) -> tuple[Tensor, 
 def _known_but(
     new: int, tensor: Tensor, here: Mapping[int, Axis], there: Mapping[int, Axis]
 ) -> Tensor:
-    """Where the entry along the dimension `new` is new, and those along the others are known."""
+    """Return where the entry along the dimension `new` is new, and those along others known."""
     mask = torch.ones((), dtype=torch.bool)
     for dim, axis in here.items():
         names = {channel.name for channel in there[dim].channels}
@@ -241,7 +241,7 @@ def _known_but(
 
 
 def _points(axes: Mapping[int, Axis]) -> tuple[str, ...]:
-    """Names of the points along the dimension that stands for outputs, each once."""
+    """Return the names of the points along the output dimension, each once."""
     axis = next((axis for axis in axes.values() if not axis.reads), next(iter(axes.values())))
     names = ["-".join(str(part) for part in channel.name[:-1]) for channel in axis.channels]
     return tuple(dict.fromkeys(name for name in names if name != CENTER))

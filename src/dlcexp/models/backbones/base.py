@@ -1,4 +1,4 @@
-"""What every backbone has: a stride, a channel count, and batch norm that can be frozen."""
+"""The base class of backbones: a stride, a channel count, and batch norm that can be frozen."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -76,7 +76,7 @@ def _weights_were_loaded(backbone: Backbone, _: object) -> None:
 
 
 def _warn_of_frozen_statistics(backbone: Backbone, _: object) -> None:
-    """Say once that frozen statistics do not fit random weights."""
+    """Log once that frozen statistics do not fit random weights."""
     layers = backbone._batch_norms()
     frozen = bool(layers) and not any(layer.training for layer in layers)
     if not (backbone.training and frozen and backbone._random_weights):

@@ -1,4 +1,4 @@
-"""HRNet with conditional attention: the conditions say where in its feature maps to look.
+"""HRNet with conditional attention: the conditions direct attention in its feature maps.
 
 Zhou et al., "Rethinking pose estimation in crowds: overcoming the detection information bottleneck
 and ambiguity", ICCV 2023; dual attention from Fu et al., "Dual Attention Network for Scene

@@ -31,7 +31,7 @@ class DLCRNet(Backbone):
         weights: None for random weights, "hub" for timm's published ones, or a file of weights;
             those of the fusion are random in any case.
         pretrained: what DeepLabCut does when it trains from the exported configuration; here
-            `weights` says where to start.
+            `weights` sets where to start.
 
     Raises:
         ConfigError: another output stride.

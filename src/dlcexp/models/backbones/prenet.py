@@ -30,7 +30,7 @@ class CondPreNet(Backbone):
         kpt_encoder: draws the conditions.
         img_size: height and width of the images, px; any size will do, and the tree checks it.
         freeze_bn_stats: keep the batch-norm statistics, also in training, of the backbone behind
-            too; as in DeepLabCut not those of CSPNeXt, which has settings of its own.
+            too; as in DeepLabCut not those of CSPNeXt, which has separate settings.
         freeze_bn_weights: do not train the scales and shifts of the same layers.
 
     Raises:

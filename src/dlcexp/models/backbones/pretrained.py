@@ -17,7 +17,7 @@ HUB_TIMEOUT_SECONDS = 5
 
 
 def create_timm_model(model_name: str, weights: str | None = None, **kwargs: Any) -> Any:
-    """The timm model `model_name`, a module with attributes of its own.
+    """Return the timm model `model_name`, a module with attributes that depend on the model.
 
     Args:
         model_name: name of a timm model, with or without a tag ("resnet50.a1_in1k").
@@ -26,8 +26,8 @@ def create_timm_model(model_name: str, weights: str | None = None, **kwargs: Any
         kwargs: further keywords of `timm.create_model`.
 
     Raises:
-        UserError: the name is unknown, the model cannot give feature maps, or its weights cannot
-            be had.
+        UserError: the name is unknown, the model cannot give feature maps, or its weights are not
+            available.
     """
     check_model_name(model_name)
     if weights is None:
@@ -79,10 +79,10 @@ def _create(model_name: str, **kwargs: Any) -> Any:
 
 
 def _create_from_file(model_name: str, path: Path, **kwargs: Any) -> Any:
-    """The model with the weights of the file, all of them.
+    """Return the model with the weights of the file, all of them.
 
-    timm takes whatever names fit and says nothing of the others. A kernel that is still as it was
-    drawn has not been in the file.
+    timm loads whatever names fit and ignores the others silently. A kernel that is unchanged since
+    it was drawn was not in the file.
     """
     drawing = torch.get_rng_state()
     random = _create(model_name, **kwargs)
@@ -128,7 +128,7 @@ def _cached_file(hub_id: str | None) -> str | None:
 
 
 def _hub_answers() -> bool:
-    """Whether the hub can be reached; without this, timm tries for most of a minute."""
+    """Return whether the hub can be reached; without this, timm tries for most of a minute."""
     if os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "ON", "YES", "TRUE"}:
         return False
     address = os.environ.get("HF_ENDPOINT", "https://huggingface.co")

@@ -1,4 +1,4 @@
-"""What every criterion is."""
+"""The base class of criterions."""
 
 from abc import ABC, abstractmethod
 

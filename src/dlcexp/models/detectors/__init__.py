@@ -10,7 +10,7 @@ __all__ = ["Detector", "FasterRCNN", "SSDLite", "available_weights"]
 
 
 def available_weights(variant: str | None) -> str | None:
-    """What the weights "auto" of a detector are here and now: "coco", or None for random ones.
+    """Return what the weights "auto" of a detector are here: "coco", or None for random ones.
 
     Args:
         variant: name of a Faster R-CNN in torchvision; None is SSDLite.

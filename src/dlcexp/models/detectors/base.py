@@ -1,4 +1,4 @@
-"""What every detector is: a torchvision network that tells animals from background."""
+"""The base class of detectors: a torchvision network that separates animals from background."""
 
 import logging
 from collections.abc import Iterable
@@ -70,7 +70,7 @@ class Detector(nn.Module):
         Args:
             images: (b, 3, h, w), normalised.
             boxes: (b, n, 4), the animals' boxes; a box of no size, or wholly outside the image,
-                is no animal.
+                is ignored.
         """
         if self.freeze_bn_stats and self._random_weights:
             self._random_weights = False  # once is enough

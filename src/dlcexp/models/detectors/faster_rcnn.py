@@ -44,7 +44,7 @@ class FasterRCNN(Detector):
 
     Raises:
         ConfigError: torchvision has no such variant.
-        UserError: the weights cannot be had.
+        UserError: the weights are not available.
     """
 
     def __init__(

@@ -29,13 +29,13 @@ StateDict = Mapping[str, torch.Tensor]
 
 
 def load_weights(model: nn.Module, name: str, weights: str | None) -> bool:
-    """Load what a detector starts from; the log says what that was, unless nothing was wanted.
+    """Load what a detector starts from, and log what that is unless it is None.
 
     Args:
         model: a detector of torchvision, for background and animal.
         name: its name in torchvision.
         weights: "auto" for torchvision's COCO weights where they are in the cache of torch hub or
-            can be fetched, else none; "coco" for these weights, come what may; the path of a file
+            can be fetched, else none; "coco" for these weights, or an error; the path of a file
             with a state dict of torchvision, for any number of classes, or with a snapshot of a
             detector; None for random weights.
 
@@ -43,7 +43,7 @@ def load_weights(model: nn.Module, name: str, weights: str | None) -> bool:
         whether weights were loaded.
 
     Raises:
-        UserError: the weights cannot be had, or are those of another model.
+        UserError: the weights are not available, or are those of another model.
     """
     if weights == AUTO:
         weights = coco_if_available(name)
@@ -57,13 +57,13 @@ def load_weights(model: nn.Module, name: str, weights: str | None) -> bool:
 
 
 def coco_if_available(name: str) -> str | None:
-    """What "auto" means here and now: "coco", or None with a warning that says why."""
+    """Return what "auto" means here: "coco", or None after a warning with the reason."""
     try:
         _coco_weights(name)
     except (OSError, RuntimeError, UserError) as error:
         logger.warning(
-            "Detector %s: random weights, because those trained on COCO cannot be had: %s. Give a"
-            " file by %s=FILE.",
+            "Detector %s: random weights, because those trained on COCO are not available: %s. Give"
+            " a file by %s=FILE.",
             name,
             error,
             KEY,
@@ -77,7 +77,7 @@ def _coco_weights_or_remedy(name: str) -> StateDict:
         return _coco_weights(name)
     except (OSError, RuntimeError, UserError) as error:
         raise UserError(
-            f"{KEY}: the COCO weights of {name} cannot be had: {error}. Give a file by"
+            f"{KEY}: the COCO weights of {name} are not available: {error}. Give a file by"
             f" {KEY}=FILE, or use auto or null (random weights)."
         ) from error
 
@@ -87,7 +87,7 @@ def _file_weights(path_text: str) -> StateDict:
     path = expanded(path_text)
     if not path.is_file():
         raise UserError(
-            f"{KEY}: {path_text!r} is not a file; allowed are auto (COCO's if they can be had),"
+            f"{KEY}: {path_text!r} is not a file; allowed are auto (COCO's if available),"
             " coco, null (random weights) and the path of a weights file or a snapshot."
         )
     content = load_plain(path)
@@ -114,7 +114,7 @@ def _coco_weights(name: str) -> StateDict:
 def _check_reachable(url: str) -> None:
     """Raise an `OSError` at once where the network is down; a download waits for long."""
     if os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "ON", "YES", "TRUE"}:
-        raise OSError("HF_HUB_OFFLINE says that there is no network")
+        raise OSError("HF_HUB_OFFLINE is set")
     request = urllib.request.Request(url, method="HEAD")
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):
         pass

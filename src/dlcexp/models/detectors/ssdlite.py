@@ -26,13 +26,13 @@ class SSDLite(Detector):
         freeze_bn_stats: keep the batch-norm statistics, also in training.
         freeze_bn_weights: do not train the batch-norm scales and shifts.
         variant: there is one only, None.
-        box_score_thresh: boxes of a lower score are not reported. 0.01 stands for 0.001, as in
+        box_score_thresh: boxes of a lower score are not reported. 0.01 means 0.001, as in
             DeepLabCut.
         weights: see `load_weights`.
 
     Raises:
         ConfigError: a variant.
-        UserError: the weights cannot be had.
+        UserError: the weights are not available.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What every head has: a target generator, criterions, a predictor and initial weights."""
+"""The base class of heads: a target generator, criterions, a predictor and initial weights."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -55,10 +55,10 @@ class Head(nn.Module, ABC):
         """Maps by name of a feature map (b, c, h, w)."""
 
     def keypoint_axes(self, points: Points) -> KeypointAxes | None:
-        """Which parameters have entries of the points, so that weights are matched by name.
+        """Return which parameters have entries of the points, to match weights by name.
 
-        None, as a head of one's own may leave it, says that nobody knows: its weights are then
-        taken from a file only if the points are the same there.
+        None, the default for a custom head, means unknown: its weights are then taken from a file
+        only if the points are the same there.
         """
         return None
 

@@ -54,7 +54,7 @@ class DEKRHead(Head):
         return {"heatmap": self.heatmap_head(features), "offset": self.offset_head(features)}
 
     def keypoint_axes(self, points: Points) -> KeypointAxes:
-        """A heatmap a point and one for the centres; features and layers of offsets of its own."""
+        """Return the axes: heatmaps of the points and centres; offset features and layers by point."""
         features = points.channels(self.offset_head.num_offset_per_kpt)
         return KeypointAxes(
             {

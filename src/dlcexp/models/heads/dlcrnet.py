@@ -71,7 +71,7 @@ class DLCRNetHead(Head):
         heatmap: torch.Tensor | None = None
         for refine_heatmap, refine_paf in zip(self.hm_ref_layers, self.paf_ref_layers, strict=True):
             change = refine_heatmap(stage)
-            # From the second stage on, heatmaps are corrected; fields are always made anew.
+            # From the second stage on, heatmaps are corrected; fields are always replaced.
             heatmap = change if heatmap is None else heatmap + change
             stage = torch.cat([heatmap, refine_paf(stage), shared], dim=1)
         return {

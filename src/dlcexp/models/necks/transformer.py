@@ -121,7 +121,7 @@ class Transformer(nn.Module):
         return KeypointAxes(axes)
 
     def _position(self) -> torch.Tensor:
-        """What is added to all tokens (1, n, dim); a fixed embedding leaves the keypoints alone."""
+        """Return the embedding added to all tokens (1, n, dim), 0 at the keypoints if fixed."""
         if self.pos_embedding_type == "learnable":
             return self.pos_embedding
         return F.pad(self.pos_embedding, (0, 0, self.num_keypoints, 0))

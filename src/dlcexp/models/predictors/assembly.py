@@ -50,28 +50,28 @@ class Assembly:
 def strongest_links(
     graph: np.ndarray, affinities: np.ndarray, usable: np.ndarray, min_affinity: float
 ) -> list[Links]:
-    """For each limb the pairs of detections whose affinities sum to the most, image by image.
+    """Return for each edge the pairs of detections of the largest summed affinity, by image.
 
     Args:
-        graph: (e, 2) the limbs, each two bodyparts.
+        graph: (e, 2) the edges, each two bodyparts.
         affinities: (b, e, n, n), of each detection of the first and of the second bodypart.
         usable: (b, k, n) whether there is such a detection, best first.
         min_affinity: least affinity of a link.
 
     Returns:
-        The links of each image, in the order of the limbs.
+        The links of each image, in the order of the edges.
     """
     rows, columns = usable[:, graph[:, 0]], usable[:, graph[:, 1]]
     there = rows[..., :, None] & columns[..., None, :]
     chosen, settled = _mutual_best(np.where(there, affinities, -np.inf), there)
     counts = rows.sum(axis=2), columns.sum(axis=2)
-    for image, limb in np.argwhere(~settled):
-        matrix = affinities[image, limb, : counts[0][image, limb], : counts[1][image, limb]]
-        chosen[image, limb][linear_sum_assignment(matrix, maximize=True)] = True
+    for image, edge in np.argwhere(~settled):
+        matrix = affinities[image, edge, : counts[0][image, edge], : counts[1][image, edge]]
+        chosen[image, edge][linear_sum_assignment(matrix, maximize=True)] = True
     chosen &= affinities >= min_affinity
-    image, limb, first, second = np.nonzero(chosen)
+    image, edge, first, second = np.nonzero(chosen)
     n = usable.shape[2]
-    parts = (affinities[chosen], graph[limb, 0] * n + first, graph[limb, 1] * n + second)
+    parts = (affinities[chosen], graph[edge, 0] * n + first, graph[edge, 1] * n + second)
     borders = np.searchsorted(image, np.arange(1, len(usable)))
     return [
         Links(*(part.tolist() for part in each))
@@ -87,7 +87,7 @@ def assemble(links: Links, bodyparts: int, ranks: int) -> list[Assembly]:
     link that touches it, until it is complete or nothing fits.
 
     Args:
-        links: in the order of the limbs.
+        links: in the order of the edges.
         bodyparts: detections of a complete individual.
         ranks: n, detections of a bodypart.
     """
@@ -130,7 +130,7 @@ def distinct(assemblies: Sequence[Assembly], points: np.ndarray) -> list[Assembl
 
 
 def _mutual_best(affinities: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Assignments (b, e, n, n) that need no solver, and for which limbs (b, e) they hold.
+    """Return assignments (b, e, n, n) that need no solver, and for which edges (b, e) they hold.
 
     Where each detection of the bodypart that has fewer has one best partner, and no two the same,
     these pairs sum to the most, and nothing else does.
@@ -219,7 +219,7 @@ def _grown(
     Of equally strong links the one that has touched it for longest counts.
 
     Args:
-        seed: where the link stands in `order`.
+        seed: index of the link in `order`.
         order: all links, strongest first.
         touching: for each detection the places of its links.
         taken: detections of other individuals.
@@ -240,7 +240,7 @@ def _grown(
             queued.add(other)
 
     def fits(place: int) -> bool:
-        """Whether each end of a touching link is in the individual, or free to join it."""
+        """Return whether each end of a touching link is in the individual, or free to join it."""
         link = order[place]
         for end in (links.start[link], links.end[link]):
             own = assembly.detections.get(end // ranks)

@@ -1,4 +1,4 @@
-"""What every predictor is, and the map pixels they share."""
+"""The base class of predictors, and the conversion from map pixels."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ class Predictor(nn.Module, ABC):
     def forward(
         self, stride: float, outputs: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """Poses, and whatever else the maps tell."""
+        """Return poses, and whatever else is read from the maps."""
 
 
 def to_image(positions: torch.Tensor, stride: float) -> torch.Tensor:
-    """Image px of positions in map pixels; a map pixel stands for the middle of its square."""
+    """Return positions in map pixels as image px; a map pixel is at the middle of its square."""
     return positions * stride + stride / 2

@@ -32,7 +32,8 @@ class DEKRPredictor(Predictor):
         use_heatmap: move each keypoint to the nearest of the `num_animals` highest peaks of its
             heatmap; those that reach none have a heatmap value of 0.
         keypoint_score_type: the score of a keypoint is the heatmap value of its individual's
-            "center", the value of its own "heatmap" where it lies, or their product ("combined").
+            "center", the value of the keypoint's "heatmap" where it lies, or their product
+            ("combined").
         max_absorb_distance: how far a peak may be to attract a keypoint, map pixels.
         nms_threshold: two poses are one if any of their keypoints are closer than this fraction
             of the diagonal of the box around the weaker pose.

@@ -31,13 +31,13 @@ class PartAffinityFieldPredictor(Predictor):
     Args:
         num_animals: individuals to return; absent ones are filled with -1.
         num_multibodyparts: bodyparts k.
-        num_uniquebodyparts: bodyparts that belong to no individual; they have a head of their own.
+        num_uniquebodyparts: bodyparts that belong to no individual; they have a separate head.
         nms_radius: side of the window in which a peak is the largest value, map pixels; odd.
         sigma: standard deviation of the Gaussian that smooths the heatmaps, map pixels.
         locref_stdev: image px per unit of location refinement.
         min_affinity: least affinity of a link.
-        graph: the limbs, each two bodyparts; one field each.
-        edges_to_keep: the limbs that are used, as indices into `graph`.
+        graph: the edges, each two bodyparts; one field each.
+        edges_to_keep: the edges that are used, as indices into `graph`.
         apply_sigmoid: pass the heatmaps through a sigmoid first.
         clip_scores: clip the scores to [0, 1].
     """
@@ -133,7 +133,7 @@ class PartAffinityFieldPredictor(Predictor):
         return torch.cat([positions, scores.unsqueeze(-1)], dim=-1), cells
 
     def affinities(self, cells: torch.Tensor, fields: torch.Tensor) -> torch.Tensor:
-        """Affinity (b, e, n, n) of every pair of peaks (b, k, n) that a limb may connect.
+        """Return the affinity (b, e, n, n) of every pair of peaks (b, k, n) that an edge may join.
 
         The length of the integral of the field along the line, x and y apart, over the length of
         the line; rounded to three digits.
@@ -164,8 +164,8 @@ class PartAffinityFieldPredictor(Predictor):
 
         Args:
             detections: (b, k, n, 3) peaks: x px, y px, score.
-            affinities: (b, e, n, n), of each pair of peaks that a limb may connect.
-            graph: (e, 2) these limbs.
+            affinities: (b, e, n, n), of each pair of peaks that an edge may join.
+            graph: (e, 2) these edges.
         """
         b, k, n, _ = detections.shape
         usable = detections[..., 2] >= LINK_THRESHOLD

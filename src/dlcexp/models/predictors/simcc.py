@@ -42,8 +42,8 @@ class SimCCPredictor(Predictor):
     ) -> dict[str, torch.Tensor]:
         """Poses of one individual per image, scored by the less likely of column and row.
 
-        A keypoint is at bin -1 of both where an axis tells nothing: if its score is not above
-        that of a flat distribution, without softmax 0.
+        A keypoint is at bin -1 of both axes where one of them is uninformative: its score is not
+        above that of a flat distribution, without softmax 0.
         """
         x, y = (self._scores(outputs[axis], i) for i, axis in enumerate("xy"))
         scores = torch.minimum(x.amax(dim=-1), y.amax(dim=-1))
@@ -63,5 +63,5 @@ class SimCCPredictor(Predictor):
 
     @staticmethod
     def _flat(scores: torch.Tensor) -> torch.Tensor:
-        """Whether all bins have the same score."""
+        """Return whether all bins have the same score."""
         return scores.amax(dim=-1) == scores.amin(dim=-1)

@@ -1,4 +1,4 @@
-"""What every target generator is, and the map pixels they share."""
+"""The base class of target generators, and the conversion to map pixels."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -44,5 +44,5 @@ class TargetGenerator(ABC):
 
 
 def to_map(points: torch.Tensor, stride: float) -> torch.Tensor:
-    """Map pixels of image px; a map pixel stands for the middle of its square."""
+    """Return image px as map pixels; a map pixel is at the middle of its square."""
     return (points - stride / 2) / stride

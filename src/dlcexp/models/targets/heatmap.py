@@ -89,7 +89,7 @@ class HeatmapGenerator(TargetGenerator):
 
     @abstractmethod
     def refined(self, seen: torch.Tensor, near: torch.Tensor) -> torch.Tensor:
-        """Where the location refinement of a keypoint is drawn."""
+        """Return where the location refinement of a keypoint is drawn."""
 
     def _by_map(self, keypoints: torch.Tensor, labels: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Keypoints (b, drawn on one map, c, 3)."""
@@ -134,7 +134,7 @@ class HeatmapPlateauGenerator(HeatmapGenerator):
 def _way(keypoints: torch.Tensor, stride: float, size: tuple[int, int]) -> torch.Tensor:
     """Image px (b, c, 2, h, w), x and y, from the middle of each map pixel to the keypoint."""
     h, w = size
-    # Whole pixels, as DeepLabCut draws: at stride 1 a map pixel stands for its upper left corner.
+    # Whole pixels, as DeepLabCut draws: at stride 1 a map pixel is at its upper left corner.
     middles = torch.arange(max(h, w), device=keypoints.device) * stride + stride // 2
     x = (keypoints[..., 0:1] - middles[:w]).unsqueeze(2)
     y = (keypoints[..., 1:2] - middles[:h]).unsqueeze(3)

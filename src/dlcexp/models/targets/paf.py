@@ -1,7 +1,7 @@
 """Targets of part-affinity fields.
 
 Cao et al., "Realtime Multi-Person 2D Pose Estimation using Part Affinity Fields", CVPR 2017; here
-fading out with the distance from the limb.
+fading out with the distance from the edge.
 """
 
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from dlcexp.models.targets.base import TargetGenerator, Targets
 
 @dataclass
 class PartAffinityFieldGenerator(TargetGenerator):
-    """Fields (b, 2 e, h, w): on each limb its direction, times 1 - distance / width.
+    """Fields (b, 2 e, h, w): on each edge its direction, times 1 - distance / width.
 
     Args:
-        graph: the limbs, each two bodyparts: from, to.
-        width: distance from the line between them at which a limb ends, image px.
+        graph: the edges, each two bodyparts: from, to.
+        width: distance from the line between them at which a field ends, image px.
     """
 
     graph: list[list[int]]
@@ -42,11 +42,11 @@ class PartAffinityFieldGenerator(TargetGenerator):
         return {"paf": {"target": fields.flatten(1, 2)}}
 
     def _draw(self, field: torch.Tensor, keypoints: torch.Tensor, stride: float) -> None:
-        """Draw the limbs of one individual (k, 3) onto the fields (e, 2, h, w)."""
+        """Draw the edges of one individual (k, 3) onto the fields (e, 2, h, w)."""
         h, w = field.shape[-2:]
         start, end = keypoints[torch.tensor(self.graph, device=field.device).T]
-        limb = (end - start)[:, :2]
-        length = limb.norm(dim=1)
+        vector = (end - start)[:, :2]
+        length = vector.norm(dim=1)
         present = (start[:, 2] > 0) & (end[:, 2] > 0) & (length > 0)
         if not present.any():
             return
@@ -55,7 +55,7 @@ class PartAffinityFieldGenerator(TargetGenerator):
         x = (middles[:w] - start[present, 0:1])[:, None, :]
         y = (middles[:h] - start[present, 1:2])[:, :, None]
         length = length[present, None, None]
-        direction = limb[present] / length[:, 0]
+        direction = vector[present] / length[:, 0]
         ux, uy = direction[:, 0, None, None], direction[:, 1, None, None]
         along = x * ux + y * uy
         distance = (x * uy - y * ux).abs()

@@ -82,7 +82,7 @@ class SimCCGenerator(TargetGenerator):
         }
 
     def _reaches(self, middles: torch.Tensor, size: float, sigma: float) -> torch.Tensor:
-        """Whether enough of a label is in the image along one axis."""
+        """Return whether enough of a label is in the image along one axis."""
         if self.smoothing_type == "standard":
             return (middles >= 0) & (middles < size)
         return (middles + REACH * sigma + 1 >= 0) & (middles - REACH * sigma < size)
