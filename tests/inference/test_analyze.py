@@ -138,7 +138,7 @@ def test_a_killed_job_goes_on(
     job.wait()
     assert not list(tmp_path.glob("*.h5"))
     assert main(["predict", *words]) == 0
-    assert "going on after frame" in capfd.readouterr().err
+    assert "resuming after frame" in capfd.readouterr().err
     pd.testing.assert_frame_equal(table_of(tmp_path), table_of(analyzed))
     assert not list(tmp_path.glob(".*"))
 

@@ -87,7 +87,7 @@ def find_trained_shuffle(project: Project, shuffle: int, key: str = "conditions"
     return (trained or folders)[-1]
 
 
-def split_words(folder: Path) -> list[str]:
+def split_overrides(folder: Path) -> list[str]:
     """The overrides that choose the split of the shuffle in whose `train` folder something lies.
 
     Empty where the folder is that of no shuffle.

@@ -1,4 +1,4 @@
-"""How pictures are written, and how much room text takes in them.
+"""Writing of pictures, and the room that text takes in them.
 
 Their layouts are worked out in inches: matplotlib finds one by drawing everything three times.
 """

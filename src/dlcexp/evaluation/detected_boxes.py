@@ -45,9 +45,11 @@ def evaluate_detector(
     scores: dict[str, dict[str, float]] = {}
     boxes: dict[str, Boxes] = {}
     for split in splits:
-        words = f"detecting animals in {split} frames" if progress else ""
+        description = f"detecting animals in {split} frames" if progress else ""
         frames = data.detector_frames(split)
-        boxes[split] = find_boxes(detector, frames, device, len(data.project.individuals), words)
+        boxes[split] = find_boxes(
+            detector, frames, device, len(data.project.individuals), description
+        )
         scores[split] = box_precision(data, boxes[split])
     return scores, boxes
 
@@ -66,7 +68,7 @@ def find_boxes(
         frames: whole frames through the inference pipeline.
         device: where to compute.
         max_animals: most boxes to keep in a frame.
-        description: words beside a progress bar, drawn on a terminal only; empty: no bar.
+        description: label of a progress bar, drawn on a terminal only; empty: no bar.
     """
     found: Boxes = {}
     with in_evaluation(detector):
@@ -84,7 +86,7 @@ def box_precision(data: PoseData, boxes: Boxes) -> dict[str, float]:
     """Mean average precision in percent, as pycocotools computes it, of boxes in these frames."""
     from torchmetrics.detection import MeanAveragePrecision
 
-    # The first of several processes evaluates alone: there is nobody to synchronise with.
+    # The first of several processes evaluates alone: there is no process to synchronise with.
     metric = MeanAveragePrecision(box_format="xywh", sync_on_compute=False)
     for row, found in boxes.items():
         labelled = data.ground_truth_boxes(row)
@@ -100,7 +102,7 @@ def box_precision(data: PoseData, boxes: Boxes) -> dict[str, float]:
             [{"boxes": truth, "labels": torch.zeros(len(truth), dtype=torch.int64)}],
         )
     result = metric.compute()
-    # torchmetrics says -1 where there is nothing to be found.
+    # torchmetrics returns -1 where there is nothing to be found.
     values = [float(result[name]) for name in ("map", "map_50")]
     percent = [100 * value if value >= 0 else np.nan for value in values]
     return dict(zip(DETECTOR_METRICS, percent, strict=True))

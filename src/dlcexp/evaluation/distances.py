@@ -15,7 +15,7 @@ MATCHING_SIGMA = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Distances:
-    """How far each label is from its prediction.
+    """The distance of each label from its prediction.
 
     Attributes:
         pixels: (frames, labelled individuals, bodyparts), NaN without label or prediction.

@@ -1,10 +1,10 @@
-"""Which limbs of a graph of part-affinity fields serve to assemble individuals, told by data.
+"""Selection, from data, of the edges of a graph of part-affinity fields that assemble individuals.
 
 Lauer et al., "Multi-animal pose estimation, identification and tracking with DeepLabCut", Nature
-Methods 2022, section "Data-driven individual assembly". Each limb is ranked by how well its
-affinity tells two keypoints of one animal from two of different animals. From the best spanning
-tree on, limbs are added in this order, and the graph is kept by which the training frames are
-assembled best.
+Methods 2022, section "Data-driven individual assembly". Each edge is ranked by how well its
+affinity separates two keypoints of one animal from two of different animals. From the best
+spanning tree on, edges are added in this order, and the graph is kept by which the training frames
+are assembled best.
 """
 
 from collections.abc import Sequence
@@ -21,19 +21,19 @@ from dlcexp.evaluation.model_poses import in_evaluation, in_original, with_progr
 from dlcexp.models.predictors import PartAffinityFieldPredictor
 from dlcexp.models.targets.base import to_map
 
-# Graphs that are tried, from the spanning tree to all limbs.
+# Graphs that are tried, from the spanning tree to all edges.
 GRAPHS = 10
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The limbs that assemble the training frames best.
+    """The edges that assemble the training frames best.
 
     Attributes:
         edges: indices into the graph, ascending.
-        separability: for each limb of the graph the probability that the affinity within an animal
+        separability: for each edge of the graph the probability that the affinity within an animal
             is larger than between two (the area under the ROC curve); NaN where it was never seen.
-        scores: number of limbs to mAP of the training frames, percent, of each graph tried.
+        scores: number of edges to mAP of the training frames, percent, of each graph tried.
     """
 
     edges: list[int]
@@ -43,7 +43,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class _Frame:
-    """What the network finds in one training frame, and how its labels lie in the fields."""
+    """Detections of the network in one training frame, and affinities between its labels."""
 
     sample: Any
     detections: np.ndarray
@@ -60,10 +60,10 @@ def select_edges(
     *,
     progress: bool = False,
 ) -> Selection | None:
-    """Choose limbs on the training frames; None where no frame has two animals to tell apart.
+    """Choose edges on the training frames; None where no frame has two animals to separate.
 
     Args:
-        model: a `PoseModel` on `device` whose predictor uses all limbs of its graph.
+        model: a `PoseModel` on `device` whose predictor uses all edges of its graph.
         data: project, labels and split.
         settings: `cfg.evaluation`, by which the assemblies are scored.
         device: where to compute.
@@ -71,7 +71,7 @@ def select_edges(
     """
     head: Any = model.heads["bodypart"]  # type: ignore[index, union-attr]
     predictor: PartAffinityFieldPredictor = head.predictor
-    frames = _frames(model, predictor, data, device, "choosing limbs" if progress else "")
+    frames = _frames(model, predictor, data, device, "choosing edges" if progress else "")
     separability = np.array(
         [
             _probability_larger(
@@ -131,7 +131,7 @@ def _cells(keypoints: torch.Tensor, stride: float, size: Sequence[int]) -> torch
 def _by_pair(
     affinities: torch.Tensor, visible: torch.Tensor, graph: torch.Tensor
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """For each limb the affinities (e, n, n) within animals, and those between two."""
+    """Return for each edge the affinities (e, n, n) within animals, and those between two."""
     first, second = visible[:, graph[:, 0]].T, visible[:, graph[:, 1]].T
     there = (first[:, :, None] & second[:, None, :]).cpu().numpy()
     same = np.eye(there.shape[1], dtype=bool)
@@ -141,7 +141,7 @@ def _by_pair(
 
 
 def _probability_larger(first: np.ndarray, second: np.ndarray) -> float:
-    """How often a value of the first is larger than one of the second, equal ones half."""
+    """Return how often a value of the first is larger than one of the second, equal ones half."""
     if not (len(first) and len(second)):
         return float("nan")
     order = np.sort(second)
@@ -151,7 +151,7 @@ def _probability_larger(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _growing(graph: np.ndarray, separability: np.ndarray, bodyparts: int) -> list[list[int]]:
-    """Graphs of more and more limbs, the best first in each, from a spanning tree to all."""
+    """Return graphs of more and more edges, the best first in each, from a spanning tree to all."""
     ranking = np.argsort(-np.nan_to_num(separability, nan=-1.0), kind="stable")
     pairs = [(int(first), int(second)) for first, second in graph]
     tree = spanning_tree([pairs[edge] for edge in ranking], bodyparts)
@@ -164,7 +164,7 @@ def _growing(graph: np.ndarray, separability: np.ndarray, bodyparts: int) -> lis
 def _poses(
     predictor: PartAffinityFieldPredictor, frame: _Frame, graph: np.ndarray, edges: list[int]
 ) -> np.ndarray:
-    """Poses (n, k, 3) assembled along some limbs, in px of the original image."""
+    """Return poses (n, k, 3) assembled along some edges, in px of the original image."""
     used = sorted(edges)
     poses, _ = predictor.assembled(
         frame.detections[None], frame.affinities[None, used], graph[used]

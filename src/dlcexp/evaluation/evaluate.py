@@ -20,7 +20,7 @@ from dlcexp.runs.metric_names import BY_LABELS, GT_BOXES, GT_CONDITIONS, by_spli
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a model finds in the frames of each split, and how good that is.
+    """The predictions of a model in the frames of each split, and their scores.
 
     A top-down model is scored end to end under the name of the split, and on ground-truth boxes
     under `test_gt_boxes` and `train_gt_boxes`. A conditional one is scored with the conditions of
@@ -99,14 +99,14 @@ def evaluate_model(
     conditions: Mapping[str, Conditions] | None = None,
     progress: bool = False,
 ) -> Evaluation:
-    """Predict the frames of each split and score them as `cfg.evaluation` says.
+    """Predict the frames of each split and score them with the settings `cfg.evaluation`.
 
     Args:
         model: a `PoseModel` on `device`; its training mode is as before afterwards.
         data: project, labels and split.
         cfg: the resolved tree.
         splits: which frames.
-        boxes: top-down, where the animals are; None: where the labels say.
+        boxes: top-down, boxes of the animals; None: those around the labels.
         conditions: conditional top-down, poses of the animals; None: drawn from the labels.
         progress: draw a bar, if there is a terminal.
     """
@@ -123,13 +123,13 @@ def evaluate_model(
             frames = data.conditional_crops(conditions[split])
         else:
             frames = data.frames(split)
-        words = f"evaluating {split} frames" if progress else ""
+        description = f"evaluating {split} frames" if progress else ""
         started = monotonic()
         if data.top_down:
             size = (len(data.project.individuals), len(data.project.bodyparts))
-            heads = {"bodypart": predict_crops(model, frames, rows, size, device, words)}
+            heads = {"bodypart": predict_crops(model, frames, rows, size, device, description)}
         else:
-            heads = predict_heads(model, frames, device, description=words)
+            heads = predict_heads(model, frames, device, description=description)
         seconds[split] = monotonic() - started
         empty = np.zeros((0, len(data.project.individuals), len(data.project.bodyparts), 3))
         poses[split] = heads.get("bodypart", empty.astype(np.float32))
@@ -163,7 +163,7 @@ def evaluate_top_down(
         progress: draw a bar, if there is a terminal.
     """
     whole = Evaluation({}, {}, {})
-    detection = 0.0  # seconds a frame
+    detection = 0.0  # seconds per frame
     if detector is not None:
         started = monotonic()
         scores, found = evaluate_detector(detector, data, device, progress=progress)
@@ -227,7 +227,7 @@ def score_split(
         split: which frames.
         poses: predictions (frames, n, k, 3) in px of the original images.
         heads: may hold `unique_bodypart` (frames, 1, u, 3).
-        identity: whether the model tells who is who.
+        identity: whether the model identifies individuals.
     """
     rows = list(getattr(data.split, split))
     training = list(data.split.train)
@@ -255,7 +255,7 @@ def score_split(
 
 
 def is_single_animal(data: PoseData, settings: Any) -> bool:
-    """Whether the only prediction is that of the only animal, however far from it."""
+    """Return whether the only prediction is that of the only animal, however far from it."""
     return not (data.project.multianimal or settings.force_multi_animal)
 
 

@@ -1,4 +1,4 @@
-"""Which frames are shown: those that a model does worst and best in."""
+"""Pictures of the frames with the worst and the best predictions of a model."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ class Shown:
     """A frame among the worst or the best.
 
     Attributes:
-        word: `worst` or `best`.
+        kind: `worst` or `best`.
         place: among these, from 1.
         example: what is drawn.
         skeleton: how.
     """
 
-    word: str
+    kind: str
     place: int
     example: Example
     skeleton: Skeleton
@@ -34,7 +34,7 @@ class Shown:
 def draw_examples(evaluation: Evaluation, data: PoseData, folder: Path, cfg: Any) -> list[Path]:
     """Draw the worst and the best test frames as `worst-1.png`, `best-1.png` and so on.
 
-    Training frames stand in where there are no test frames.
+    Training frames are used where there are no test frames.
 
     Args:
         evaluation: poses of the frames.
@@ -49,7 +49,7 @@ def draw_examples(evaluation: Evaluation, data: PoseData, folder: Path, cfg: Any
     count = cfg.evaluation.examples
     written = []
     for shown in chosen_frames(evaluation, data, cfg, split, worst=count, best=count):
-        path = folder / f"{shown.word}-{shown.place}.png"
+        path = folder / f"{shown.kind}-{shown.place}.png"
         save_figure(draw_example(shown.example, shown.skeleton), path)
         written.append(path)
     return written
@@ -81,11 +81,11 @@ def chosen_frames(
         poses = _beside(poses, evaluation.unique[column])
         names, bodyparts = [*names, ""], (*bodyparts, *project.unique_bodyparts)
     skeleton = Skeleton(bodyparts, project.skeleton, cfg.evaluation.pcutoff)
-    for word, errors in chosen.items():
+    for kind, errors in chosen.items():
         for place, error in enumerate(errors, start=1):
             row = rows[error.frame]
             name = data.labels.names[row]
-            title = f"{name}\n{word} {place} of {len(ranking)} {split} frames: {in_words(error)}"
+            title = f"{name}\n{kind} {place} of {len(ranking)} {split} frames: {_described(error)}"
             example = Example(
                 data.cache(data.labels.images[row]),
                 truth[error.frame],
@@ -94,18 +94,18 @@ def chosen_frames(
                 names=names,
                 **({"boxes": boxes[row]} if row in boxes else {}),
             )
-            yield Shown(word, place, example, skeleton)
+            yield Shown(kind, place, example, skeleton)
 
 
-def in_words(error: FrameError) -> str:
-    """How wrong the predictions of a frame are."""
+def _described(error: FrameError) -> str:
+    """Return the error of the predictions of a frame as text."""
     distance = "nothing found" if np.isnan(error.pixels) else f"mean error {error.pixels:.1f} px"
     missed = f", {error.missed} of {error.animals} animals missed" if error.missed else ""
     return distance + missed
 
 
 def _names(individuals: Sequence[str], *, with_identity: bool) -> list[str]:
-    """What is written beside the animals: who they are where the model tells, else numbers."""
+    """Return the labels of the animals: names if the model identifies them, else numbers."""
     if len(individuals) == 1:
         return [""]
     if with_identity:

@@ -39,8 +39,8 @@ class Example:
         image: uint8 (h, w, 3) RGB.
         truth: (n, k, 2) px, NaN where unlabelled.
         poses: (m, k, 3) px and confidence, NaN where absent.
-        title: what stands above it.
-        names: what is written beside each of the m poses; nothing where a name is empty.
+        title: text above it.
+        names: text next to each of the m poses; none where a name is empty.
         boxes: (m, 5) x, y, width, height px and score of a detector.
     """
 
@@ -54,7 +54,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Skeleton:
-    """What is the same in all pictures of a project."""
+    """Properties shared by all pictures of a project."""
 
     bodyparts: Sequence[str]
     links: Sequence[tuple[str, str]]

@@ -1,13 +1,13 @@
-"""Which prediction belongs to which labelled animal, and which point to which labelled keypoint.
+"""Matching of predictions to labelled animals, and of points to labelled keypoints.
 
-Both rules are DeepLabCut's, found from its numbers, so that errors in pixels compare with its own.
+Both rules are DeepLabCut's, found from its numbers, so that errors in pixels are comparable.
 """
 
 import numpy as np
 
 from dlcexp.evaluation.pairs import PosePairs
 
-# Below this OKS a prediction shows another animal, and its distance would say nothing.
+# Below this OKS a prediction shows another animal, and its distance has no meaning.
 MIN_SIMILARITY = 1e-6
 NEAREST = 3
 # COCO's mark of a labelled, visible keypoint.

@@ -1,4 +1,4 @@
-"""How far predicted poses are from labelled ones: RMSE, PCK, OKS mAP and mAR.
+"""Errors of predicted poses against labelled ones: RMSE, PCK, OKS mAP and mAR.
 
 What DeepLabCut calls RMSE, and we therefore too, is the mean Euclidean distance in pixels, not the
 root of a mean square.
@@ -38,7 +38,7 @@ def evaluate_poses(
 ) -> dict[str, float]:
     """Score predictions against ground truth.
 
-    A NaN in the result says that nothing was there to be averaged: a bodypart without a label in
+    A NaN in the result means that there was nothing to average: a bodypart without a label in
     these frames (or, for several animals, in any matched animal), no prediction above `pcutoff`,
     no animal with two labelled keypoints (mAP, mAR, PCK).
 

@@ -63,12 +63,12 @@ def predict_heads(
         dataset: frames through the inference pipeline.
         batch_size: how many consecutive frames of equal size to take at once; None: by
             `images_at_once`.
-        description: words beside a progress bar, drawn on a terminal only; empty: no bar.
+        description: label of a progress bar, drawn on a terminal only; empty: no bar.
         network: computes the maps in place of the model, which then only decodes them.
 
     Returns:
         {head: float32 (frames, individuals, keypoints, 3)}; without frames no head. Where the
-        model tells identities, an animal is in the place of its individual.
+        model predicts identities, an animal is in the place of its individual.
     """
     found: dict[str, list[np.ndarray]] = {}
     for _, heads in _predictions(model, dataset, device, batch_size, description, network):
@@ -93,11 +93,11 @@ def predict_crops(
 
     Args:
         model: a `PoseModel` on `device`; its mode is as before afterwards.
-        dataset: crops through the inference pipeline; each says its row of the labels (`index`)
+        dataset: crops through the inference pipeline; each has its row of the labels (`index`)
             and its place in the frame (`individual`).
         rows: rows of the labels, the frames of the result.
-        size: individuals a frame, and bodyparts.
-        description: words beside a progress bar, drawn on a terminal only; empty: no bar.
+        size: individuals per frame, and bodyparts.
+        description: label of a progress bar, drawn on a terminal only; empty: no bar.
         network: see `predict_heads`.
 
     Returns:
@@ -125,7 +125,7 @@ def in_evaluation(model: torch.nn.Module) -> Iterator[None]:
 
 
 def with_progress(dataset: Any, description: str) -> Iterator[Sample]:
-    """The samples, with a progress bar if there are words for it and a terminal to draw on."""
+    """Yield the samples, with a progress bar if it has a description and a terminal to draw on."""
     samples = (dataset[position] for position in range(len(dataset)))
     console = Console(stderr=True)
     if not (description and console.is_terminal):
@@ -139,7 +139,7 @@ def to_original(points: np.ndarray, sample: Sample) -> np.ndarray:
 
 
 def images_at_once(device: torch.device | str, pixels: int) -> int:
-    """How many images of so many pixels a network takes at once: on a CPU, 1 is the fastest."""
+    """Return how many images of this size a network takes at once: on a CPU, 1 is fastest."""
     if torch.device(device).type == "cpu":
         return 1
     return min(max(PIXELS_AT_ONCE // pixels, 1), MOST_AT_ONCE)

@@ -2,7 +2,7 @@
 
 Protocol: https://cocodataset.org/#keypoints-eval, as pycocotools computes it, without a limit to
 the number of individuals in a frame. DeepLabCut's two particulars: all bodyparts share one sigma
-unless told otherwise, and the area of an individual is that of the box around its labelled
+by default, and the area of an individual is that of the box around its labelled
 keypoints, enlarged by a margin.
 """
 
@@ -100,7 +100,7 @@ def _mean_precision(precision: np.ndarray, recall: np.ndarray) -> float:
 
 
 def _coco_hits(similarity: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Which predictions are true positives at each threshold.
+    """Return which predictions are true positives at each threshold.
 
     In order of score, each prediction takes the most similar individual that is still free.
 

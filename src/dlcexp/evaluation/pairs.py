@@ -26,7 +26,7 @@ class PosePairs:
 
     @property
     def labelled(self) -> np.ndarray:
-        """Which labels exist (frames, labelled individuals, bodyparts)."""
+        """Mask of the labels that exist (frames, labelled individuals, bodyparts)."""
         labelled: np.ndarray = np.isfinite(self.truth).all(axis=-1)
         return labelled
 

@@ -17,7 +17,7 @@ from dlcexp.runs.metric_names import BY_LABELS, split_of
 COLOURS = {"train": "#7f8fa6", "test": "#d1495b"}
 LOSS_COLOURS = ("#edae49", "#00798c", "#7b2d8b", "#66a182", "#8d6b48", "#30638e")
 TOTAL_LOSS = "train.total_loss"
-# Words beside an axis: the metric shown, of a pose model or of a detector.
+# Label of an axis: the metric shown, of a pose model or of a detector.
 PANELS = {"RMSE (px)": "rmse", "OKS mAP (%)": "mAP", "box mAP@50:95 (%)": "mAP@50:95"}
 SCORES = ("rmse", "mAP", "mAR", "pck_")
 # Beyond this ratio of largest to smallest loss, only a logarithmic axis shows the end.
@@ -31,7 +31,7 @@ def draw_learning_curves(metrics_csv: Path, path: Path) -> bool:
     """Losses, RMSE and mAP over the epochs of `metrics.csv`.
 
     Args:
-        metrics_csv: one row an epoch, columns `epoch`, `train.total_loss`, `test.rmse` and so on;
+        metrics_csv: one row per epoch, columns `epoch`, `train.total_loss`, `test.rmse` and so on;
             empty where an epoch was not evaluated.
         path: the picture.
 
@@ -48,9 +48,9 @@ def draw_learning_curves(metrics_csv: Path, path: Path) -> bool:
     )
     panels = {"loss": _losses(table)}
     splits = [f"{split}{suffix}" for split in COLOURS for suffix in ("", *BY_LABELS)]
-    for words, metric in PANELS.items():
-        panels[words] = [f"{split}.{metric}" for split in splits if f"{split}.{metric}" in table]
-    panels = {words: names for words, names in panels.items() if names}
+    for label, metric in PANELS.items():
+        panels[label] = [f"{split}.{metric}" for split in splits if f"{split}.{metric}" in table]
+    panels = {label: names for label, names in panels.items() if names}
     if not panels:
         return False
     width, height, left, bottom = 4.4 * len(panels), 3.4, 0.85, 0.5
@@ -59,10 +59,10 @@ def draw_learning_curves(metrics_csv: Path, path: Path) -> bool:
     row = figure.subplots(1, len(panels), squeeze=False)[0]
     margins = {"left": left / width, "right": 1 - 0.1 / width, "wspace": left / (4.3 - left)}
     figure.subplots_adjust(**margins, bottom=bottom / height, top=1 - 0.12 / height)
-    for axes, (words, names) in zip(row, panels.items(), strict=True):
+    for axes, (label, names) in zip(row, panels.items(), strict=True):
         _curves(axes, table, names)
-        axes.set_ylabel(words)
-        if words == "loss":
+        axes.set_ylabel(label)
+        if label == "loss":
             _logarithmic_if_wide(axes, table[names])
     save_figure(figure, path)
     return True

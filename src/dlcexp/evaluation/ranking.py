@@ -1,4 +1,4 @@
-"""Which frames a model does worst and best in."""
+"""The frames with the worst and the best predictions of a model."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ LAST_RESORT = 1e9
 
 @dataclass(frozen=True)
 class FrameError:
-    """How wrong the predictions of one frame are.
+    """The error of the predictions of one frame.
 
     Attributes:
         frame: position in the split.

@@ -54,7 +54,7 @@ def pose_records(evaluation: Evaluation, data: PoseData, settings: Any) -> pd.Da
         px; `size`, the longer side of the box around the animal's labels, px, where it has two;
         `normalized_error`, of the size; `predicted_as`, the individual in whose place the animal's
         prediction was; `nearest`, the individual whose label of this bodypart is nearest to the
-        predicted point. Without a prediction, what is said of it is NaN or None.
+        predicted point. Without a prediction, the values that describe it are NaN or None.
     """
     tables = []
     for column, poses in evaluation.poses.items():
@@ -66,7 +66,7 @@ def pose_records(evaluation: Evaluation, data: PoseData, settings: Any) -> pd.Da
 
 
 def animal_counts(evaluation: Evaluation, data: PoseData, settings: Any) -> dict[str, dict]:
-    """How many animals of each split were found: {split: {labelled, found, missed, extra}}.
+    """Count the animals found in each split: {split: {labelled, found, missed, extra}}.
 
     An animal is found when a prediction was matched with it, as in the metrics; predictions that
     were matched with none are extra.

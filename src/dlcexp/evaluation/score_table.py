@@ -10,7 +10,7 @@ from rich.table import Table
 from dlcexp.evaluation.evaluate import Evaluation
 from dlcexp.runs.metric_names import split_of
 
-# Metric: words, format. The order of the table.
+# Metric: name, format. The order of the table.
 _ROWS = {
     "rmse": ("RMSE (px)", ".2f"),
     "found": ("Labels found, of which RMSE is (%)", ".1f"),
@@ -32,9 +32,9 @@ _CONDITIONS = "given: by the conditions; labelled: by poses drawn from the label
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """A score in words, of each column as text: a dash where there was nothing to average."""
+    """A score by name, as text for each column: a dash where there was nothing to average."""
 
-    words: str
+    name: str
     values: tuple[str, ...]
 
 
@@ -46,7 +46,7 @@ class ScoreTable:
         columns: the splits and what was scored in them; may have two lines.
         scores: of all keypoints together, a detector's first.
         bodyparts: the error of each bodypart.
-        captions: what the words mean.
+        captions: what the names mean.
     """
 
     columns: tuple[str, ...]
@@ -59,14 +59,14 @@ def score_table(evaluation: Evaluation) -> ScoreTable:
     """Scores of a detector, of each split that has frames, and the error of each bodypart."""
     columns = _columns(evaluation)
 
-    def row(words: str, scores: Mapping[str, Mapping[str, float]], key: str, form: str) -> ScoreRow:
+    def row(name: str, scores: Mapping[str, Mapping[str, float]], key: str, form: str) -> ScoreRow:
         values = [scores.get(column, {}).get(key, math.nan) for column in columns]
-        return ScoreRow(words, tuple("–" if math.isnan(v) else format(v, form) for v in values))
+        return ScoreRow(name, tuple("–" if math.isnan(v) else format(v, form) for v in values))
 
     keys = _names(evaluation.metrics)
     thresholds = [key.removeprefix("pck_") for key in keys if key.startswith("pck_")]
     detector = [(f"Box {key} (%)", key) for key in _names(evaluation.detector)]
-    scores = [row(words, evaluation.detector, key, ".1f") for words, key in detector]
+    scores = [row(name, evaluation.detector, key, ".1f") for name, key in detector]
     scores += [
         row(_ROWS[key][0], evaluation.metrics, key, _ROWS[key][1]) for key in _ROWS if key in keys
     ]
@@ -93,10 +93,10 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     for column in scores.columns:
         table.add_column(column, justify="right")
     for row in scores.scores:
-        table.add_row(row.words, *row.values)
+        table.add_row(row.name, *row.values)
     table.add_section()
     for row in scores.bodyparts:
-        table.add_row(row.words, *row.values)
+        table.add_row(row.name, *row.values)
     return table
 
 
@@ -108,8 +108,8 @@ def _captions(evaluation: Evaluation) -> list[str]:
         for scores in evaluation.metrics.values()
         if scores.get("found") == 0 and math.isfinite(scores.get("rmse", math.nan))
     ]
-    words = {_BOXES: evaluation.boxes, _CONDITIONS: evaluation.conditions, _UNIQUE: unique_only}
-    return [_CAPTION, *(line for line, there in words.items() if there)]
+    captions = {_BOXES: evaluation.boxes, _CONDITIONS: evaluation.conditions, _UNIQUE: unique_only}
+    return [_CAPTION, *(line for line, there in captions.items() if there)]
 
 
 def _names(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
@@ -118,7 +118,7 @@ def _names(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 
 def _columns(evaluation: Evaluation) -> list[str]:
-    """What was scored; a split without frames only where no other has any."""
+    """Return the scored columns; a split without frames only where no other has any."""
     columns = list(evaluation.metrics) or list(evaluation.detector)
     return [column for column in columns if _frames(evaluation, column)] or columns
 

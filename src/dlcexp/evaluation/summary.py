@@ -1,4 +1,4 @@
-"""What the records of an evaluation come to: errors by bodypart, curves, who is taken for whom.
+"""Summaries of the records of an evaluation: errors by bodypart, curves, confused individuals.
 
 All of it is plain numbers, as `evaluation.json` has them; docs/evaluation.md explains every key.
 """
@@ -17,7 +17,7 @@ from dlcexp.evaluation.ranking import FrameError, rank_frames
 from dlcexp.evaluation.records import UNIQUE, animal_counts
 from dlcexp.runs.metric_names import split_of
 
-# All keypoints together, beside the bodyparts.
+# All keypoints together, in addition to the bodyparts.
 ALL = "all"
 # Thresholds of a curve, and the largest of those that are fractions of the animal's size.
 _STEPS, _LARGEST_FRACTION = 100, 0.5
@@ -128,7 +128,7 @@ def by_confidence(rows: pd.DataFrame) -> list[Numbers]:
 
 
 def by_pcutoff(rows: pd.DataFrame) -> Numbers:
-    """What each cutoff of confidence would leave.
+    """Summarize the predictions that each cutoff of confidence would keep.
 
     Returns:
         `thresholds`; `kept`, the fraction of the labelled keypoints predicted with at least that
@@ -159,7 +159,7 @@ def taken_for(rows: pd.DataFrame, individuals: Sequence[str]) -> Numbers:
 def mixed_up(rows: pd.DataFrame, individuals: Sequence[str]) -> Numbers:
     """Predicted keypoints by the individual whose label of that bodypart is nearest.
 
-    Of frames in which several animals have it. Beside the diagonal are points on another animal.
+    Of frames in which several animals have it. Off the diagonal are points on another animal.
 
     Returns:
         As `taken_for`, without `not found`.
@@ -170,7 +170,7 @@ def mixed_up(rows: pd.DataFrame, individuals: Sequence[str]) -> Numbers:
 
 
 def _individuals(rows: pd.DataFrame, data: PoseData, cfg: Any, column: str) -> Numbers | None:
-    """Who was found, and who was taken for whom; None for a single animal."""
+    """Return who was found, and who was taken for whom; None for a single animal."""
     names = list(data.project.individuals)
     if len(names) < 2:
         return None
@@ -185,10 +185,10 @@ def _individuals(rows: pd.DataFrame, data: PoseData, cfg: Any, column: str) -> N
         for name, group in animals.groupby("individual", sort=False)
     }
     # In the boxes of the labels every place is right.
-    told_apart = "identity" in cfg.model.heads and column == split_of(column)
+    identified = "identity" in cfg.model.heads and column == split_of(column)
     return {
         "errors": {name: errors[name] for name in names if name in errors},
-        "taken_for": taken_for(animals, names) if told_apart else None,
+        "taken_for": taken_for(animals, names) if identified else None,
         "mixed_up": mixed_up(animals, names),
     }
 

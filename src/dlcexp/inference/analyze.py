@@ -1,4 +1,4 @@
-"""One source after the other to DeepLabCut's files of predictions; stops and goes on."""
+"""One source after the other to DeepLabCut's files of predictions; a stopped job is resumed."""
 
 import hashlib
 import logging
@@ -32,14 +32,14 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Wishes:
-    """What to write, and where.
+    """The files to write, and their folder.
 
     Attributes:
-        output: folder of the results; None: beside the source.
+        output: folder of the results; None: that of the source.
         csv: write the table as text, too.
         label: draw a video with the poses.
         overwrite: find poses again where there are some already.
-        shuffle: number that the scorer's name says; that of the shuffle that the run is
+        shuffle: number in the scorer's name; that of the shuffle that the run is
             installed as, where DeepLabCut's tools are to find the files.
     """
 
@@ -51,7 +51,7 @@ class Wishes:
 
 
 def analyze(finder: PoseFinder, source: Source, wishes: Wishes) -> list[Path]:
-    """Find the poses in a source and write them; a job that was stopped goes on.
+    """Find the poses in a source and write them; a job that was stopped is resumed.
 
     Returns:
         The files, those that were there already included.
@@ -86,14 +86,14 @@ def _find(
 ) -> tuple[Analysis, float]:
     done = kept.frames
     if done:
-        logger.info("%s: going on after frame %d of %d", source.path, done, len(source))
+        logger.info("%s: resuming after frame %d of %d", source.path, done, len(source))
     started = time.monotonic()
     with _progress(source, done) as advance:
         for chunk in find_poses(finder, source, done) if done < len(source) else ():
             kept.append(chunk)
             advance(len(chunk.readable))
     readable, poses = kept.all()
-    _tell_unreadable(source, readable)
+    _warn_of_unreadable(source, readable)
     frames = len(readable)
     metadata = finder.cfg.metadata
     unique = poses.get("unique_bodypart", np.zeros((frames, 1, 0, 3), np.float32))
@@ -112,7 +112,7 @@ def _find(
 
 
 def _made_with(finder: PoseFinder, source: Source) -> dict[str, Any]:
-    """What the poses depend on; where it differs, a stopped job begins anew."""
+    """Return what the poses depend on; where it differs, a stopped job begins again."""
     weights = [finder.snapshot, finder.run.best_detector_snapshot]
     return {
         "run": str(finder.run.folder.resolve()),
@@ -144,7 +144,7 @@ def _progress(source: Source, done: int) -> Iterator[Any]:
         yield bar.update
 
 
-def _tell_unreadable(source: Source, readable: np.ndarray) -> None:
+def _warn_of_unreadable(source: Source, readable: np.ndarray) -> None:
     missing = np.flatnonzero(~readable)
     if len(missing):
         shown = ", ".join(str(source.names[number]) for number in missing[:_SHOWN])

@@ -34,7 +34,7 @@ class PoseFinder:
     Args:
         run: a finished run.
         snapshot: weights of the pose model; None: the best of the run.
-        conditions: conditional top-down, what tells of the animals, in place of the run's own.
+        conditions: conditional top-down, the source of poses, in place of the run's.
         batch_size: frames that go through a bottom-up network at once; None: by their size.
         precision: key of `PRECISIONS`, the format in which the pose model computes.
         backend: key of `BACKENDS`; "onnx" exports the pose model once into the run folder.
@@ -113,7 +113,7 @@ class PoseFinder:
             )
 
     def _in_crops(self, data: FrameData) -> NDArray[np.float32]:
-        """Poses of the animals that the detector finds, or that the conditions tell of."""
+        """Return poses of the animals that the detector or the conditions locate."""
         rows, size = data.split.test, data.labels.keypoints.shape[1:3]
         crops: SampleDataset
         if self.conditions is not None:

@@ -26,7 +26,7 @@ def predict(
         run: a finished run, or its folder.
         source: an image, a video, a folder, a pattern such as `videos/*.mp4`, or several of them.
         snapshot: weights to use; None: the best of the run.
-        conditions: conditional top-down, what tells of the animals, in place of the run's own:
+        conditions: conditional top-down, the source of poses, in place of the run's:
             a bottom-up run folder, the number of a shuffle, or a file that has these images.
         head: "unique_bodypart" for the bodyparts that belong to no individual.
 
@@ -55,6 +55,6 @@ def predict(
 
 
 def _check_readable(source: ImageSource, readable: np.ndarray) -> None:
-    """Refuse images of which one could not be decoded, in the words of the decoder."""
+    """Raise the decoder's error if one of the images could not be decoded."""
     for number in np.flatnonzero(~readable):
         read_image(source.images[number])

@@ -21,7 +21,7 @@ class TorchNetwork:
     in the format of the precision.
 
     Args:
-        model: one's own, in evaluation mode from now on; it is changed.
+        model: a network that is changed in place; in evaluation mode from now on.
         device: where to compute.
         dtype: format in which layers compute, such as `torch.bfloat16`; None: float32. What needs
             float32, such as coordinates, stays so.

@@ -20,14 +20,14 @@ from dlcexp.models.pose_model import Maps, PoseModel
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 # The first in which images can be made smaller with antialiasing.
 OPSET = 18
-# Under this name the file tells of itself, as JSON.
+# Key of the metadata under which the file describes itself, as JSON.
 METADATA = "dlcexp"
 # Pixels of the images by which a network is traced, where it takes any.
 EXAMPLE = (128, 160)
 
 
 def check_packages() -> None:
-    """Refuse to go on without the packages that ONNX needs.
+    """Raise an error if the packages that ONNX needs are missing.
 
     Raises:
         UserError: names them and the extra that brings them.
@@ -71,12 +71,12 @@ def export_onnx(
         outputs = [
             f"{head}.{name}" for head, maps in model(*inputs.values()).items() for name in maps
         ]
-    told = _description(model, cfg, outputs, size) | (notes or {})
+    metadata = _description(model, cfg, outputs, size) | (notes or {})
     with replacing(path) as temporary:
         axes |= {name: {0: "batch"} for name in outputs}
         _trace(_Outputs(model), inputs, outputs, axes, temporary)
         content = onnx.load(str(temporary))
-        onnx.helper.set_model_props(content, {METADATA: json.dumps(told)})
+        onnx.helper.set_model_props(content, {METADATA: json.dumps(metadata)})
         onnx.save(content, str(temporary))
 
 
@@ -125,9 +125,9 @@ class OnnxNetwork:
 
     @property
     def notes(self) -> dict[str, Any]:
-        """What the file tells of itself; empty where it is of another program."""
-        told = self.session.get_modelmeta().custom_metadata_map.get(METADATA)
-        return dict(json.loads(told)) if told else {}
+        """The metadata of the file; empty where another program wrote it."""
+        text = self.session.get_modelmeta().custom_metadata_map.get(METADATA)
+        return dict(json.loads(text)) if text else {}
 
     def __call__(self, images: torch.Tensor, *conditions: torch.Tensor) -> dict[str, Maps]:
         """Raw maps of each head, by name; see `PoseModel.forward`."""

@@ -1,4 +1,4 @@
-"""What `source` means: images, folders of images, videos, patterns."""
+"""The kinds of `source`: images, folders of images, videos, patterns."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,7 +34,7 @@ class Source(ABC):
     @property
     @abstractmethod
     def names(self) -> Sequence[str | int]:
-        """What each frame is called."""
+        """The name of each frame."""
 
     @abstractmethod
     def frame_path(self, number: int) -> Path:
@@ -73,7 +73,7 @@ class ImageSource(Source):
 
     @property
     def names(self) -> Sequence[str | int]:
-        """The file name of each, with as many folders as tell them apart."""
+        """The file name of each, with as many folders as make them unique."""
         return [image.as_posix() for image in self.images] if self._mixed else self._file_names
 
     def frame_path(self, number: int) -> Path:

@@ -35,7 +35,7 @@ class Chunk:
 def find_poses(finder: PoseFinder, source: Source, start: int = 0) -> Iterator[Chunk]:
     """The poses in the frames of a source, from number `start` on.
 
-    Decoding goes on in a thread of its own while the networks compute.
+    Decoding continues in a separate thread while the networks compute.
     """
     size = CHUNK + -CHUNK % (finder.batch_size or CHUNK)
     for frames in ahead(_chunks(source.read(start), size)):

@@ -1,4 +1,4 @@
-"""Poses found so far, kept beside the result so that a stopped job goes on where it was."""
+"""Poses found so far, kept next to the result so that a stopped job resumes where it was."""
 
 import json
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ _NUMBER = np.dtype("<f4")
 
 
 class Unfinished:
-    """An append-only file of one row a frame, and what it was made with.
+    """An append-only file of one row per frame, and a description of what it was made with.
 
     A row is 1 for a readable frame or 0, then the poses of each head. A row that a kill cut off is
-    written again; rows that were made otherwise are thrown away.
+    written again; rows made with a different description are deleted.
 
     Args:
-        path: of the file; its description is beside it.
+        path: of the file; its description is next to it.
         made_with: what the poses depend on, as plain values.
         shapes: {head: shape of the poses in a frame}.
     """
@@ -40,7 +40,7 @@ class Unfinished:
 
     @property
     def frames(self) -> int:
-        """How many frames are done."""
+        """Number of frames that are done."""
         return self._size // (self._width * _NUMBER.itemsize)
 
     def append(self, chunk: Chunk) -> None:
@@ -52,7 +52,7 @@ class Unfinished:
             file.write(np.concatenate(rows, axis=1).astype(_NUMBER).tobytes())
 
     def all(self) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.float32]]]:
-        """Which frames were readable, (frames,), and their poses, {head: (frames, ...)}."""
+        """Return which frames were readable, (frames,), and poses {head: (frames, ...)}."""
         numbers = np.fromfile(self.path, _NUMBER) if self.path.is_file() else np.zeros(0, _NUMBER)
         rows = numbers[: self.frames * self._width].reshape(-1, self._width)
         ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes.values()])[:-1]
@@ -63,7 +63,7 @@ class Unfinished:
         }
 
     def remove(self) -> None:
-        """The job is done, or begins anew."""
+        """Delete both files: the job is done, or begins again."""
         self.path.unlink(missing_ok=True)
         self._description.unlink(missing_ok=True)
 

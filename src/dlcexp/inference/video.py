@@ -23,7 +23,7 @@ class Video:
 
     Attributes:
         frames: how many the container lists.
-        fps: frames a second, on average.
+        fps: frames per second, on average.
         size: (width, height) px, as shown.
 
     Raises:
@@ -87,7 +87,7 @@ class Video:
 
 
 def _as_shown(frame: VideoFrame) -> Image:
-    """RGB, turned as the file says that it is to be shown."""
+    """Return the frame as RGB, rotated as the file prescribes for display."""
     image: Image = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
     turns = round(frame.rotation / 90) % 4  # counterclockwise
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image

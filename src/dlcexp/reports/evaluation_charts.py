@@ -12,7 +12,7 @@ from dlcexp.evaluation.summary import ALL, Numbers
 from dlcexp.reports.plotly_charts import COLOURS, REST, Chart, is_wide, titled_figure, wrapped
 from dlcexp.text import number
 
-# Splits are told apart by colour everywhere.
+# Each split has one colour everywhere.
 SPLIT_COLOURS: dict[SplitName, str] = {"test": COLOURS[1], "train": COLOURS[0]}
 # Points that a page takes without getting slow; of more, an even choice is drawn.
 _MOST_POINTS = 4000
@@ -89,7 +89,7 @@ def confidence_chart(rows: pd.DataFrame, bins: Sequence[Numbers], pcutoff: float
     above = found.error[found.confidence >= pcutoff]
     below = found.error[found.confidence < pcutoff]
     text = (
-        f"Confidence tells right from wrong where the median falls from left to right. At pcutoff "
+        f"Confidence indicates errors where the median falls from left to right. At pcutoff "
         f"{pcutoff:g}, {100 * len(above) / len(found):.0f} % of the predictions stay: their median "
         f"error is {number(above.median())} px, that of the others {number(below.median())} px."
     )
@@ -139,7 +139,7 @@ def pck_charts(curves: Mapping[SplitName, Numbers]) -> list[Chart]:
         curves: `pck` of the summary of each split that is shown, the first with its bodyparts.
     """
     kinds = {
-        "pixels": ("Correct within so many pixels", "distance (px)"),
+        "pixels": ("Correct within a distance in pixels", "distance (px)"),
         "size": ("Correct within a fraction of the animal", "distance / longer side of its box"),
     }
     return [

@@ -18,7 +18,12 @@ from dlcexp.reports.evaluation_charts import (
     cutoff_chart,
     pck_charts,
 )
-from dlcexp.reports.evaluation_tables import bodypart_grid, frame_grid, individual_grid, score_grid
+from dlcexp.reports.evaluation_tables import (
+    bodyparts_table,
+    frames_table,
+    individuals_table,
+    scores_table,
+)
 from dlcexp.reports.html_page import Picture, embedded_picture, render
 from dlcexp.reports.plotly_charts import embedded
 from dlcexp.text import number
@@ -51,7 +56,7 @@ def evaluation_report(
         data: project, labels and split that they were made with.
         cfg: the resolved tree.
         facts: what was evaluated, by name; `run`, `net_type` and `snapshot` among them.
-        commands: what one may want to do next, words and a command.
+        commands: possible next steps, each a description and a command.
     """
     splits = summarize(evaluation, data, cfg, evaluation.records)
     numbers = {
@@ -68,21 +73,21 @@ def evaluation_report(
 
 
 def _page(
-    evaluation: Evaluation, data: PoseData, cfg: Any, splits: Mapping[str, Numbers], **told: Any
+    evaluation: Evaluation, data: PoseData, cfg: Any, splits: Mapping[str, Numbers], **values: Any
 ) -> str:
     shown = _shown(evaluation, splits)
     first = next(iter(shown), None)
     summary = splits[shown[first]] if first else None
     return render(
         "evaluation.html.jinja",
-        **told,
+        **values,
         first=first,
         headline=_headline(summary, first),
-        scores=score_grid(evaluation),
+        scores=scores_table(evaluation),
         captions=score_table(evaluation).captions,
-        bodyparts=bodypart_grid(splits, shown) if shown else None,
-        individuals=individual_grid(summary) if summary else None,
-        frames=frame_grid(summary, first) if summary and first else None,
+        bodyparts=bodyparts_table(splits, shown) if shown else None,
+        individuals=individuals_table(summary) if summary else None,
+        frames=frames_table(summary, first) if summary and first else None,
         charts=_charts(evaluation, splits, shown, float(cfg.evaluation.pcutoff)) if shown else {},
         pictures={split: _pictures(evaluation, data, cfg, split) for split in shown},
     )
@@ -110,7 +115,7 @@ def _charts(
 
 
 def _shown(evaluation: Evaluation, splits: Mapping[str, Numbers]) -> dict[SplitName, str]:
-    """What is drawn: test frames first, then training frames, each end to end where it can be."""
+    """Return what is drawn: test frames, then training frames, each end to end if possible."""
     order: tuple[SplitName, ...] = ("test", "train")
     columns = {split: evaluation.column(split) for split in order}
     return {split: name for split, name in columns.items() if name in splits and name}
@@ -155,7 +160,7 @@ def _crosstabs(summary: Numbers) -> list[Any]:
                 individuals["mixed_up"],
                 "On whose body a keypoint lies",
                 "Keypoints of the prediction that was matched with each animal, by the animal "
-                "whose label of that bodypart is nearest. Beside the diagonal, one animal has a "
+                "whose label of that bodypart is nearest. Off the diagonal, one animal has a "
                 "point of another.",
                 x="nearest label",
                 y="matched with",

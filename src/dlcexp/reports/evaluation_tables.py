@@ -7,23 +7,22 @@ from dlcexp.data.loading import SplitName
 from dlcexp.evaluation.evaluate import Evaluation
 from dlcexp.evaluation.score_table import score_table
 from dlcexp.evaluation.summary import ALL, Numbers
-from dlcexp.reports.html_tables import Cell, Grid, number_cell
+from dlcexp.reports.html_tables import Cell, Table, number_cell
 
 # Frames in the table of the worst.
 _MOST_FRAMES = 200
 
 
-def score_grid(evaluation: Evaluation) -> Grid:
-    """What the terminal shows, without the bodyparts."""
+def scores_table(evaluation: Evaluation) -> Table:
+    """Return the scores that the terminal shows, without the bodyparts."""
     table = score_table(evaluation)
     rows = [
-        [Cell(row.words, None), *(Cell(value, None) for value in row.values)]
-        for row in table.scores
+        [Cell(row.name, None), *(Cell(value, None) for value in row.values)] for row in table.scores
     ]
-    return Grid("Scores", [("", False), *((name, True) for name in table.columns)], rows)
+    return Table("Scores", [("", False), *((name, True) for name in table.columns)], rows)
 
 
-def bodypart_grid(splits: Mapping[str, Numbers], shown: Mapping[SplitName, str]) -> Grid:
+def bodyparts_table(splits: Mapping[str, Numbers], shown: Mapping[SplitName, str]) -> Table:
     """A row for each bodypart and all: errors in the first split, their mean in the others."""
     (first, column), *others = shown.items()
     errors = splits[column]["bodyparts"]
@@ -44,10 +43,10 @@ def bodypart_grid(splits: Mapping[str, Numbers], shown: Mapping[SplitName, str])
             ]
         )
     numbers = [(title, True) for title in ("found", *columns)]
-    return Grid(f"Errors in {first} frames", [("bodypart", False), *numbers], rows)
+    return Table(f"Errors in {first} frames", [("bodypart", False), *numbers], rows)
 
 
-def individual_grid(summary: Numbers) -> Grid | None:
+def individuals_table(summary: Numbers) -> Table | None:
     """A row for each individual; None for a single animal."""
     if summary["individuals"] is None:
         return None
@@ -61,15 +60,15 @@ def individual_grid(summary: Numbers) -> Grid | None:
         for name, each in summary["individuals"]["errors"].items()
     ]
     columns = [("individual", False), ("found", True), ("mean (px)", True), ("median", True)]
-    return Grid("Errors of each individual", columns, rows)
+    return Table("Errors of each individual", columns, rows)
 
 
 def _found(each: Numbers) -> Cell:
-    """How many of the labels were found, sorted by their share."""
+    """Return how many of the labels were found, sorted by their share."""
     return Cell(f"{each['found']} of {each['labels']}", each["found"] / max(each["labels"], 1))
 
 
-def frame_grid(summary: Numbers, split: str) -> Grid:
+def frames_table(summary: Numbers, split: str) -> Table:
     """The worst frames, the worst first."""
     several = summary["individuals"] is not None
     columns = [("frame", False), ("mean error (px)", True)]
@@ -80,4 +79,4 @@ def frame_grid(summary: Numbers, split: str) -> Grid:
         if several:
             row += [Cell(str(each[key]), each[key]) for key in ("animals", "missed")]
         rows.append(row)
-    return Grid(f"{split.capitalize()} frames, the worst first", columns, rows)
+    return Table(f"{split.capitalize()} frames, the worst first", columns, rows)

@@ -28,7 +28,7 @@ def render(template: str, **values: Any) -> str:
     """The whole page as HTML, plotly's script inside.
 
     Args:
-        template: a file beside this one; it extends `base.html.jinja`.
+        template: a file next to this one; it extends `base.html.jinja`.
         values: what the template asks for; text in them never becomes markup.
     """
     from plotly.offline import get_plotlyjs

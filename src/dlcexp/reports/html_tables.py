@@ -9,7 +9,7 @@ from dlcexp.text import number
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: what stands in it, and by what it is sorted; None goes last."""
+    """A cell of a table: its text, and the key by which it is sorted; None goes last."""
 
     text: str
     key: float | str | None
@@ -17,7 +17,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Grid:
+class Table:
     """A table that can be sorted by each of its columns.
 
     Attributes:

@@ -13,7 +13,7 @@ from typing import Any
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-# Okabe and Ito (2008): told apart with any colour vision.
+# Okabe and Ito (2008): distinct with any colour vision.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 REST = "#8a8f98"
 # Numbers that span more than this are shown on a logarithmic axis.
@@ -22,7 +22,7 @@ _LOG_RATIO = 20
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure and what a reader is told of it.
+    """A figure and its explanation.
 
     Attributes:
         title: above it.
@@ -70,7 +70,7 @@ def titled_figure(traces: Sequence[Any], x: str, y: str) -> go.Figure:
 
 
 def is_wide(values: Sequence[float]) -> bool:
-    """Whether positive numbers span so much that only a logarithmic axis shows them."""
+    """Return whether positive numbers span so much that only a logarithmic axis shows them."""
     return len(values) > 0 and min(values) > 0 and max(values) / min(values) >= _LOG_RATIO
 
 

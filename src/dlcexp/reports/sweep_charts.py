@@ -26,7 +26,7 @@ _LOSS = "train.total_loss"
 
 
 def importance_chart(sweep: Sweep) -> Chart | None:
-    """Shares of the metric's variance as bars; None where there are too few jobs to tell."""
+    """Draw shares of the metric's variance as bars; None where there are too few jobs."""
     found = [each for each in importances(sweep) if not math.isnan(each.share)]
     if not found:
         return None
@@ -232,7 +232,7 @@ def _dimension(factor: Factor, jobs: Sequence[Job]) -> dict[str, Any]:
 
 
 def speed_chart(sweep: Sweep) -> Chart | None:
-    """The metric over images a second, and the jobs that none surpasses in both."""
+    """Draw the metric over images per second, and the jobs that none surpasses in both."""
     objective = sweep.objective
     jobs = _scored(sweep, objective)
     inference = bool(jobs) and all(INFERENCE_SPEED in job.metrics for job in jobs)
@@ -293,6 +293,6 @@ def _scored(sweep: Sweep, objective: Objective) -> list[Job]:
 
 
 def _is_repeated(values: Sequence[Any]) -> bool:
-    """Whether values are so few, or have so many jobs each, that means and marks tell something."""
+    """Return whether values are so few, or have so many jobs each, that means and marks help."""
     distinct = len(set(map(repr, values)))
     return distinct <= _FEW or (distinct <= _MOST_MEANS and 2 * distinct <= len(values))

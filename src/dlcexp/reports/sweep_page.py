@@ -1,4 +1,4 @@
-"""`report.html`: a sweep explained on one page that needs nothing beside itself, no network."""
+"""`report.html`: a sweep explained on one page that needs no other file and no network."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ from dlcexp.reports.sweep_charts import (
     parallel_coordinates,
     speed_chart,
 )
-from dlcexp.reports.sweep_tables import job_grid, recipe_grid
+from dlcexp.reports.sweep_tables import jobs_table, recipes_table
 from dlcexp.results import recipe_text
 from dlcexp.results.read_sweep import Job, Recipe, Sweep
 from dlcexp.runs.status import COMPLETED
@@ -40,13 +40,13 @@ def report_page(sweep: Sweep) -> str:
     return render(
         "report.html.jinja",
         sweep=sweep,
-        words=recipe_text,
+        recipe_text=recipe_text,
         number=number,
         best=sweep.best,
         best_job=sweep.best_job,
         verdict=recipe_text.verdict(sweep),
-        recipes=recipe_grid(sweep),
-        jobs=job_grid(sweep),
+        recipes=recipes_table(sweep),
+        jobs=jobs_table(sweep),
         repeated=any(len(recipe.jobs) > 1 for recipe in sweep.recipes),
         importance=embedded(importance_chart(sweep)),
         marginals=[embedded(chart) for chart in marginal_charts(sweep)],
@@ -62,7 +62,7 @@ def report_page(sweep: Sweep) -> str:
 
 
 def commands(sweep: Sweep) -> list[tuple[str, str]]:
-    """What one may want to do next: words and a command; of DeepLabCut, where it has the model."""
+    """Return possible next steps: description and command; DeepLabCut's if it has the model."""
     found = []
     if sweep.command:
         found.append(("Run this sweep again; what is complete is not repeated", sweep.command))
@@ -70,9 +70,9 @@ def commands(sweep: Sweep) -> list[tuple[str, str]]:
     if job is None:
         return found
     folder = job.folder.as_posix()
-    words = [word for word in job.overrides if not word.lstrip("+~").startswith("hydra.")]
+    overrides = [each for each in job.overrides if not each.lstrip("+~").startswith("hydra.")]
     found += [
-        ("Train the winner alone", command_line(words)),
+        ("Train the winner alone", command_line(overrides)),
         ("Its numbers again, with another threshold, split or snapshot",
          command_line(["evaluate", f"run={folder}", "evaluation.pcutoff=0.4"])),
     ]  # fmt: skip
@@ -84,7 +84,7 @@ def commands(sweep: Sweep) -> list[tuple[str, str]]:
              command_line(["install", f"run={folder}"])),
         ]  # fmt: skip
     start = [f"project={job.tree.get('project', 'demo')}", f"weights={folder}"]
-    return [*found, ("Go on from its weights", command_line(start))]
+    return [*found, ("Continue from its weights", command_line(start))]
 
 
 def pictures(job: Job) -> list[Picture]:
@@ -102,8 +102,8 @@ def pictures(job: Job) -> list[Picture]:
 def _caption(name: str) -> str:
     if name == "errors":
         return "error of each bodypart"
-    word, _, place = name.partition("-")
-    return f"{word} test frame" if place == "1" else f"{word} test frame, {place}"
+    rank, _, place = name.partition("-")
+    return f"{rank} test frame" if place == "1" else f"{rank} test frame, {place}"
 
 
 def _worst(sweep: Sweep) -> Job | None:

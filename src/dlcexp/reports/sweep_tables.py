@@ -1,10 +1,10 @@
-"""The tables of a report: what stands in each cell, and by what it is sorted."""
+"""The tables of a report: the text of each cell, and the key by which it is sorted."""
 
 import math
 from dataclasses import replace
 from typing import Any
 
-from dlcexp.reports.html_tables import Cell, Grid, number_cell, sort_key
+from dlcexp.reports.html_tables import Cell, Table, number_cell, sort_key
 from dlcexp.results import recipe_text
 from dlcexp.results.importance import is_number
 from dlcexp.results.read_sweep import Job, Sweep
@@ -17,7 +17,7 @@ from dlcexp.trees import ABSENT
 _NUMBERS = ("test.mAP", "test.rmse", "test.mAR", "test.median_error", "detector.test.mAP@50:95")
 
 
-def recipe_grid(sweep: Sweep) -> Grid:
+def recipes_table(sweep: Sweep) -> Table:
     """A row for each recipe, with spread and test where it has repeats."""
     comparisons = {id(each.other): each for each in compare(sweep)}
     repeated = bool(sweep.repeat_factors)
@@ -46,10 +46,10 @@ def recipe_grid(sweep: Sweep) -> Grid:
         states = dict.fromkeys(job.status for job in recipe.jobs)
         row += [Cell(duration(mean), sort_key(mean)), Cell(", ".join(states), ",".join(states))]
         rows.append(row)
-    return Grid("Recipes, best first", columns, rows)
+    return Table("Recipes, best first", columns, rows)
 
 
-def job_grid(sweep: Sweep) -> Grid:
+def jobs_table(sweep: Sweep) -> Table:
     """A row for each job; what one that did not end well had reached is in brackets."""
     metrics = list(dict.fromkeys([*(o.metric for o in sweep.objectives), *_known(sweep)]))
     columns = [("job", False), (metrics[0], True)]
@@ -72,7 +72,7 @@ def job_grid(sweep: Sweep) -> Grid:
             Cell(duration(job.seconds), sort_key(job.seconds)),
         ]
         rows.append(row)
-    return Grid("All jobs, best first", columns, rows)
+    return Table("All jobs, best first", columns, rows)
 
 
 def _known(sweep: Sweep) -> list[str]:
@@ -96,5 +96,5 @@ def _p_value(comparison: Comparison | None, *, best: bool) -> Cell:
         return Cell("best", -1.0)
     if comparison is None or math.isnan(comparison.p):
         return Cell("–", None)
-    word = "" if comparison.distinguishable else " (noise)"
-    return Cell(f"{comparison.p:.2g}{word}", comparison.p)
+    note = "" if comparison.distinguishable else " (noise)"
+    return Cell(f"{comparison.p:.2g}{note}", comparison.p)

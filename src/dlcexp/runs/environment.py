@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-# What decides the numbers of a run, beside the tree.
+# What decides the numbers of a run, in addition to the tree.
 _PACKAGES = [
     "dlcexp",
     "torch",
@@ -33,7 +33,7 @@ def describe_environment(device: str) -> dict[str, Any]:
 
 @cache
 def _surroundings() -> dict[str, Any]:
-    """What stays the same as long as this process lives."""
+    """Return what stays the same as long as this process lives."""
     versions: dict[str, str | None] = {}
     for name in _PACKAGES:
         try:

@@ -33,7 +33,7 @@ from dlcexp.runs.status import (
 )
 from dlcexp.trees import leaves
 
-# Keys that a resumed run may change: where it computes, how it is shown, how long it goes on.
+# Keys that a resumed run may change: where it computes, how it is shown, how long it trains.
 _FREE_KEYS = [
     "allow_targets",
     "conditions",
@@ -61,11 +61,11 @@ _FREE_KEYS = [
 _NEWER_KEYS = ["trainer.memory_format"]
 
 
-class Pruned(Exception):  # noqa: N818  (not an error: the run has told enough)
+class Pruned(Exception):  # noqa: N818  (not an error: the run is complete as it is)
     """Training stopped early because other runs of the sweep do better."""
 
 
-# Its value `auto` becomes what could be had when a run began.
+# Its value `auto` becomes what was available when a run began.
 DETECTOR_WEIGHTS = "detector.model.weights"
 
 
@@ -156,13 +156,13 @@ class RunFolder:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Keep `status.json` and `log.txt` while the run goes on, however it ends."""
+        """Keep `status.json` and `log.txt` up to date while the run lasts, however it ends."""
         started = time.monotonic()
         stamp = datetime.now(UTC).isoformat(timespec="seconds")
 
-        def status(word: str, error: str | None = None, kind: str | None = None) -> None:
+        def status(name: str, error: str | None = None, kind: str | None = None) -> None:
             seconds = round(time.monotonic() - started, 1)
-            write_status(self.path, Status(word, error, kind, seconds, stamp))
+            write_status(self.path, Status(name, error, kind, seconds, stamp))
 
         with _log_file(self.path / "log.txt"):
             status(RUNNING)
@@ -185,7 +185,7 @@ class RunFolder:
         write_json(self.path / "metrics.json", metrics)
 
     def differences(self, cfg: DictConfig) -> list[str]:
-        """What the tree that this folder was made with has otherwise, `key: there, here`."""
+        """Return the differences to the tree that this folder was made with, `key: there, here`."""
         if not self.config.is_file():
             return []
         before, now = (leaves(plain(tree)) for tree in (OmegaConf.load(self.config), cfg))
@@ -201,7 +201,7 @@ class RunFolder:
         ]
 
     def check_same_experiment(self, cfg: DictConfig) -> None:
-        """Refuse to go on with another tree than the one this folder was made with.
+        """Refuse to resume with another tree than the one this folder was made with.
 
         Raises:
             ConfigError: names the first keys that differ.
@@ -211,13 +211,13 @@ class RunFolder:
             raise ConfigError(
                 "resume",
                 f"{self.path} holds a run of another experiment ({'; '.join(differing[:3])}). "
-                "Take another folder, or resume=never to start this one over.",
+                "Use a different folder, or resume=never to start this one over.",
             )
 
 
 @contextmanager
 def _log_file(path: Path) -> Iterator[None]:
-    """Append what the loggers of dlcexp say to a file."""
+    """Append the messages of dlcexp's loggers to a file."""
     package = logging.getLogger("dlcexp")
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -233,5 +233,5 @@ def _log_file(path: Path) -> Iterator[None]:
 
 
 def _means_nothing(key: str, value: Any) -> bool:
-    """Whether a key that an older tree lacks, as there was none, changes nothing by its value."""
+    """Return whether a key that did not exist in an older tree changes nothing by its value."""
     return key in _NEWER_KEYS or value in (None, [], {}, "")

@@ -1,4 +1,4 @@
-"""Where and in which number format a run computes."""
+"""The devices and the number format with which a run computes."""
 
 import logging
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Hardware:
-    """Arguments of `lightning.Trainer` that say where it computes."""
+    """Arguments of `lightning.Trainer` that set where it computes."""
 
     accelerator: str
     devices: int | list[int]
@@ -115,7 +115,7 @@ def _cuda_devices(device: str, count: int) -> int | list[int]:
     present = torch.cuda.device_count()
     if index and count != 1:
         raise ConfigError(
-            "trainer.devices", f"{count}, but device={device} names a single one; say cuda."
+            "trainer.devices", f"{count}, but device={device} names a single one; use device=cuda."
         )
     if index and int(index) >= present:
         raise ConfigError(
@@ -142,5 +142,5 @@ def _check_precision(precision: str, accelerator: str) -> None:
 
 
 def _quick_bfloat16() -> bool:
-    """Whether oneDNN, which convolves on a CPU, has kernels for bfloat16 here."""
+    """Return whether oneDNN, which convolves on a CPU, has kernels for bfloat16 here."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -6,7 +6,7 @@ from typing import Any
 # Of glibc's malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _KEPT = 2**31 - 1  # bytes, the most that mallopt takes
-_LARGE = 2**30  # bytes from which on a tensor has pages of its own
+_LARGE = 2**30  # bytes from which on a tensor has separate pages
 _AT_ONCE = 2**26  # bytes by which the heap grows
 
 

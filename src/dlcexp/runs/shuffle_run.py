@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from dlcexp.composition import compose
 from dlcexp.config.overrides import quoted
-from dlcexp.deeplabcut.shuffles import split_words, trained_shuffles
+from dlcexp.deeplabcut.shuffles import split_overrides, trained_shuffles
 
 _FILE = "pytorch_config.yaml"
 
@@ -21,8 +21,8 @@ def shuffle_folder(folder: Path) -> Path | None:
 def shuffle_tree(folder: Path, overrides: Sequence[str] = ()) -> DictConfig:
     """The tree that the `pytorch_config.yaml` of a folder amounts to.
 
-    The split is that of the shuffle. Elsewhere than in a shuffle nobody knows which frames have
-    trained: all of them test.
+    The split is that of the shuffle. Outside of a shuffle it is unknown which frames were used for
+    training: all of them are test frames.
 
     Args:
         folder: see `shuffle_folder`.
@@ -31,13 +31,13 @@ def shuffle_tree(folder: Path, overrides: Sequence[str] = ()) -> DictConfig:
     Raises:
         UserError: the file cannot be imported.
     """
-    project = [word for word in overrides if word.startswith("project=")]
-    split = split_words(folder.resolve()) or ["split=all"]
+    project = [each for each in overrides if each.startswith("project=")]
+    split = split_overrides(folder.resolve()) or ["split=all"]
     return compose(*project, f"pytorch_config={quoted(folder / _FILE)}", *split)
 
 
 def no_run(folder: Path) -> str:
-    """Why a folder is not that of a run, and what there is instead."""
+    """Return why a folder is not that of a run, and what there is instead."""
     if not (folder / "config.yaml").is_file():
         return f"{folder} is not a run folder: it has no config.yaml, and no {_FILE} of DeepLabCut"
     found = ", ".join(path.as_posix() for path in trained_shuffles(folder))

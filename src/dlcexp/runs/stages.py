@@ -23,7 +23,7 @@ class Stage:
         key_metric: what makes a snapshot the best.
         key_metric_asc: larger is better.
         eval_interval: epochs between evaluations.
-        by_labels: what the name of a split gets where crops are cut by what the labels say.
+        by_labels: suffix of the name of a split where crops are cut by the labels.
     """
 
     name: str
@@ -35,21 +35,21 @@ class Stage:
 
     @property
     def prefix(self) -> str:
-        """How the names of its snapshots begin."""
+        """Beginning of the names of its snapshots."""
         return snapshot_prefix(self.name)
 
     @property
     def key_prefix(self) -> str:
-        """What stands before its keys in the tree, and before its metrics among those of a run."""
+        """Prefix of its keys in the tree, and of its metrics among those of a run."""
         return "detector." if self.name == DETECTOR else ""
 
     @property
-    def words(self) -> str:
-        """What begins its lines in the log; a pose model needs no telling."""
+    def log_prefix(self) -> str:
+        """Beginning of its lines in the log; empty for a pose model."""
         return f"{self.name}: " if self.name == DETECTOR else ""
 
     def logged(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Scores by the names that they have in a run's tables, beside those of the end.
+        """Return scores by the names that they have in a run's tables, next to the final scores.
 
         A top-down pose model is scored on the boxes of the labels while it trains, as DeepLabCut
         does; `test.rmse` is that of the detector's boxes. A conditional one is scored with poses
@@ -63,12 +63,12 @@ class Stage:
 
 
 def snapshot_prefix(stage: str) -> str:
-    """How the names of the snapshots of a stage begin."""
+    """Return the beginning of the names of the snapshots of a stage."""
     return DETECTOR_PREFIX if stage == DETECTOR else POSE_PREFIX
 
 
 def file_suffix(stage: str) -> str:
-    """What the other files of a stage have in their names: `last-detector.ckpt`, `last.ckpt`."""
+    """Return the suffix of the other files of a stage: `last-detector.ckpt`, `last.ckpt`."""
     return "-detector" if stage == DETECTOR else ""
 
 
@@ -88,7 +88,7 @@ def detector_stage(cfg: DictConfig) -> Stage:
 
 
 def chosen_stages(cfg: DictConfig) -> list[Stage]:
-    """What `train.stages` asks for, the detector first.
+    """Return the stages that `train.stages` lists, the detector first.
 
     A detector that is taken over (`detector.snapshot`) is not trained.
     """

@@ -14,13 +14,13 @@ FAILED, PRUNED, KILLED = "failed", "pruned", "killed"
 ERROR, DIVERGED, OUT_OF_MEMORY = "error", "diverged", "out of memory"
 MISTAKE, INTERRUPTED = "mistake", "interrupted"
 
-# How torch says that there is no memory left, where it raises a plain RuntimeError.
+# Messages of torch without memory left, where it raises a plain RuntimeError.
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
 
 
 @dataclass(frozen=True)
 class Status:
-    """How far a run is.
+    """The state of a run.
 
     Attributes:
         status: queued, running, completed, failed, pruned or killed.
@@ -55,13 +55,13 @@ def write_status(folder: Path, status: Status) -> None:
 
 
 def kind_of(error: BaseException) -> str:
-    """What kind of failure an exception is."""
+    """Return the kind of failure that an exception is."""
     if isinstance(error, UserError):
         return MISTAKE
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return INTERRUPTED
     text = str(error).lower()
-    if isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY):
+    if isinstance(error, MemoryError) or any(message in text for message in _NO_MEMORY):
         return OUT_OF_MEMORY
     return str(getattr(error, "kind", ERROR))
 

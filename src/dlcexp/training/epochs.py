@@ -193,7 +193,7 @@ class EpochEnd(Callback):
         scores = self.stage.logged(shown)
         logger.info(
             "%sepoch %d/%d  loss %.4g  lr %.3g  %.1f images/s%s  %s left",
-            self.stage.words,
+            self.stage.log_prefix,
             epoch,
             self.epochs,
             row["train.total_loss"],

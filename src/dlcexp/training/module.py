@@ -151,8 +151,8 @@ class StageModule(LightningModule, ABC):
             return
         stage = self.stage
         raise DivergenceError(
-            f"{stage.words}the loss became {value.item()} in epoch {self.current_epoch + 1}, step "
-            f"{step + 1}. The learning rate was {self.learning_rate:g}: try a tenth of it "
+            f"{stage.log_prefix}the loss became {value.item()} in epoch {self.current_epoch + 1}, "
+            f"step {step + 1}. The learning rate was {self.learning_rate:g}: try a tenth of it "
             f"({stage.key_prefix}optimizer.lr), clip the gradient (trainer.gradient_clip_val=1),"
             " or train in trainer.precision=32-true. A backbone with frozen statistics and random "
             "weights diverges at any learning rate."

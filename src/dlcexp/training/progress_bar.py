@@ -52,7 +52,7 @@ class ProgressBar(Callback):
         """Name the epoch."""
         if self._bar is not None:
             self._bar.set_description(
-                f"{module.stage.words}epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+                f"{module.stage.log_prefix}epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
             )
 
     def on_train_batch_end(self, trainer: Trainer, module: StageModule, *args: Any) -> None:  # type: ignore[override]
@@ -99,7 +99,7 @@ class ProgressLines(Callback):
             return
         logger.info(
             "%sepoch %d/%d  step %d/%d  loss %.4g  %.1f images/s  %s left",
-            module.stage.words,
+            module.stage.log_prefix,
             trainer.current_epoch + 1,
             epochs,
             args[-1] + 1,

@@ -54,7 +54,7 @@ class DEKRHead(Head):
         return {"heatmap": self.heatmap_head(features), "offset": self.offset_head(features)}
 
     def keypoint_axes(self, points: Points) -> KeypointAxes:
-        """Return the axes: heatmaps of the points and centres; offset features and layers by point."""
+        """Return the axes: heatmaps of points and centres, offset features and layers of points."""
         features = points.channels(self.offset_head.num_offset_per_kpt)
         return KeypointAxes(
             {
