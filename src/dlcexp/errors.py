@@ -5,7 +5,8 @@ Any other exception is a failure of ours and keeps its traceback.
 """
 
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
+
+from dlcexp.spelling import closest
 
 
 class UserError(Exception):
@@ -75,10 +76,3 @@ def nearest(name: str, candidates: Iterable[str]) -> str:
     """Return a sentence that names the candidate closest to `name`, empty if none is close."""
     found = closest(name, candidates)
     return f" Did you mean {found!r}?" if found else ""
-
-
-def closest(name: str, candidates: Iterable[str]) -> str | None:
-    """Return the candidate that was probably meant by `name`; None if none is close."""
-    by_lower = {candidate.lower(): candidate for candidate in candidates}
-    matches = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.5)
-    return by_lower[matches[0]] if matches else None

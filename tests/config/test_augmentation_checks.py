@@ -294,7 +294,7 @@ def test_refuses(data: dict, message: str) -> None:
 @pytest.mark.parametrize(
     ("symmetries", "message"),
     [
-        ([["earL", "earQ"]], r"data\.train\.hflip\.symmetries: 'earQ' is no bodypart.*'earR'"),
+        ([["earL", "earQ"]], r"data\.train\.hflip\.symmetries: 'earQ' is no bodypart.*'earL'"),
         ([[0, 7]], "7 is no bodypart"),
         ([["earL", "earR"], [1, 2]], "'earL' stands in two pairs"),
         ([["earL", "earL"]], "not allowed"),

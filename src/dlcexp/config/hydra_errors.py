@@ -13,6 +13,7 @@ from dlcexp.config.options import CONFIG_NAME, OVERLAYS, groups, wrong_option
 from dlcexp.config.overrides import group_of, place_of, unreadable
 from dlcexp.config.rewrite import expand, weights_in_full
 from dlcexp.errors import ConfigError, ProjectError, UserError, nearest, together
+from dlcexp.trees import join
 
 
 def readable(error: BaseException, tree: DictConfig | None = None) -> UserError:
@@ -181,7 +182,7 @@ def missing_key(
         if part not in names:
             candidates = [*names, *others] if not path else names
             allowed = f" {path} has {', '.join(names)}." if path and names else ""
-            deeper = [f"{path}.{n}.{part}" for n in names if path and _holds(node, n, part)]
+            deeper = [join(join(path, name), part) for name in names if _holds(node, name, part)]
             hint = f" Did you mean {deeper[0]!r}?" if deeper else nearest(part, candidates)
             return ConfigError(key, f"there is no such key{given}.{allowed}{hint}")
         path = f"{path}.{part}" if path else part

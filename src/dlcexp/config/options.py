@@ -11,7 +11,8 @@ from typing import Any
 import yaml
 
 from dlcexp.config.overrides import group_of
-from dlcexp.errors import ConfigError, closest, nearest, together
+from dlcexp.errors import ConfigError, nearest, together
+from dlcexp.spelling import closest
 from dlcexp.trees import merged
 
 CONFIG_MODULE = "dlcexp.conf"
