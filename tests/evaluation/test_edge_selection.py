@@ -1,4 +1,4 @@
-"""Choosing limbs: their separability, how graphs grow, and the one that is kept."""
+"""Choosing edges: their separability, how graphs grow, and the one that is kept."""
 
 from types import SimpleNamespace
 
@@ -17,7 +17,7 @@ from dlcexp.models.targets import (
 
 STRIDE = 4
 GRAPH = [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]]
-BLIND = [0, 4]  # limbs whose fields tell nothing
+BLIND = [0, 4]  # edges whose fields are empty
 
 
 def test_the_separability_is_the_area_under_the_curve():
@@ -36,7 +36,7 @@ def test_graphs_grow_from_the_best_spanning_tree():
 
 
 class Drawn(torch.nn.Module):
-    """Maps drawn from the labels of each frame in turn, the fields of some limbs empty."""
+    """Maps drawn from the labels of each frame in turn, the fields of some edges empty."""
 
     def __init__(self, frames, animals):
         super().__init__()
@@ -96,7 +96,7 @@ def animals_in_frames(number, frames=5):
     return samples, data
 
 
-def test_limbs_that_tell_nothing_are_left_out(settings):
+def test_edges_without_information_are_left_out(settings):
     samples, data = animals_in_frames(3)
     chosen = select_edges(Drawn(samples, 3), data, settings, "cpu")
     assert all(chosen.separability[BLIND] == 0.5)

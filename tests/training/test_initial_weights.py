@@ -160,7 +160,7 @@ def test_a_run_that_goes_on_does_not_start_from_weights_again(
     train(with_weights(tree, copy), tmp_path / "run")
     shutil.rmtree(copy)
     run = train(cfg, tmp_path / "run")
-    assert "starts a fresh run only" in (run.folder / "log.txt").read_text()
+    assert "has no effect: this run is resumed" in (run.folder / "log.txt").read_text()
     assert (run.folder / "weights.json").is_file()
     expected = weights(whole)
     assert all(torch.equal(expected[name], value) for name, value in weights(run).items())
@@ -204,7 +204,7 @@ def test_a_run_with_frozen_modules_hands_its_optimizer_on(
 def test_a_broken_graph_beside_the_snapshot_is_told() -> None:
     head = {"predictor": {"graph": [["0", "1"], ["1", "2"]]}}
     config = {"metadata": {"bodyparts": ["nose", "tail"]}, "model": {"heads": {"bodypart": head}}}
-    with pytest.raises(SnapshotError, match=r"graph .* no list of pairs of numbers below 2"):
+    with pytest.raises(SnapshotError, match=r"graph .* not a list of pairs of numbers below 2"):
         layout_of(config)
 
 

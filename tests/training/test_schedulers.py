@@ -57,7 +57,7 @@ def test_lr_list_sets_each_group() -> None:
     ("milestones", "lr_list", "message"),
     [
         ([1, 2], [[0.1]], "2 milestones"),
-        ([1], [[0.1, 0.2]], "one a parameter group"),
+        ([1], [[0.1, 0.2]], "one per parameter group"),
         ([2, 1], [[0.1], [0.2]], "must ascend"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What the pose model will see: augmented training batches with their labels and targets."""
+"""Pictures of augmented training batches with the labels and targets of the pose model."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the key `conditions` stands for: poses that a conditional top-down model starts from."""
+"""The key `conditions`: poses that a conditional top-down model starts from."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -39,7 +39,7 @@ class ConditionSource(ABC):
     """Poses of another model.
 
     Args:
-        words: where they come from, for messages.
+        origin: where they come from, for messages.
         theirs: bodyparts of the other model, in its order; None: those of `ours`.
         ours: bodyparts of the experiment.
 
@@ -47,14 +47,14 @@ class ConditionSource(ABC):
         ConfigError: a bodypart is missing among theirs.
     """
 
-    def __init__(self, words: str, theirs: Sequence[str] | None, ours: Sequence[str]) -> None:
-        self.words = words
+    def __init__(self, origin: str, theirs: Sequence[str] | None, ours: Sequence[str]) -> None:
+        self.origin = origin
         theirs = list(ours if theirs is None else theirs)
         missing = [name for name in ours if name not in theirs]
         if missing:
             raise ConfigError(
                 "conditions",
-                f"{words} has no bodypart {', '.join(missing)}; it has "
+                f"{origin} has no bodypart {', '.join(missing)}; it has "
                 f"{', '.join(theirs)}.{nearest(missing[0], theirs)}",
             )
         self.order = [theirs.index(name) for name in ours]
@@ -83,7 +83,7 @@ class ConditionSource(ABC):
             shown = ", ".join(empty[:_SHOWN]) + (", ..." if len(empty) > _SHOWN else "")
             logger.warning(
                 "conditions: %s has not %s in %d of %d frames, where no animal will be found: %s",
-                *(self.words, _USABLE, len(empty), len(rows), shown),
+                *(self.origin, _USABLE, len(empty), len(rows), shown),
             )
         return found
 
@@ -92,14 +92,14 @@ class ModelConditions(ConditionSource):
     """The poses that a bottom-up model finds.
 
     Args:
-        words: see `ConditionSource`.
+        origin: see `ConditionSource`.
         cfg: the tree of the other model.
         snapshot: its weights.
         ours: bodyparts of the experiment.
     """
 
-    def __init__(self, words: str, cfg: DictConfig, snapshot: Path, ours: Sequence[str]) -> None:
-        super().__init__(words, cfg.metadata.bodyparts, ours)
+    def __init__(self, origin: str, cfg: DictConfig, snapshot: Path, ours: Sequence[str]) -> None:
+        super().__init__(origin, cfg.metadata.bodyparts, ours)
         self.cfg, self.snapshot = cfg, snapshot
 
     def poses(
@@ -127,8 +127,8 @@ class FileConditions(ConditionSource):
         if predictions.bodyparts is None and counts - {len(ours)}:
             raise ConfigError(
                 "conditions",
-                f"{self.words} has poses of {min(counts - {len(ours)})} bodyparts, and the project "
-                f"has {len(ours)} ({', '.join(ours)}).",
+                f"{self.origin} has poses of {min(counts - {len(ours)})} bodyparts, and the "
+                f"project has {len(ours)} ({', '.join(ours)}).",
             )
 
     def poses(
@@ -141,7 +141,7 @@ class FileConditions(ConditionSource):
             example = next(iter(self.predictions.poses), "none")
             raise ConfigError(
                 "conditions",
-                f"{self.words} has none of these {len(rows)} frames, such as "
+                f"{self.origin} has none of these {len(rows)} frames, such as "
                 f"{data.labels.names[rows[0]]}; it has {len(self.predictions.poses)}, such as "
                 f"{example}.",
             )
@@ -149,10 +149,10 @@ class FileConditions(ConditionSource):
 
 
 def condition_source(cfg: DictConfig) -> ConditionSource | None:
-    """What `conditions` stands for, once it is sure that it fits; None where there is nothing.
+    """Return the poses that `conditions` names, checked to fit; None where it is not set.
 
     Raises:
-        ConfigError: there is no such run, shuffle or file, or it is not of use here.
+        ConfigError: there is no such run, shuffle or file, or it does not fit here.
         SnapshotError: the run or the shuffle has no snapshot.
     """
     key = cfg.get("conditions")
@@ -181,8 +181,8 @@ def split_conditions(
     if not any(len(poses) for poses in found.values()):
         raise ConfigError(
             "conditions",
-            f"{source.words} has not {_USABLE} in any of the {len(found)} frames: there is nothing "
-            "to correct. Train it longer, or take another.",
+            f"{source.origin} has not {_USABLE} in any of the {len(found)} frames: there is "
+            "nothing to correct. Train it longer, or use a different one.",
         )
     return {split: {row: found[row] for row in rows[split]} for split in SPLITS}
 
@@ -200,24 +200,24 @@ def _of_shuffle(cfg: DictConfig, shuffle: int, bodyparts: Sequence[str]) -> Mode
             cannot be imported.
     """
     folder = find_trained_shuffle(open_project(cfg.project), shuffle)
-    words = f"shuffle {shuffle} ({folder})"
+    origin = f"shuffle {shuffle} ({folder})"
     file = folder / "pytorch_config.yaml"
     try:
         method = str(read_mapping(file).get("method")).lower()
     except ProjectError as error:
-        raise ConfigError("conditions", f"{words}: {error}") from error
+        raise ConfigError("conditions", f"{origin}: {error}") from error
     if method != "bu":
         raise ConfigError(
-            "conditions", f"{words} is of method {method}, and a condition must come from bu."
+            "conditions", f"{origin} is of method {method}, and a condition must come from bu."
         )
     snapshot = best_snapshot(folder)
     if snapshot is None:
-        raise ConfigError("conditions", f"{words} has no snapshot: train it first.")
+        raise ConfigError("conditions", f"{origin} has no snapshot: train it first.")
     try:
         tree = compose(
             f"project={quoted(cfg.project)}", f"pytorch_config={quoted(file)}", "device=cpu"
         )
     except UserError as error:
-        raise ConfigError("conditions", f"{words}: {error}") from error
+        raise ConfigError("conditions", f"{origin}: {error}") from error
     tree.data.cache = cfg.data.cache
-    return ModelConditions(words, tree, snapshot, bodyparts)
+    return ModelConditions(origin, tree, snapshot, bodyparts)

@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 # Scores a network: test (and train) metrics by name, `test.rmse` and the like.
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 
-# Is told the epoch and the metrics of each evaluation, by the names under which they are logged;
-# the reason where training should stop.
+# Takes the epoch and the metrics of each evaluation, by the names under which they are logged;
+# returns the reason where training should stop.
 Watch = Callable[[int, Mapping[str, float]], str | None]
 
 
@@ -57,15 +57,15 @@ class EarlyStopping:
 
     @property
     def exhausted(self) -> bool:
-        """Whether training should stop."""
+        """True if training should stop."""
         return self.patience is not None and self.waited >= self.patience
 
     def state_dict(self) -> dict[str, Any]:
-        """What has been seen, as plain values."""
+        """Return the best value and the evaluations since, as plain values."""
         return {"best": self.best, "waited": self.waited}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of `state_dict`."""
+        """Resume from a state of `state_dict`."""
         self.best, self.waited = state["best"], state["waited"]
 
 
@@ -81,7 +81,7 @@ class EpochEnd(Callback):
         stage: which of its networks is trained.
         folder: the run folder.
         evaluate: scores the network.
-        watch: decides after each evaluation whether training goes on.
+        watch: decides after each evaluation whether training continues.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class EpochEnd(Callback):
             self._ask_watch(trainer, epoch, metrics)
 
     def _ask_watch(self, trainer: Trainer, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Stop all processes where the first is told to.
+        """Stop all processes where the watch of the first returns a reason.
 
         Raises:
             Pruned: with the reason.

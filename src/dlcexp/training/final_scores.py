@@ -1,4 +1,4 @@
-"""What a run says at its end: the numbers, the table, the figures."""
+"""The results at the end of a run: the numbers, the table, the figures."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Fine-tuning: modules that stay as they are, and learning rates of their own for others.
+"""Fine-tuning: modules that stay as they are, and separate learning rates for others.
 
 A schedule goes by the learning rate of the tree, also where it sets absolute values; each
 parameter group takes that times its factor. So every schedule of torch works with factors.
@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.models import PoseModel
 
-# Entries of a parameter group beside torch's own.
+# Entries of a parameter group in addition to torch's.
 NAME, FACTOR, UNSCALED = "name", "lr_scale", "unscaled_lr"
 # The layers of most backbones are in a module of this name, which a path may leave out.
 _TIMM = "model"
@@ -64,7 +64,7 @@ def parameter_groups(model: nn.Module, factors: Mapping[str, float]) -> list[dic
     """The parameters that are trained, in a group for each factor; the innermost path counts.
 
     Raises:
-        ConfigError: a path that is no module.
+        ConfigError: a path that is not a module.
     """
     key = "weights.lr_scale"
     scaled = {find_module(model, path, key): (path, factor) for path, factor in factors.items()}

@@ -75,7 +75,7 @@ def train(
         cfg: the validated, resolved tree (`dlcexp.compose`).
         folder: the run folder; None makes `runs/<project>/<timestamp>-<hash>`.
         overrides: what the tree was composed from, for the record.
-        watch: is told each evaluation of the last stage, and may end the run.
+        watch: called with each evaluation of the last stage; may end the run.
 
     Returns:
         The finished run.
@@ -108,7 +108,7 @@ def train(
             if detector is not None:
                 take_over_detector(detector, run_folder)
             _adopt(starts, run_folder)
-            _tell_weights(cfg, starts, run_folder)
+            _record_weights(cfg, starts, run_folder)
             _warn_of_padding(cfg)
             # Now, and not after hours of training: it may be that there are none.
             conditions = split_conditions(source, data, hardware.device) if source else None
@@ -129,7 +129,7 @@ class Start:
     Attributes:
         stage: which, and how.
         module: what Lightning trains, with its weights as they are before the first epoch.
-        checkpoint: full state to go on from; None starts anew.
+        checkpoint: full state to resume from; None starts over.
         epochs: whole epochs that the checkpoint has behind it.
         weights: what became of the file that `weights` names; None without one.
     """
@@ -145,8 +145,8 @@ def prepare(cfg: DictConfig, stage: Stage, data: PoseData, folder: RunFolder) ->
     """Build all that a stage needs, so that mistakes of any stage show before the first trains.
 
     Raises:
-        ConfigError: the key metric, optimizer, schedule or augmentations cannot be.
-        SnapshotError: the checkpoint to go on from does not fit.
+        ConfigError: the key metric, optimizer, schedule or augmentations are invalid.
+        SnapshotError: the checkpoint to resume from does not fit.
     """
     check_key_metric(cfg, stage)
     checkpoint = resume_point(cfg, stage, folder)
@@ -182,8 +182,8 @@ def begin(cfg: DictConfig, model: PoseModel, *, fresh: bool) -> Started | None:
 def settle_weights(cfg: DictConfig, folder: RunFolder) -> DictConfig:
     """The tree with `auto` weights of a detector as what they are: COCO's, or none.
 
-    What a run began with stands in its `config.yaml`; there it is read by further processes and
-    when the run goes on.
+    What a run began with is in its `config.yaml`; there it is read by further processes and
+    when the run is resumed.
     """
     stages = {stage.name: stage for stage in chosen_stages(cfg)}
     if DETECTOR not in stages or cfg.detector.model.weights != AUTO:
@@ -200,7 +200,7 @@ def settle_weights(cfg: DictConfig, folder: RunFolder) -> DictConfig:
 
 
 def stages_to_clear(cfg: DictConfig, starts: Sequence[Start], folder: RunFolder) -> list[str]:
-    """Stages whose files in the folder are not those of this experiment, or are to be made anew."""
+    """Return stages whose files in the folder are of another experiment, or start over."""
     own = {
         start.stage.name
         for start in starts
@@ -216,7 +216,7 @@ def _same(path: Path | None, other: Path) -> bool:
 
 
 def _adopt(starts: Sequence[Start], folder: RunFolder) -> None:
-    """Take over what lies beside checkpoints of another folder, a detector not trained here too."""
+    """Copy what is next to checkpoints of another folder, also of a detector not trained here."""
     chosen = [start.stage.name for start in starts]
     for start in starts:
         own = folder.checkpoint(start.stage.name)
@@ -225,8 +225,8 @@ def _adopt(starts: Sequence[Start], folder: RunFolder) -> None:
             adopt(start.checkpoint, [start.stage.name, *others], folder)
 
 
-def _tell_weights(cfg: DictConfig, starts: Sequence[Start], folder: RunFolder) -> None:
-    """Log and keep what became of the file that `weights` names."""
+def _record_weights(cfg: DictConfig, starts: Sequence[Start], folder: RunFolder) -> None:
+    """Log and write what was loaded from the file that `weights` names."""
     node = cfg.get("weights") or {}
     path = node.get("path")
     given = [f"weights.{name}" for name in ("path", "freeze", "lr_scale") if node.get(name)]
@@ -240,13 +240,13 @@ def _tell_weights(cfg: DictConfig, starts: Sequence[Start], folder: RunFolder) -
             logger.info("%s", start.weights.text())
             write_json(folder.weights, start.weights.record())
         elif path and start.stage.name == POSE:
-            logger.info("weights=%s starts a fresh run only, and this one goes on", path)
+            logger.info("weights=%s has no effect: this run is resumed from its checkpoint", path)
         if node.get("freeze") and start.stage.name == POSE:
             logger.info("frozen: %s; %s", ", ".join(node.freeze), _count_trained(start.module))
 
 
 def _warn_of_padding(cfg: DictConfig) -> None:
-    """Say that frames are made smaller than the crops that are then cut from them."""
+    """Warn that frames are made smaller than the crops that are then cut from them."""
     menu = effective_menu(plain(cfg.data), "train")
     resize, crop = menu.get("resize") or {}, menu.get("crop_sampling")
     sizes = [(resize.get(side), crop[side]) for side in ("width", "height")] if crop else []
@@ -261,7 +261,7 @@ def _warn_of_padding(cfg: DictConfig) -> None:
 
 
 def _count_trained(module: StageModule) -> str:
-    """How many weights of a network are trained, in words."""
+    """Return how many weights of a network are trained, as text."""
     parameters = list(module.model.parameters())
     trained = sum(p.numel() for p in parameters if p.requires_grad)
     whole = sum(p.numel() for p in parameters)
@@ -364,7 +364,7 @@ def _pose_metrics(cfg: DictConfig) -> Iterable[str]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Lightning's advice to itself: what matters of it is said by us, or is an error."""
+    """Silence Lightning's advice: what matters of it is logged by dlcexp, or is an error."""
     names = ("lightning.pytorch", "lightning.fabric")
     levels = {name: logging.getLogger(name).level for name in names}
     for name in names:
@@ -381,7 +381,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def _loggers(cfg: DictConfig, folder: RunFolder) -> Iterator[list[Logger]]:
-    """The loggers of the tree, told the tree, and ended as the run ends."""
+    """Yield the loggers of the tree, with the tree logged, and close them as the run ends."""
     built: list[Logger] = []
     nodes: Mapping[str, Any] = cfg.get("logger") or {}
     failed = True
@@ -425,7 +425,7 @@ def _keyboard_interrupts() -> Iterator[None]:
 
 
 def _is_further_process() -> bool:
-    """Whether this process was started by another one to train with it."""
+    """Return whether this process was started by another one to train with it."""
     return os.environ.get("LOCAL_RANK", "0") != "0" and _FOLDER_VARIABLE in os.environ
 
 
@@ -438,7 +438,7 @@ def _run_folder(cfg: DictConfig, folder: str | Path | None) -> RunFolder:
 def _train_along(
     cfg: DictConfig, starts: Sequence[Start], folder: RunFolder, hardware: Hardware
 ) -> None:
-    """Train along, write nothing, and end: what follows is the first process's affair."""
+    """Train along, write nothing, and end: what follows is done by the first process."""
     with _one_process_group():
         for start in starts:
             fit(cfg, start, folder, hardware, [])

@@ -28,13 +28,13 @@ from dlcexp.training.weights_file import (
 
 # Columns of the table; a narrow terminal has fewer.
 WIDTH = 100
-# Reasons that are told of one module, and names that are told of one list.
-_TOLD, _NAMED = 3, 8
+# Most reasons given for one module, and most names given of one list.
+_REASONS, _NAMED = 3, 8
 
 
 @dataclass(frozen=True)
 class Started:
-    """What a network started from.
+    """The file that a network started from, and what was loaded.
 
     Attributes:
         path: the file.
@@ -140,7 +140,7 @@ def _table(started: Started) -> Table:
     if left_over:
         table.add_section()
         table.add_row(
-            "in the file, of no use",
+            "in the file, not used",
             f"0/{left_over.total()}",
             _listed([f"{module} ({count})" for module, count in left_over.items()]),
         )
@@ -167,7 +167,12 @@ def _module(name: str) -> str:
 
 
 def _why(entries: Sequence[Entry], left_over: Collection[str]) -> str:
-    """Why tensors are at their initial weights; the modules that are left over in the file."""
+    """Return why tensors are at their initial weights.
+
+    Args:
+        entries: the tensors of a module.
+        left_over: modules of the file that are not used.
+    """
 
     def reason_of(entry: Entry) -> str:
         other = entry.reason == ABSENT and _module(entry.name) in left_over
@@ -176,15 +181,15 @@ def _why(entries: Sequence[Entry], left_over: Collection[str]) -> str:
     new = list(dict.fromkeys(name for entry in entries for name in entry.new))
     initial = [entry for entry in entries if entry.source is None and not entry.new]
     reasons = Counter(map(reason_of, initial))
-    told = [f"{reason} ({count})" for reason, count in reasons.most_common(_TOLD)]
-    if len(reasons) > _TOLD:
-        told.append(f"{len(reasons) - _TOLD} more reasons, see weights.json")
-    return "; ".join(([f"new: {_listed(new)}"] if new else []) + told)
+    given = [f"{reason} ({count})" for reason, count in reasons.most_common(_REASONS)]
+    if len(reasons) > _REASONS:
+        given.append(f"{len(reasons) - _REASONS} more reasons, see weights.json")
+    return "; ".join(([f"new: {_listed(new)}"] if new else []) + given)
 
 
 def _bodyparts(names: Mapping[str, str | None]) -> str:
     found = [name if there == name else f"{name} (there {there})" for name, there in names.items()]
-    found = [words for words, there in zip(found, names.values(), strict=True) if there]
+    found = [text for text, there in zip(found, names.values(), strict=True) if there]
     new = [name for name, there in names.items() if there is None]
     lines = [f"bodyparts of the file: {', '.join(found) or 'none'}"]
     return "\n".join(lines + ([f"not in the file: {', '.join(new)}"] if new else []))

@@ -1,4 +1,4 @@
-"""What Lightning trains: a network, its losses, its optimizer and its schedule."""
+"""The module that Lightning trains: a network, its losses, its optimizer and its schedule."""
 
 import math
 import time
@@ -69,7 +69,7 @@ class StageModule(LightningModule, ABC):
         return list(self.model.parameters())
 
     def configure_optimizers(self) -> Optimizer:
-        """The optimizer, and the schedule beside it."""
+        """Build the optimizer and its schedule; Lightning gets the optimizer only."""
         settings, prefix = self.stage.settings, self.stage.key_prefix
         key = f"{prefix}optimizer"
         optimizer = build_optimizer(settings.optimizer, self.parameters_to_train(), key)
@@ -80,9 +80,9 @@ class StageModule(LightningModule, ABC):
         return optimizer
 
     def train_dataloader(self) -> DataLoader:
-        """The batches of this process, at the epoch with which training goes on."""
+        """Return the batches of this process, at the epoch from which training continues."""
         loader = self.batches(self.trainer.global_rank, self.trainer.world_size)
-        # Lightning may fill the first workers before it tells the sampler the epoch.
+        # Lightning may fill the first workers before it sets the epoch of the sampler.
         loader.sampler.set_epoch(whole_epochs(self.trainer))  # type: ignore[attr-defined]
         return loader
 
@@ -93,7 +93,7 @@ class StageModule(LightningModule, ABC):
 
     def on_train_epoch_start(self) -> None:
         """Begin the averages of the epoch."""
-        # Frozen layers are the model's affair: it keeps them in eval mode itself.
+        # The model itself keeps frozen layers in eval mode.
         self.model.train()
         self.meter = LossMeter()
 
@@ -197,5 +197,5 @@ class LossMeter:
 
     @property
     def images_per_second(self) -> float:
-        """Images of this process a second since the epoch began."""
+        """Images per second of this process since the epoch began."""
         return self.images / max(time.monotonic() - self.started, 1e-9)

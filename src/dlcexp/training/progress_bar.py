@@ -1,4 +1,4 @@
-"""How a run shows that it goes on: a bar on a terminal, lines in the log elsewhere."""
+"""Progress of a run: a bar on a terminal, lines in the log elsewhere."""
 
 import logging
 import sys
@@ -80,7 +80,7 @@ class ProgressBar(Callback):
 
 
 class ProgressLines(Callback):
-    """A line in the log every `every` steps; the end of each epoch has a line of its own."""
+    """A line in the log every `every` steps; the end of each epoch has a separate line."""
 
     def __init__(self, every: int) -> None:
         self.every = every
@@ -92,7 +92,7 @@ class ProgressLines(Callback):
         self._clock = Clock(done * int(trainer.num_training_batches))
 
     def on_train_batch_end(self, trainer: Trainer, module: StageModule, *args: Any) -> None:  # type: ignore[override]
-        """Say where training is."""
+        """Log the epoch, step, loss, speed and time left."""
         epochs, batches = trainer.max_epochs or 0, int(trainer.num_training_batches)
         steps = trainer.current_epoch * batches + args[-1] + 1
         if steps % self.every or not trainer.is_global_zero:
@@ -111,7 +111,7 @@ class ProgressLines(Callback):
 
 
 class Clock:
-    """Tells how long the rest will take.
+    """An estimate of the time left.
 
     Args:
         done: what was done before the clock started.

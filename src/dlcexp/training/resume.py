@@ -1,4 +1,4 @@
-"""Going on from what is there: the full state after a whole epoch, a detector of another run."""
+"""Resuming from the full state after a whole epoch, or with a detector of another run."""
 
 import logging
 import shutil
@@ -39,22 +39,22 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def resume_point(cfg: DictConfig, stage: Stage, folder: RunFolder) -> Path | None:
-    """The checkpoint of a stage to go on from, as the key `resume` says; None starts anew.
+    """Return the checkpoint of a stage that `resume` chooses; None starts over.
 
     A run folder that stopped before the pose model has a checkpoint of its detector only.
 
     Raises:
         ConfigError: there is no checkpoint at the path given, or it is one of another experiment.
     """
-    word = str(cfg.resume)
-    if word == "never":
+    choice = str(cfg.resume)
+    if choice == "never":
         return None
-    if word == "auto":
+    if choice == "auto":
         if any(folder.checkpoint(name).is_file() for name in STAGES):
             folder.check_same_experiment(cfg)
         own = folder.checkpoint(stage.name)
         return own if own.is_file() else None
-    path = expanded(word)
+    path = expanded(choice)
     stages = chosen_stages(cfg)
     if path.is_dir():
         source = RunFolder(path)
@@ -67,7 +67,7 @@ def resume_point(cfg: DictConfig, stage: Stage, folder: RunFolder) -> Path | Non
             "resume",
             f"there is no checkpoint {path}. Allowed: auto, never, a run folder, its last.ckpt.",
         )
-    if len(stages) > 1 and not expanded(word).is_dir():
+    if len(stages) > 1 and not expanded(choice).is_dir():
         raise ConfigError(
             "resume",
             f"{path} is the checkpoint of one stage, and this experiment trains "

@@ -19,7 +19,7 @@ class LRListScheduler(LRScheduler):
     Args:
         optimizer: the optimizer whose learning rates are set.
         milestones: epochs, ascending.
-        lr_list: for each milestone the learning rates: one, or one a parameter group.
+        lr_list: for each milestone the learning rates: one, or one per parameter group.
         last_epoch: epochs already done; -1 before the first.
 
     Raises:
@@ -44,14 +44,14 @@ class LRListScheduler(LRScheduler):
             if len(lrs) not in (1, groups):
                 raise ValueError(
                     f"lr_list entry {list(lrs)} needs one value, or "
-                    f"one a parameter group ({groups})"
+                    f"one per parameter group ({groups})"
                 )
         self.milestones = list(milestones)
         self.lr_list = [list(lrs) for lrs in lr_list]
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float | Tensor]:
-        """The learning rates of the epoch `last_epoch`, one a parameter group."""
+        """Return the learning rates of the epoch `last_epoch`, one per parameter group."""
         if self.last_epoch in self.milestones:
             lrs = self.lr_list[self.milestones.index(self.last_epoch)]
             groups = len(self.optimizer.param_groups)
@@ -101,7 +101,7 @@ def build_optimizer(node: Any, params: Iterable[Any], key: str = "optimizer") ->
     Args:
         node: node of a class of `torch.optim`.
         params: parameters or parameter groups.
-        key: where the node stands in the tree, for messages.
+        key: path of the node in the tree, for messages.
 
     Raises:
         ConfigError: the optimizer refuses its arguments or these parameters.

@@ -77,7 +77,7 @@ def score(
     with allowing(cfg.allow_targets):
         data = PoseData(cfg)
         _check_project(cfg, data)
-        another = any(word.startswith("detector.snapshot=") for word in overrides)
+        another = any(each.startswith("detector.snapshot=") for each in overrides)
         detector = foreign_detector(cfg) if another else None
         device = choose_hardware(cfg).device
         evaluation = evaluate_run(
@@ -138,7 +138,7 @@ def evaluate_run(
         device: where to compute.
         snapshot: weights of the pose model; None: the best.
         detector_snapshot: weights of the detector; None: the best.
-        conditions: what the key `conditions` stands for in each split, if that is known already.
+        conditions: the poses that `conditions` names in each split, if known already.
         progress: draw a bar, if there is a terminal.
     """
     if run.cfg.method != "td":
@@ -162,7 +162,7 @@ def evaluate_run(
 
 
 def snapshots_used(run: Run) -> dict[str, int | str]:
-    """Epoch and name of the best snapshot of each network, as `metrics.json` tells them."""
+    """Return epoch and name of the best snapshot of each network, as in `metrics.json`."""
     used: dict[str, int | str] = {}
     for prefix, path in (("", run.best_pose_snapshot), ("detector.", run.best_detector_snapshot)):
         if path is not None:

@@ -1,4 +1,4 @@
-"""The limbs of part-affinity fields, chosen once the network is trained."""
+"""The edges of part-affinity fields, chosen once the network is trained."""
 
 import copy
 import logging
@@ -18,9 +18,9 @@ logger = logging.getLogger(__name__)
 def settle_edges(
     cfg: DictConfig, folder: RunFolder, data: PoseData, device: torch.device
 ) -> Selection | None:
-    """Choose the limbs for the best snapshot, and write them into the tree of the run.
+    """Choose the edges for the best snapshot, and write them into the tree of the run.
 
-    Nothing is done for one animal, for a graph that is a tree or whose limbs were chosen by the
+    Nothing is done for one animal, for a graph that is a tree or whose edges were chosen by the
     user, or with `train.select_edges=false`.
 
     Returns:
@@ -33,11 +33,11 @@ def settle_edges(
     chosen = select_edges(model, data, cfg.evaluation, device, progress=bar)
     graph = cfg.model.heads.bodypart.predictor.graph
     if chosen is None:
-        logger.info("all %d limbs are kept: no training frame has two labelled animals", len(graph))
+        logger.info("all %d edges are kept: no training frame has two labelled animals", len(graph))
         return None
     if max(chosen.scores.values()) <= 0:
         logger.info(
-            "all %d limbs are kept: whatever the choice, the animals assembled in the training "
+            "all %d edges are kept: with any choice, the animals assembled in the training "
             "frames are not near any label (mAP 0)",
             len(graph),
         )
@@ -71,7 +71,7 @@ def _log(cfg: DictConfig, chosen: Selection) -> None:
     ]
     tried = ", ".join(f"{number}: {score:.1f}" for number, score in chosen.scores.items())
     logger.info(
-        "%d of %d limbs assemble the training frames best (number: mAP; %s); with the probability "
+        "%d of %d edges assemble the training frames best (number: mAP; %s); with the probability "
         "that they link keypoints of one animal more strongly than of two: %s",
         len(chosen.edges),
         len(predictor.graph),

@@ -35,12 +35,12 @@ _CSPNEXTS = {16: "s", 24: "m", 40: "x"}
 
 @dataclass(frozen=True)
 class Source:
-    """What training starts from.
+    """The weights that training starts from.
 
     Attributes:
         path: the file.
         state: its weights.
-        layout: the points of its heads; None where nobody knows them.
+        layout: the points of its heads; None where they are unknown.
         superanimal: the data set it was trained on, if that is one of the SuperAnimals.
     """
 
@@ -186,7 +186,8 @@ def layout_of(config: Mapping[str, Any]) -> Layout | None:
 def target_layout(cfg: DictConfig, superanimal: str | None) -> Layout:
     """The points of the heads of the tree, by the names that they have in the file.
 
-    What the project calls otherwise than a SuperAnimal is in its `SuperAnimalConversionTables`.
+    Bodyparts that a SuperAnimal names differently are in the `SuperAnimalConversionTables` of the
+    project.
     """
     graph = OmegaConf.select(cfg, f"model.heads.{BODYPART}.predictor.graph")
     layout = _layout(cfg.metadata, graph or [])
@@ -198,7 +199,7 @@ def target_layout(cfg: DictConfig, superanimal: str | None) -> Layout:
 
 
 def names_in_file(cfg: DictConfig, superanimal: str | None) -> dict[str, str]:
-    """What each bodypart of the project is called in the file."""
+    """Return the name in the file of each bodypart of the project."""
     table: Mapping[str, str] = {}
     if superanimal:
         table = open_project(cfg.project).superanimal_tables.get(superanimal, {})
@@ -221,8 +222,8 @@ def _layout(metadata: Mapping[str, Any], graph: Sequence[Sequence[Any]]) -> dict
         edges = tuple((bodyparts[int(a)], bodyparts[int(b)]) for a, b in graph)
     except (IndexError, TypeError, ValueError) as error:
         raise SnapshotError(
-            "weights.path: the graph of the pytorch_config.yaml beside it is no list of pairs of "
-            f"numbers below {len(bodyparts)}, the bodyparts that it names."
+            "weights.path: the graph of the pytorch_config.yaml next to it is not a list of pairs "
+            f"of numbers below {len(bodyparts)}, the number of its bodyparts."
         ) from error
     return {
         BODYPART: Points(bodyparts, edges),
@@ -237,7 +238,7 @@ def _complete(names: Sequence[str]) -> Layout:
 
 
 def likely_net_type(state: Mapping[str, Tensor]) -> str | None:
-    """DeepLabCut's name of the network that these weights are of; None where they tell nothing."""
+    """Return DeepLabCut's name of the network with these weights; None if it is unclear."""
     state = adapted(state, ["backbone.model"])
     backbone = _likely_backbone(state)
     size = backbone.rpartition("_")[2] if backbone else ""

@@ -1,7 +1,7 @@
-"""Where the metrics of a run go: `metrics.csv`, Weights & Biases, TensorBoard, MLflow.
+"""Loggers of the metrics of a run: `metrics.csv`, Weights & Biases, TensorBoard, MLflow.
 
-All are Lightning loggers, so any other Lightning logger stands beside them. A run calls
-`log_metrics(row, step=epoch)` once an epoch, `log_result` in the end, and `close` in any case.
+All are Lightning loggers, so any other Lightning logger can be used with them. A run calls
+`log_metrics(row, step=epoch)` once per epoch, `log_result` at the end, and `close` in any case.
 """
 
 from collections.abc import Iterable

@@ -12,7 +12,7 @@ from dlcexp.training.loggers.naming import DETECTOR, of_detector
 
 
 class CSVLogger(Logger):
-    """`metrics.csv`: one row an epoch, appended; `metrics-detector.csv` for a detector.
+    """`metrics.csv`: one row per epoch, appended; `metrics-detector.csv` for a detector.
 
     When a metric appears for the first time, its column joins at the right and the file is
     rewritten. When an epoch comes again after a resume, its row and the later ones are replaced.
@@ -46,7 +46,7 @@ class CSVLogger(Logger):
 
 
 class _Table:
-    """A CSV file with one row an epoch."""
+    """A CSV file with one row per epoch."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

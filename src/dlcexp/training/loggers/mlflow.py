@@ -91,7 +91,7 @@ class MLFlowLogger(RunLogger):
             os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         client = MlflowClient(self._uri)
         if client.get_experiment_by_name(self._experiment_name) is None:
-            with suppress(MlflowException):  # a job beside this one was quicker
+            with suppress(MlflowException):  # another job was quicker
                 client.create_experiment(self._experiment_name, self._artifact_location)
         if self.record.run is not None:
             try:
@@ -115,51 +115,53 @@ class MLFlowLogger(RunLogger):
         self.experiment  # noqa: B018  (begins the run)
         if self._new:
             named = {_allowed(key): value for key, value in by_key(params).items()}
-            with self._telling():
+            with self._failures_logged():
                 self._lightning.log_hyperparams(named)
 
     def send_epoch(self, row: Mapping[str, float], axis: str, epoch: int) -> None:
         """One point of each curve."""
-        with self._telling():
+        with self._failures_logged():
             self._lightning.log_metrics({_allowed(n): v for n, v in row.items()}, epoch)
 
     def send_summary(self, metrics: Mapping[str, Any]) -> None:
         """Numbers as metrics, the names of snapshots as tags."""
         numbers = {n: v for n, v in metrics.items() if isinstance(v, int | float)}
         self.send_epoch({f"final/{n}": v for n, v in numbers.items()}, "", self.last_epoch())
-        with self._telling():
+        with self._failures_logged():
             for name in metrics.keys() - numbers.keys():
                 self.experiment.set_tag(self.version, _allowed(name), str(metrics[name]))
 
     def send_images(self, images: Mapping[str, Path]) -> None:
         """Artifacts, in the folder that their names begin with."""
-        with self._telling():
+        with self._failures_logged():
             for name, path in images.items():
                 self.experiment.log_artifact(self.version, str(path), name.rpartition("/")[0])
 
     def send_files(self, paths: Iterable[Path]) -> None:
         """Artifacts."""
-        with self._telling():
+        with self._failures_logged():
             for path in paths:
                 self.experiment.log_artifact(self.version, str(path))
 
     def close(self, *, failed: bool) -> None:
         """End the run as FINISHED or FAILED, if it had begun."""
         if "_lightning" in self.__dict__:
-            with self._telling():
+            with self._failures_logged():
                 self._lightning.finalize("failed" if failed else "success")
 
     @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """A server that fails later than at the start ends no training: it is said in the log."""
+    def _failures_logged(self) -> Iterator[None]:
+        """Log that a server fails, without ending the training, later than at the start."""
         try:
             yield
         except _failures() as error:
-            logger.warning("MLflow at %s was not told: %s", self._place, _first_line(error))
+            logger.warning(
+                "MLflow at %s is not up to date: %s", self._place, _first_line(error)
+            )
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """What is raised where a store is not there, or not to be used."""
+    """Return the errors raised where a store does not exist or cannot be used."""
     from mlflow.exceptions import MlflowException
 
     if find_spec("sqlalchemy") is None:
@@ -174,12 +176,12 @@ def _local_store() -> str:
 
 
 def _without_password(text: str) -> str:
-    """A text with the address of a store, as it may stand in files and messages."""
+    """Remove the password from the address of a store, for files and messages."""
     return re.sub(r"//[^/@\s]*@", "//", text)
 
 
 def _keep_to_itself() -> None:
-    """MLflow tells its makers nothing and prints no more than warnings, unless it is told to."""
+    """Turn off MLflow's telemetry, unless the user set it, and all its logs but warnings."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     import mlflow  # noqa: F401  (it sets the levels of its logs, too)
 

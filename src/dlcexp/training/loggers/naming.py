@@ -1,4 +1,4 @@
-"""What metrics, keys and runs are called in the tools that show them."""
+"""Names of metrics, keys and runs in the tools that show them."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ DETECTOR = "detector."
 
 
 def of_detector(names: Iterable[str]) -> bool:
-    """Whether a row is one of a detector: all its names begin with `detector.`."""
+    """Return whether a row is one of a detector: all its names begin with `detector.`."""
     return all(name.startswith(DETECTOR) for name in names)
 
 

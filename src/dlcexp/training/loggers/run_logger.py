@@ -1,4 +1,4 @@
-"""A run of a tool that goes on when its run folder does, and is told each epoch once."""
+"""A run of a tool that is resumed when its run folder is, and gets each epoch once."""
 
 import json
 import shutil
@@ -15,19 +15,19 @@ from dlcexp.errors import ConfigError
 from dlcexp.files import write_text
 from dlcexp.training.loggers.naming import of_detector, with_slashes
 
-# What a run folder remembers of its runs in the tools.
+# File of a run folder that records its runs in the tools.
 _RECORDS = "loggers.json"
 
 
 @dataclass
 class Record:
-    """What a tool has been told of a run folder.
+    """A record of what a tool has been sent of a run folder.
 
     Attributes:
         run: identifier of the run there.
         place: where the run is kept; elsewhere it is another run.
-        epochs: the last epoch told, by stage.
-        result: the same when the final numbers were told.
+        epochs: the last epoch sent, by stage.
+        result: the same when the final numbers were sent.
     """
 
     run: str | None = None
@@ -39,8 +39,8 @@ class Record:
 class RunLogger(Logger):
     """Shows a run folder as one run of a tool.
 
-    A job that is taken up again goes on with the run that it had, and says nothing twice: an epoch
-    that is trained once more, after a kill, has the numbers that it had.
+    A resumed job continues the run that it had, and sends nothing twice: an epoch that is trained
+    once more, after a kill, has the numbers that it had.
 
     Args:
         save_dir: the run folder.

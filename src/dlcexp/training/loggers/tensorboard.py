@@ -16,7 +16,7 @@ class TensorBoardLogger(RunLogger):
     """Event files in `tensorboard/` of the run folder; `tensorboard --logdir runs` shows them.
 
     The names of metrics are those in Weights & Biases (`test/mAP`); final numbers have `final/`
-    before them, and stand in the table of hyper-parameters.
+    before them, and are in the table of hyper-parameters.
 
     Args:
         save_dir: the run folder.
@@ -51,7 +51,7 @@ class TensorBoardLogger(RunLogger):
         self.experiment.flush()
 
     def send_summary(self, metrics: Mapping[str, Any]) -> None:
-        """The final numbers beside the hyper-parameters."""
+        """Write the final numbers next to the hyper-parameters."""
         numbers = {f"final/{n}": v for n, v in metrics.items() if isinstance(v, int | float)}
         self._events.log_hyperparams(self._tree, numbers, self.last_epoch())
 

@@ -62,7 +62,7 @@ class WandbLogger(RunLogger):
 
     @classmethod
     def check_arguments(cls, given: Mapping[str, Any], key: str) -> None:
-        """Refuse what `wandb.init` does not take; it is imported for arguments of its own only."""
+        """Refuse what `wandb.init` does not take; wandb is imported only for its arguments."""
         super().check_arguments(given, key)
         own, _ = arguments(cls)
         further = given.keys() - own
@@ -153,7 +153,7 @@ def _default_mode() -> str:
 
 
 def _has_key() -> bool:
-    """Whether W&B would find an API key; the key itself is not read out."""
+    """Return whether W&B would find an API key; the key itself is not read out."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
