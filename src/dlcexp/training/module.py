@@ -69,7 +69,7 @@ class StageModule(LightningModule, ABC):
         return list(self.model.parameters())
 
     def configure_optimizers(self) -> Optimizer:
-        """Build the optimizer and its schedule; Lightning gets the optimizer only."""
+        """Build the schedule, as `scheduler`, and return the optimizer."""
         settings, prefix = self.stage.settings, self.stage.key_prefix
         key = f"{prefix}optimizer"
         optimizer = build_optimizer(settings.optimizer, self.parameters_to_train(), key)

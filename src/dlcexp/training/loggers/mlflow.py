@@ -155,9 +155,7 @@ class MLFlowLogger(RunLogger):
         try:
             yield
         except _failures() as error:
-            logger.warning(
-                "MLflow at %s is not up to date: %s", self._place, _first_line(error)
-            )
+            logger.warning("MLflow at %s is not up to date: %s", self._place, _first_line(error))
 
 
 def _failures() -> tuple[type[Exception], ...]:
