@@ -56,8 +56,8 @@ def test_several_metrics_are_several_objectives():
 @pytest.mark.parametrize(
     ("metric", "direction", "message"),
     [
-        ([], None, "is no metric"),
-        (3, None, "is no metric"),
+        ([], None, "is not a metric"),
+        (3, None, "is not a metric"),
         ("test.mAP", "up", "'up' is not maximize"),
         (["test.mAP"], ["maximize", "minimize"], "there are 1 metrics"),
     ],

@@ -221,10 +221,10 @@ def test_impossible_jobs_are_told_before_the_first_one_runs(sweeps, capfd):
         (["sweep.direction=upwards", "seed=1,2"], "sweep.direction: 'upwards'"),
         (["seed=1,2", "split=kfold", "split.fold=5"], "split.fold: must be from 0 to 4"),
         (["seed=1,2", "split.train_fraction=1.5"], "split.train_fraction: must be between 0 and 1"),
-        (["seed=1,2", "hydra.launcher.n_jobs=-1"], "hydra.launcher.n_jobs: -1 is no number"),
-        (["seed=1,2", "hydra.launcher.n_jobs=two"], "hydra.launcher.n_jobs: 'two' is no number"),
-        (["hydra/sweeper=random", "hydra.sweeper.n_trials=0"], "n_trials: 0 is no number"),
-        (["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2.5"], "n_trials: 2.5 is no number"),
+        (["seed=1,2", "hydra.launcher.n_jobs=-1"], "hydra.launcher.n_jobs: -1 is not a number"),
+        (["seed=1,2", "hydra.launcher.n_jobs=two"], "hydra.launcher.n_jobs: 'two' is not a number"),
+        (["hydra/sweeper=random", "hydra.sweeper.n_trials=0"], "n_trials: 0 is not a number"),
+        (["hydra/sweeper=optuna", "hydra.sweeper.n_trials=2.5"], "n_trials: 2.5 is not a number"),
         (
             [
                 *("hydra/sweeper=optuna", "hydra/sweeper/sampler=grid"),

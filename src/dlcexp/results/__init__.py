@@ -1,1 +1,1 @@
-"""What a sweep left behind: its ledger, what differs between its jobs, statistics, the table."""
+"""Results of a sweep: its ledger, the differences between its jobs, statistics, the table."""

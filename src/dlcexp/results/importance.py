@@ -1,4 +1,4 @@
-"""How much each swept key moves the metric: an analysis of variance over the completed jobs.
+"""Importance of each swept key for the metric: an analysis of variance over completed jobs.
 
 Every key is a set of levels, one for each value; a number with many values is cut into quartiles.
 The share of a key is what the variance that remains grows by when the key is left out of a linear
@@ -30,11 +30,11 @@ _LUCK = "seed"
 
 @dataclass(frozen=True)
 class Importance:
-    """How much a factor moves the metric.
+    """The effect of a factor on the metric.
 
     Attributes:
         factor: a key that differs between jobs.
-        share: of the metric's variance, 0 to 1; NaN where there are too few jobs to tell.
+        share: of the metric's variance, 0 to 1; NaN where there are too few jobs.
         swing: mean of its best level minus mean of its worst, in units of the metric.
     """
 
@@ -64,7 +64,7 @@ def importances(sweep: Sweep) -> list[Importance]:
 
 
 def variance_shares(factors: Sequence[Sequence[int]], values: NDArray[np.float64]) -> list[float]:
-    """The share of the variance of `values` that each factor explains beside the others.
+    """Return the share of the variance of `values` that each factor adds to the others.
 
     Args:
         factors: for each factor, the level of each job.
@@ -112,7 +112,7 @@ def _levels(factor: Factor, jobs: Sequence[Job]) -> list[int]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value lies on an axis."""
+    """Return whether a value lies on an axis."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -29,7 +29,7 @@ from dlcexp.text import duration, number
 _ROWS, _FAILURES = 25, 10
 # Characters of the column of recipes, at least, and of a terminal that fits anything.
 _NARROWEST, _ENDLESS = 20, 10_000
-# Shown beside the objective, as people think in pixels.
+# Shown next to the objective, as people think in pixels.
 _PIXELS = "test.rmse"
 _COLOURS = {"completed": "", "pruned": "yellow", "running": "cyan", "queued": "dim"}
 
@@ -79,7 +79,7 @@ def _table(sweep: Sweep, *, columns: bool, extras: bool) -> Table:
     """A row for each recipe.
 
     Args:
-        columns: each factor in a column of its own; else a recipe in one.
+        columns: each factor in a separate column; else a recipe in one.
         extras: with pixels, time and jobs.
     """
     factors = sweep.recipe_factors
@@ -141,7 +141,7 @@ def _seconds(recipe: Recipe) -> float:
 
 def _status(recipe: Recipe) -> Text:
     states = Counter(_state(job) for job in recipe.jobs)
-    text = ", ".join(word if len(states) == 1 else f"{n} {word}" for word, n in states.items())
+    text = ", ".join(state if len(states) == 1 else f"{n} {state}" for state, n in states.items())
     return Text(text, style=_COLOURS.get(text, "" if COMPLETED in text else "red"))
 
 
@@ -172,11 +172,11 @@ def _print_failures(console: Console, failed: Sequence[Job]) -> None:
     by_error: dict[str, list[Job]] = {}
     for job in failed:
         kind = "" if job.kind in (None, "error") else f"{job.kind}: "
-        sentence = (job.error or "no word of it").partition(". ")[0]
+        sentence = (job.error or "no reason recorded").partition(". ")[0]
         by_error.setdefault(f"{kind}{sentence}", []).append(job)
     for text, jobs in list(by_error.items())[:_FAILURES]:
-        word = "job" if len(jobs) == 1 else "jobs"
-        console.print(Text(f"{word} {_names(jobs)}: {text}", style="red"))
+        noun = "job" if len(jobs) == 1 else "jobs"
+        console.print(Text(f"{noun} {_names(jobs)}: {text}", style="red"))
     if len(by_error) > _FAILURES:
         console.print(f"and {len(by_error) - _FAILURES} other errors")
     if failed:

@@ -1,11 +1,11 @@
 """The folder of a sweep: what was asked for, its jobs, and how far each of them is.
 
-    sweep.yaml    what was asked for     conf/   the config folders as they were when it began
-    jobs.jsonl    one line a job         0/ 1/   a run folder for each
+    sweep.yaml    the sweep as typed     conf/   the config folders as they were when it began
+    jobs.jsonl    one line per job       0/ 1/   a run folder for each
     lock          held by the process that runs the sweep
 
-Whatever is killed at whatever moment, the folder says what is complete: a line of the ledger or a
-file is whole or absent, and a job's state is that of its own folder.
+Whatever is killed at whatever moment, the folder records what is complete: a line of the ledger or
+a file is whole or absent, and a job's state is in the folder of the job.
 """
 
 import json
@@ -56,7 +56,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Objective:
-    """What a sweep is to make better: a key of `metrics.json`, and which way."""
+    """The metric that a sweep optimizes: a key of `metrics.json`, and the direction."""
 
     metric: str
     direction: str  # maximize or minimize
@@ -64,12 +64,12 @@ class Objective:
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """What `sweep.yaml` says of a sweep.
+    """The content of `sweep.yaml`.
 
     Attributes:
         id: hash of what is swept: the same command has the same.
         command: the command line as it was typed.
-        overrides: all its words.
+        overrides: all that were typed.
         swept: keys that vary, in order.
         created: ISO time.
         objectives: what decides.
@@ -114,7 +114,7 @@ class Ledger:
             lock.acquire(timeout=0)
         except Timeout:
             raise UserError(
-                f"{self.folder} is being swept by another process. Wait for it, or take another "
+                f"{self.folder} is being swept by another process. Wait for it, or use a different "
                 "folder: hydra.sweep.dir=DIR."
             ) from None
         except OSError as error:
@@ -125,10 +125,10 @@ class Ledger:
             lock.release()
 
     def record(self) -> SweepRecord | None:
-        """What was asked for; None before anything was.
+        """Read `sweep.yaml`; None before the sweep has begun.
 
         Raises:
-            UserError: the file says something else.
+            UserError: the file is not one of a sweep.
         """
         if not self.record_file.is_file():
             return None
@@ -164,7 +164,7 @@ class Ledger:
         """Every job, by its number; the last line on a job counts, a torn one does not.
 
         Raises:
-            UserError: lines that are whole and say something else.
+            UserError: lines that are whole and not those of jobs.
         """
         found: dict[int, Job] = {}
         if self.jobs_file.is_file():
@@ -203,17 +203,17 @@ class Ledger:
         return self.folder / job.folder
 
     def status(self, job: Job) -> Status:
-        """How far a job is."""
+        """Read the status of a job."""
         return read_status(self.path(job))
 
     def mark(self, job: Job, status: str, kind: str, error: str) -> None:
-        """Say how a job ended that can no longer say it itself."""
+        """Record how a job ended that can no longer record it itself."""
         before = self.status(job)
         write_status(self.path(job), Status(status, error, kind, before.seconds))
 
 
 def _foreign(file: Path) -> UserError:
-    return UserError(f"{file} is not of a sweep. Take another folder: hydra.sweep.dir=DIR.")
+    return UserError(f"{file} is not of a sweep. Use a different folder: hydra.sweep.dir=DIR.")
 
 
 def unfinished(parent: Path, identity: str) -> Path | None:
@@ -243,12 +243,12 @@ def check_same(record: SweepRecord, identity: str, folder: Path) -> None:
     if record.id == identity:
         return
     raise UserError(
-        f"{folder} holds another sweep:\n  {record.command}\nTake another folder, "
-        "hydra.sweep.dir=DIR, or repeat that command to go on with it."
+        f"{folder} holds another sweep:\n  {record.command}\nUse a different folder, "
+        "hydra.sweep.dir=DIR, or repeat that command to resume it."
     )
 
 
-# What `--config-dir .` may have beside options, and a lot of it.
+# Large folders that `--config-dir .` may hold in addition to options.
 _NO_OPTIONS = ("runs", "multirun", ".venv", ".git", "labeled-data")
 
 

@@ -1,4 +1,4 @@
-"""What a sweep is to make better, and what a job reached of it."""
+"""The objectives of a sweep, and the values that a job reached."""
 
 import json
 import math
@@ -26,7 +26,7 @@ def objectives(tree: Mapping[str, Any]) -> tuple[Objective, ...]:
     metrics = _list(tree["sweep"]["metric"])
     directions = _list(tree["sweep"]["direction"]) or [None] * len(metrics)
     if not metrics or not all(isinstance(metric, str) for metric in metrics):
-        raise ConfigError("sweep.metric", f"{metrics!r} is no metric, such as test.mAP.")
+        raise ConfigError("sweep.metric", f"{metrics!r} is not a metric, such as test.mAP.")
     if len(directions) != len(metrics):
         raise ConfigError(
             "sweep.direction", f"{directions!r}, but there are {len(metrics)} metrics."
@@ -52,7 +52,7 @@ def _as_scored(metric: str, tree: Mapping[str, Any]) -> str:
 
 
 def natural(metric: str) -> str:
-    """Which way a metric is better, by its name."""
+    """Return the direction in which a metric is better, by its name."""
     return MAXIMIZE if larger_is_better(metric) else MINIMIZE
 
 
@@ -64,7 +64,7 @@ def reached(folder: Path, wanted: Sequence[Objective]) -> list[float]:
 
 
 def unmeasured(folder: Path, wanted: Sequence[Objective]) -> str | None:
-    """What is wrong with an objective that a completed run has no number for, not even NaN."""
+    """Return what is wrong with an objective that a completed run has no number for, nor NaN."""
     metrics = _measured(folder)
     for each in wanted:
         if metrics and each.metric not in metrics:
@@ -82,7 +82,7 @@ def _measured(folder: Path) -> dict[str, Any]:
 
 
 def better(value: float, best: float | None, objective: Objective) -> bool:
-    """Whether a value is the best so far; NaN never is."""
+    """Return whether a value is the best so far; NaN never is."""
     if math.isnan(value):
         return False
     return best is None or gain(objective, value) > gain(objective, best)

@@ -1,4 +1,4 @@
-"""What came out of a sweep, read from its folder: jobs, what differs between them, repeats.
+"""Results of a sweep, read from its folder: jobs, the differences between them, repeats.
 
 Reads the folder of a sweep, finished or not, and any folder of runs. What is damaged there is one
 job with the status `unreadable`, never an error.
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 UNREADABLE = "unreadable"
 
-# What decides where neither sweep nor trees say, the first that any job has.
+# The objective where neither sweep nor trees set one: the first of these that any job has.
 _USUAL_METRICS = ("test.mAP", "test.rmse", "train.mAP", "train.rmse")
 # Between jobs that are equal in the objective.
 _TIE_BREAKER = "test.rmse"
@@ -59,8 +59,8 @@ class Job:
         metrics: final numbers that are numbers.
         history: metric to its values by epoch, as in `metrics.csv`.
         tree: the resolved experiment; empty where it cannot be read.
-        overrides: words as they were typed.
-        words: their values, by key.
+        overrides: as they were typed.
+        typed: values of the overrides, by key.
         values: value of each factor of the sweep, by its key.
         snapshot: file of the weights that the metrics are of.
     """
@@ -78,7 +78,7 @@ class Job:
     history: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     tree: Mapping[str, Any] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
-    words: Mapping[str, str] = field(default_factory=dict)
+    typed: Mapping[str, str] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
     snapshot: Path | None = None
 
@@ -91,7 +91,7 @@ class Job:
 
     @property
     def images_per_second(self) -> float:
-        """How fast the trained network is, or at least how fast it trained; NaN if unknown."""
+        """Speed of the trained network, else the speed in training; NaN if unknown."""
         if INFERENCE_SPEED in self.metrics:
             return self.metrics[INFERENCE_SPEED]
         speeds = sorted(self.history.get(TRAINING_SPEED, {}).values())
@@ -112,7 +112,7 @@ class Recipe:
 
     @property
     def completed(self) -> tuple[Job, ...]:
-        """Those that came to their end."""
+        """Jobs that came to their end."""
         return tuple(job for job in self.jobs if job.status == COMPLETED)
 
     def scores(self, metric: str) -> list[float]:
@@ -154,7 +154,7 @@ class Sweep:
 
     @property
     def objective(self) -> Objective:
-        """What ranks."""
+        """The objective that ranks jobs."""
         return self.objectives[0]
 
     @property
@@ -243,7 +243,7 @@ def read_sweep(
     """Read the folder of a sweep, or any folder with runs in it.
 
     Args:
-        metric: what decides; None: what the sweep says, else the key metric of its runs.
+        metric: what ranks jobs; None: the sweep's objective, else the key metric of its runs.
         direction: maximize or minimize; None: as the metric wants.
 
     Raises:
@@ -257,9 +257,9 @@ def read_sweep(
     if not jobs:
         raise UserError(f"{root} holds no run: no folder in it has a status.json.")
     swept = [str(key) for key in _list(record.get("swept"))]
-    factors = find_factors([job.tree for job in jobs], [job.words for job in jobs], swept)
+    factors = find_factors([job.tree for job in jobs], [job.typed for job in jobs], swept)
     for job in jobs:
-        job.values.update((f.key, f.value(job.tree, job.words)) for f in factors)
+        job.values.update((f.key, f.value(job.tree, job.typed)) for f in factors)
     objectives = _objectives(jobs, record, metric, direction)
     return Sweep(root, jobs, factors, objectives, str(record.get("command") or ""))
 
@@ -363,7 +363,7 @@ def _read_job(root: Path, name: str, number: int, overrides: Iterable[Any]) -> J
     metrics = read(folder / "metrics.json", "json")
     tree = read(folder / "config.yaml", "yaml")
     tree = tree or read(root / "conf" / TREES / f"{name}.json", "json")
-    words = tuple(map(str, _list(_read_yaml(folder / "overrides.yaml")) or overrides))
+    overrides = tuple(map(str, _list(_read_yaml(folder / "overrides.yaml")) or overrides))
     history = _history(folder / "metrics.csv")
     epochs = max((epoch for values in history.values() for epoch in values), default=0)
     planned = tree.get("epochs")
@@ -375,24 +375,24 @@ def _read_job(root: Path, name: str, number: int, overrides: Iterable[Any]) -> J
         "metrics": _numbers(metrics),
         "history": history,
         "tree": tree,
-        "overrides": words,
-        "words": words_by_key(words),
+        "overrides": overrides,
+        "typed": words_by_key(overrides),
         "snapshot": folder / "snapshots" / str(snapshot) if snapshot else None,
     }
     label = folder.resolve().name if name == "." else name
     if problems:
         return Job(number, label, folder, UNREADABLE, UNREADABLE, problems[0], **common)
-    word = str(status.get("status") or QUEUED)
+    state = str(status.get("status") or QUEUED)
     error = status.get("error")
-    kind = status.get("kind") or ("error" if word == FAILED else None)
-    return Job(number, label, folder, word, kind, str(error) if error else None, **common)
+    kind = status.get("kind") or ("error" if state == FAILED else None)
+    return Job(number, label, folder, state, kind, str(error) if error else None, **common)
 
 
 def _checked_mapping(path: Path, kind: str) -> Mapping[str, Any]:
     """The mapping in a file; empty where there is no file.
 
     Raises:
-        ValueError: what is wrong with it, in words.
+        ValueError: the message is what is wrong with it.
     """
     if not path.is_file():
         return {}
@@ -408,7 +408,7 @@ def _checked_mapping(path: Path, kind: str) -> Mapping[str, Any]:
 
 
 def _history(path: Path) -> dict[str, dict[int, float]]:
-    """Each column of `metrics.csv` by epoch, without empty cells and what is no number."""
+    """Return each column of `metrics.csv` by epoch, without cells that are not numbers."""
     text = _text(path)
     history: dict[str, dict[int, float]] = {}
     for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):

@@ -1,4 +1,4 @@
-"""How results are put into words: numbers, times, recipes, verdicts. The same everywhere."""
+"""Results as text, the same everywhere: numbers, times, recipes, verdicts."""
 
 import math
 from collections import Counter
@@ -39,7 +39,7 @@ def shown(value: Any) -> str:
 
 
 def label(factors: Iterable[Factor], values: Mapping[str, Any]) -> str:
-    """A recipe in a few words: `adamw, optimizer.lr=0.001`; of many keys the first few."""
+    """Return a recipe as short text: `adamw, optimizer.lr=0.001`; of many keys the first few."""
     parts = [
         shown(values[factor.key])
         if factor.choice and values.get(factor.key, ABSENT) is not ABSENT
@@ -52,7 +52,7 @@ def label(factors: Iterable[Factor], values: Mapping[str, Any]) -> str:
 
 
 def better(objective: Objective) -> str:
-    """Which way a metric is better."""
+    """Return the direction in which a metric is better."""
     return "smaller is better" if objective.direction == MINIMIZE else "larger is better"
 
 
@@ -71,7 +71,7 @@ def mean_and_spread(recipe: Recipe, metric: str) -> str:
 
 
 def verdict(sweep: Sweep) -> list[str]:
-    """How sure the ranking is, in sentences."""
+    """Return sentences on how certain the ranking is."""
     scored = [recipe for recipe in sweep.recipes if recipe.scores(sweep.objective.metric)]
     if len(scored) < 2:
         return []

@@ -2,7 +2,7 @@
 
 Recipes that were trained on the same folds, or from the same seeds, are compared on these in pairs:
 what a hard fold costs, it costs both. Over seeds that is a paired t-test. Over folds or splits the
-training frames overlap, the differences are no independent draws, and the plain test finds far too
+training frames overlap, the differences are not independent, and the plain test finds far too
 many winners; there the variance is corrected as by Nadeau and Bengio ("Inference for the
 Generalization Error", Machine Learning 52, 2003), which is what the field does. A rank test
 (Wilcoxon) cannot reach p < 0.05 with five folds at all. Several recipes against the best one:
@@ -50,7 +50,7 @@ class Comparison:
 
     @property
     def distinguishable(self) -> bool:
-        """Whether the difference is more than noise."""
+        """True if the difference is more than noise."""
         return self.p < SIGNIFICANT
 
 
@@ -108,7 +108,7 @@ def _compare(best: Recipe, other: Recipe, sweep: Sweep) -> Comparison:
     ours, theirs = (_by_repeat(recipe, keys, metric) for recipe in (best, other))
     units: dict[Any, list[float]] = {}
     for repeat in ours.keys() & theirs.keys():
-        # Seeds on the same split are no more splits: they are averaged.
+        # Seeds on the same split do not count as splits: they are averaged.
         unit = tuple(v for k, v in zip(keys, repeat, strict=True) if k in split_keys) or repeat
         units.setdefault(unit, []).append(ours[repeat] - theirs[repeat])
     differences = [sum(values) / len(values) for _, values in sorted(units.items(), key=repr)]

@@ -1,6 +1,6 @@
 """One CUDA device, or group of devices, for each job at a time, whichever launcher runs it.
 
-The launcher `processes` gives each of its processes a group. Jobs of joblib and of submitit on this
+The launcher `processes` assigns a group to each process. Jobs of joblib and of submitit on this
 machine claim one each as they begin; Ray and SLURM assign devices themselves.
 """
 
@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
-# Tells the processes of jobs which groups there are, `0,1;2,3`.
+# Variable that passes the groups to the processes of jobs, `0,1;2,3`.
 GROUPS = "DLCEXP_CUDA_GROUPS"
 
 # What this process has claimed, for as long as it lives: CUDA looks at the variable once.
@@ -44,7 +44,7 @@ def groups_of_machine(size: int) -> list[str]:
 def with_devices(config: DictConfig, launcher: str, groups: Sequence[str]) -> DictConfig:
     """Hydra's node of a sweep, with what its launcher has to know of devices.
 
-    A process that Ray lost is not started again by Ray: the sweep says what becomes of its job.
+    A process that Ray lost is not started again by Ray: the sweep decides what happens to its job.
     """
     with open_dict(config):
         if launcher == "ray":

@@ -39,7 +39,7 @@ class Experiments:
         """The resolved tree of a job, checked, in plain containers.
 
         Raises:
-            ConfigError: it cannot be.
+            ConfigError: it is invalid.
         """
         tree = all_mistakes(words, lambda left: checked(self._raw(left)))
         log_warnings(tree, self._logged)
@@ -60,7 +60,7 @@ class Experiments:
         try:
             put_values(tree, values)
         except ConfigError:
-            return self._whole(words)  # Hydra's own refusal is told in full
+            return self._whole(words)  # raises Hydra's error in full
         return tree
 
     def _decides_options(self, word: str) -> bool:

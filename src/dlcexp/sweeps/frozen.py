@@ -14,12 +14,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from dlcexp.results.ledger import Job
 
-_WORD = "hydra.sweep.subdir="
+_FOLDER = "hydra.sweep.subdir="
 
 
-def launch_words(job: Job) -> list[str]:
-    """What a launcher is given for a job."""
-    return [f"{_WORD}{job.folder}"]
+def launch_overrides(job: Job) -> list[str]:
+    """Return the overrides with which a launcher runs a job."""
+    return [f"{_FOLDER}{job.folder}"]
 
 
 class FrozenLoader(ConfigLoader):
@@ -31,8 +31,8 @@ class FrozenLoader(ConfigLoader):
         """Hydra's settings for a job: those of the sweep, and its folder."""
         config = copy.deepcopy(master_config)
         with open_dict(config):
-            for word in sweep_overrides:
-                config.hydra.sweep.subdir = word.removeprefix(_WORD)
+            for override in sweep_overrides:
+                config.hydra.sweep.subdir = override.removeprefix(_FOLDER)
             config.hydra.overrides.task = list(sweep_overrides)
         return config
 

@@ -38,19 +38,19 @@ logger = logging.getLogger(__name__)
 
 
 def run_job(cfg: DictConfig) -> None:
-    """Hydra's task function: run the job whose folder Hydra was told.
+    """Run the job in the folder that Hydra was given; this is Hydra's task function.
 
-    How it ended stands in that folder; a failure is no exception here, so that launchers go on.
+    How it ended is recorded in that folder; a failure raises nothing, so that launchers continue.
 
     Raises:
-        KeyboardInterrupt: the user wants no more.
+        KeyboardInterrupt: the user interrupts the sweep.
         SystemExit: submitit wants the process to end; see `dlcexp.sweeps.submitted`.
     """
     from hydra.core.hydra_config import HydraConfig
 
     folder = Path(HydraConfig.get().runtime.output_dir)
     use_devices_of_its_own(folder.parent)
-    # A sweep that was killed may have left a job that is still running, on a cluster say.
+    # A sweep that was killed may have left a job that is still running, for example on a cluster.
     with FileLock(folder / JOB_LOCK):
         if read_status(folder).status == COMPLETED:
             return
@@ -81,7 +81,7 @@ def _train(folder: Path, sweeper: DictConfig) -> None:
 
 
 def _watch(ledger: Ledger, job: Job, sweeper: DictConfig) -> "Watch | None":
-    """Who is told of evaluations: the trial of the job, where the study has one objective."""
+    """Return what evaluations are reported to: the job's trial, if the study has one objective."""
     record = ledger.record()
     if job.trial is None or record is None or len(record.objectives) > 1:
         return None
@@ -92,7 +92,7 @@ def _watch(ledger: Ledger, job: Job, sweeper: DictConfig) -> "Watch | None":
 
 
 def record_failure(folder: Path, error: BaseException) -> None:
-    """Say what went wrong where `train` could not: it fails before its run folder begins."""
+    """Record an error that `train` could not: it was raised before the run folder was begun."""
     if read_status(folder).status == FAILED:
         return
     kind = kind_of(error)
@@ -106,17 +106,17 @@ def record_failure(folder: Path, error: BaseException) -> None:
 
 
 @contextmanager
-def talking(aloud: bool) -> Iterator[None]:
-    """In a process of its own: show what a job logs, or nothing of it."""
+def logging_shown(shown: bool) -> Iterator[None]:
+    """Show what a job logs in a separate process, or silence it."""
     package = logging.getLogger("dlcexp")
     handler: logging.Handler = logging.NullHandler()
-    if aloud:
+    if shown:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(message)s"))
     package.addHandler(handler)
     package.setLevel(logging.INFO)
     with ExitStack() as stack:
-        if not aloud:
+        if not shown:
             sink = stack.enter_context(Path(os.devnull).open("w"))
             stack.enter_context(redirect_stderr(sink))
         try:
@@ -127,7 +127,7 @@ def talking(aloud: bool) -> Iterator[None]:
 
 @contextmanager
 def _printing_to(path: Path) -> Iterator[None]:
-    """What a job prints, its table of scores, is kept beside what it logs."""
+    """Append what a job prints, its table of scores, to the file of what it logs."""
     with path.open("a", encoding="utf-8") as file, redirect_stdout(file):
         yield
 
@@ -148,5 +148,5 @@ def _release_memory() -> None:
 
 @cache
 def _freeze() -> None:
-    """What torch and the like consist of is not looked through again after later jobs."""
+    """Exclude the objects of torch and other modules from later garbage collections."""
     gc.freeze()

@@ -1,9 +1,9 @@
 """Hand jobs to a launcher of Hydra, whichever, and know how each of them ended.
 
 A launcher that takes one job at a time is called from as many threads as jobs may run at once, so
-that a process that dies is the affair of one job. Others get all jobs together; when one of their
+that a process that dies ends one job only. Others get all jobs together; when one of their
 processes dies they give up, and what is left is handed to them again: what was running one by one,
-so that the job that is to blame takes no other along, then the rest.
+so that the job that is to blame ends no other, then the rest.
 """
 
 import logging
@@ -31,7 +31,7 @@ from dlcexp.runs.status import (
     write_status,
 )
 from dlcexp.signals import TERMINATED
-from dlcexp.sweeps.frozen import launch_words
+from dlcexp.sweeps.frozen import launch_overrides
 from dlcexp.sweeps.submitted import cancel
 
 logger = logging.getLogger(__name__)
@@ -39,14 +39,14 @@ logger = logging.getLogger(__name__)
 # Seconds between two looks at whether an interrupt has come, or a job has ended.
 _PATIENCE = 0.2
 
-# Jobs that wait on a cluster at the same time, where nothing else is said.
+# Jobs that wait on a cluster at the same time, by default.
 _QUEUED = 256
 
 ENDED = (COMPLETED, FAILED, PRUNED, KILLED)
 
 
 class Source(Protocol):
-    """Where jobs come from, and who is told when they have ended."""
+    """The source of jobs, notified when they have ended."""
 
     at_once: int | None  # jobs that a launcher of batches gets; None: all
 
@@ -54,7 +54,7 @@ class Source(Protocol):
         """The next job; None when there are no more."""
 
     def ended(self, job: Job) -> None:
-        """A job has ended, and its status says how."""
+        """Take note that a job has ended; its status records how."""
 
 
 def launch(launcher: Launcher, source: Source, ledger: Ledger, n_jobs: int | None = None) -> None:
@@ -64,7 +64,7 @@ def launch(launcher: Launcher, source: Source, ledger: Ledger, n_jobs: int | Non
         launcher: of Hydra.
         source: where jobs come from.
         ledger: the folder of the sweep.
-        n_jobs: jobs at the same time, where the launcher does not say; None: as many as fit.
+        n_jobs: jobs at the same time, where the launcher has no such setting; None: all that fit.
 
     Raises:
         KeyboardInterrupt, SystemExit: the user wants no more; what was running is marked as
@@ -115,10 +115,10 @@ class _Threads:
         cancel(self._launcher, self._ledger.folder, begun=False)  # all of them come again
         try:
             if count == 1:
-                self._work()  # in this thread, which alone is told of Ctrl-C
+                self._work()  # in this thread, the only one that Ctrl-C reaches
             else:
                 self._work_side_by_side(count)
-        except BaseException:  # the user wants no more, or the source cannot go on
+        except BaseException:  # the user interrupts, or the source fails
             self._stop()
             cancel(self._launcher, self._ledger.folder)
             settle(self._ledger, self._running, KeyboardInterrupt())
@@ -154,12 +154,12 @@ class _Threads:
             try:
                 self._wait_for_earlier(job)
                 if not self._stopped and self._ledger.status(job).status != COMPLETED:
-                    self._launcher.launch([launch_words(job)], job.number)
+                    self._launcher.launch([launch_overrides(job)], job.number)
             except Exception as error:
                 failure = error
             with self._lock:
                 if self._stopped:
-                    return  # whoever stopped us says what became of the job
+                    return  # whoever stopped us records what happened to the job
                 settle(self._ledger, [job], failure)
                 self._running.remove(job)
                 self._source.ended(job)
@@ -167,9 +167,9 @@ class _Threads:
                 raise SystemExit(TERMINATED)  # the job caught what was meant for all of them
 
     def _wait_for_earlier(self, job: Job) -> None:
-        """Wait for a process of an earlier start that still runs the job, on a cluster say.
+        """Wait for a process of an earlier start that still runs the job, as on a cluster.
 
-        The job itself would wait, too, but on a place of its own on the cluster.
+        The job itself would wait, too, but would occupy a place on the cluster.
         """
         lock = FileLock(self._ledger.path(job) / JOB_LOCK)
         try:
@@ -188,7 +188,7 @@ class _Threads:
 
 
 def settle(ledger: Ledger, jobs: Sequence[Job], error: BaseException | None) -> None:
-    """Say of jobs whose process is gone how they ended, where they could not say it themselves."""
+    """Record how jobs ended whose process is gone, where they could not record it themselves."""
     for job in jobs:
         status = ledger.status(job)
         if status.status in ENDED:
@@ -226,7 +226,7 @@ def _launch_batch(
     """Run jobs together; what made the launcher give up, if it did."""
     with _Watch(source, ledger, jobs):
         try:
-            launcher.launch([launch_words(job) for job in jobs], jobs[0].number)
+            launcher.launch([launch_overrides(job) for job in jobs], jobs[0].number)
         except (KeyboardInterrupt, SystemExit) as interrupt:
             running = [job for job in jobs if ledger.status(job).status == RUNNING]
             settle(ledger, running, interrupt)
@@ -261,7 +261,7 @@ def _left(
 
 
 class _Watch:
-    """Tells the source of jobs that end while a launcher is busy with all of them."""
+    """A thread that notifies the source of ended jobs while a launcher is busy with all of them."""
 
     def __init__(self, source: Source, ledger: Ledger, jobs: Sequence[Job]) -> None:
         self._source, self._ledger = source, ledger
@@ -278,16 +278,16 @@ class _Watch:
         self._thread.join()
         if self._error is not None:
             raise self._error
-        self._tell()
+        self._notify()
 
     def _look(self) -> None:
         try:
             while not self._done.wait(_PATIENCE):
-                self._tell()
+                self._notify()
         except Exception as error:
             self._error = error
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for job in list(self._open):
             if self._ledger.status(job).status in ENDED:
                 self._open.remove(job)
@@ -295,7 +295,7 @@ class _Watch:
 
 
 def _forget_processes() -> None:
-    """Let Ray start anew after it has lost a process."""
+    """Let Ray start again after it has lost a process."""
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
         ray.shutdown()

@@ -1,4 +1,4 @@
-"""What an Optuna study is made of: storage, sampler and pruner, as the tree names them."""
+"""The parts of an Optuna study, as the tree names them: storage, sampler and pruner."""
 
 import warnings
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from dlcexp.errors import ConfigError
 # Storage of a study by default, in the folder of its sweep.
 JOURNAL = "study.journal"
 
-# Random numbers of a study that goes on do not repeat those of its beginning.
+# Random numbers of a resumed study do not repeat those of its beginning.
 _STRIDE = 1_000_003
 
 
@@ -66,7 +66,7 @@ def build_pruner(node: Any) -> optuna.pruners.BasePruner:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Optuna's own lines are left out: what matters of it is said by us."""
+    """Silence Optuna's log: what matters of it is logged by dlcexp."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=ExperimentalWarning)

@@ -26,14 +26,14 @@ from dlcexp.sweeps.experiments import Experiments
 
 logger = logging.getLogger(__name__)
 
-# Jobs from which on it is said that checking them takes a while.
+# Number of jobs above which the progress of checking them is logged.
 _MANY = 20
-# Seconds after which it is said again how far that is.
-_TELL_EVERY = 10
+# Seconds between two such lines.
+_LOG_EVERY = 10
 
 
 class Plan(Protocol):
-    """Which jobs a sweep runs; see `dlcexp.sweeps.launching.Source` for taking them."""
+    """The jobs that a sweep runs; see `dlcexp.sweeps.launching.Source` for taking them."""
 
     total: int | None  # jobs in all
     at_once: int | None  # jobs that a launcher of batches gets; None: all
@@ -45,24 +45,24 @@ class Plan(Protocol):
         """The next job; None when there are no more."""
 
     def ended(self, job: Job) -> None:
-        """A job has ended, and its status says how."""
+        """Take note that a job has ended; its status records how."""
 
     def missing(self) -> int:
-        """How many jobs are still to be taken."""
+        """Return how many jobs are still to be taken."""
 
 
 class ListPlan:
     """All jobs, checked before any of them runs.
 
     Args:
-        lines: the words of each job.
+        lines: the overrides of each job.
         experiments: composes them.
         ledger: knows those of an earlier start.
         rerun: which of those run again: never, failed or always.
         swept: the keys that vary.
 
     Raises:
-        ConfigError: jobs that cannot be; one message for each mistake.
+        ConfigError: invalid jobs; one message for each mistake.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class ListPlan:
         """Nothing depends on it."""
 
     def missing(self) -> int:
-        """How many jobs are still to be taken."""
+        """Return how many jobs are still to be taken."""
         return len(self._left)
 
 
@@ -120,31 +120,31 @@ def check_jobs(
     """The trees of jobs.
 
     Raises:
-        ConfigError: some cannot be; one message for each mistake.
+        ConfigError: some are invalid; one message for each mistake.
     """
     if len(lines) > _MANY:
         logger.info("checking %d jobs", len(lines))
     trees: list[dict[str, Any]] = []
     mistakes: dict[str, list[int]] = {}
-    told = started = monotonic()
-    for number, words in enumerate(lines):
-        if monotonic() - told > _TELL_EVERY:
-            told = monotonic()
-            left = timedelta(seconds=round((told - started) / number * (len(lines) - number)))
+    logged = started = monotonic()
+    for number, overrides in enumerate(lines):
+        if monotonic() - logged > _LOG_EVERY:
+            logged = monotonic()
+            left = timedelta(seconds=round((logged - started) / number * (len(lines) - number)))
             logger.info("checked %d of %d jobs  %s left", number, len(lines), left)
         try:
-            trees.append(experiments.tree(words))
+            trees.append(experiments.tree(overrides))
         except UserError as error:
             for each in separate(error):
                 mistakes.setdefault(str(each), []).append(number)
     if mistakes:
-        raise _impossible(mistakes, [differing(words, swept) for words in lines])
+        raise _invalid(mistakes, [differing(overrides, swept) for overrides in lines])
     return trees
 
 
-def differing(words: Sequence[str], swept: Sequence[str]) -> list[str]:
-    """Of the words of a job, those that vary in its sweep."""
-    return [word for word in words if word.partition("=")[0] in swept]
+def differing(overrides: Sequence[str], swept: Sequence[str]) -> list[str]:
+    """Return the overrides of a job that vary in its sweep."""
+    return [override for override in overrides if override.partition("=")[0] in swept]
 
 
 def save_tree(ledger: Ledger, job: Job, tree: Mapping[str, Any]) -> None:
@@ -153,7 +153,7 @@ def save_tree(ledger: Ledger, job: Job, tree: Mapping[str, Any]) -> None:
 
 
 def is_missing(status: Status, rerun: str) -> bool:
-    """Whether a job is to run, from how an earlier start left it."""
+    """Return whether a job is to run, from how an earlier start left it."""
     if rerun == "always":
         return True
     if status.status in (COMPLETED, PRUNED):
@@ -163,16 +163,14 @@ def is_missing(status: Status, rerun: str) -> bool:
     return True
 
 
-def _impossible(mistakes: dict[str, list[int]], wanted: Sequence[Sequence[str]]) -> ConfigError:
-    """One error for all jobs that cannot be, each mistake once."""
+def _invalid(mistakes: dict[str, list[int]], wanted: Sequence[Sequence[str]]) -> ConfigError:
+    """Return one error for all invalid jobs, with each mistake once."""
     if len(mistakes) == 1:
         ((message, numbers),) = mistakes.items()
         if len(numbers) == len(wanted):
             return ConfigError("", message)
     lines = []
     for message, numbers in mistakes.items():
-        words = " ".join(wanted[numbers[0]])
-        lines.append(f"  {message}\n    in {len(numbers)} of {len(wanted)} jobs, first: {words}")
-    return ConfigError(
-        "", "the sweep has jobs that cannot be; none was started.\n" + "\n".join(lines)
-    )
+        first = " ".join(wanted[numbers[0]])
+        lines.append(f"  {message}\n    in {len(numbers)} of {len(wanted)} jobs, first: {first}")
+    return ConfigError("", "the sweep has invalid jobs; none was started.\n" + "\n".join(lines))

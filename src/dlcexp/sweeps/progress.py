@@ -1,4 +1,4 @@
-"""What a sweep says while it goes on: lines that name jobs, results and the time left."""
+"""Progress of a sweep: log lines with jobs, results and the time left."""
 
 import logging
 import shlex
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class Progress:
-    """Tells on the terminal how a sweep goes on.
+    """Logs the progress of a sweep.
 
     Args:
         ledger: the folder of the sweep.
@@ -44,8 +44,8 @@ class Progress:
         self._running = 0
         self._started = monotonic()
 
-    def tell_beginning(self, key_metric: str) -> None:
-        """How many jobs, what varies, and where.
+    def log_beginning(self, key_metric: str) -> None:
+        """Log the folder, what varies, and the number of jobs.
 
         Args:
             key_metric: by which the jobs choose their snapshots.
@@ -60,10 +60,10 @@ class Progress:
             logger.info("of %s jobs, %s are missing", jobs, missing)
         else:
             logger.info("%s job%s", jobs, "" if jobs == 1 else "s")
-        self._tell_snapshots(key_metric)
+        self._log_snapshots(key_metric)
 
-    def _tell_snapshots(self, key_metric: str) -> None:
-        """Say where snapshots are not chosen by what decides the sweep."""
+    def _log_snapshots(self, key_metric: str) -> None:
+        """Log by what snapshots are chosen, unless it is the objective of the sweep."""
         split, _, name = self._objectives[0].metric.partition(".")
         wanted, key = f"{split_of(split)}.{name}", "trainer.key_metric"
         chosen_by_it = len(self._objectives) == 1 and split_of(split) in ("test", "train")
@@ -74,14 +74,14 @@ class Progress:
                 *(key_metric, key, wanted, wanted),
             )
 
-    def tell_start(self, job: Job) -> None:
-        """A job is about to run."""
+    def log_start(self, job: Job) -> None:
+        """Log that a job is about to run."""
         self._running += 1
-        words = differing(job.overrides, self._space.swept)
-        logger.info("job %s  %s", self._place(job), " ".join(words))
+        overrides = differing(job.overrides, self._space.swept)
+        logger.info("job %s  %s", self._place(job), " ".join(overrides))
 
-    def tell_job(self, job: Job) -> None:
-        """A job has ended."""
+    def log_end_of(self, job: Job) -> None:
+        """Log how a job has ended, and the time left."""
         self._running -= 1
         self._done += 1
         status = self._ledger.status(job)
@@ -94,12 +94,12 @@ class Progress:
             self._left(),
         )
 
-    def tell_interrupt(self) -> None:
-        """What remains after Ctrl-C or SIGTERM."""
-        logger.info("interrupted; what is done is kept, and the same command goes on with the rest")
+    def log_interrupt(self) -> None:
+        """Log that the sweep can be resumed after Ctrl-C or SIGTERM."""
+        logger.info("interrupted; what is done is kept, and the same command resumes the rest")
 
-    def tell_end(self) -> None:
-        """The table of the jobs, best first."""
+    def print_results(self) -> None:
+        """Print the table of the jobs, best first."""
         from dlcexp.results.leaderboard import leaderboard
         from dlcexp.results.read_sweep import read_sweep
 
@@ -120,12 +120,12 @@ class Progress:
             self._warned = True
             logger.warning("sweep.metric: %s", problem)
         pairs = zip(self._objectives, values, strict=True)
-        told = ", ".join(f"{each.metric} {value:.4g}" for each, value in pairs)
+        reached_now = ", ".join(f"{each.metric} {value:.4g}" for each, value in pairs)
         best = " (the best so far)" if self._is_best(job) else ""
-        return f"  {told}{best}"
+        return f"  {reached_now}{best}"
 
     def _is_best(self, job: Job) -> bool:
-        """Whether a job beats all before it, where there is one objective."""
+        """Return whether a job beats all before it, where there is one objective."""
         if len(self._objectives) != 1 or self._ledger.status(job).status != COMPLETED:
             return False
         (value,) = reached(self._ledger.path(job), self._objectives)

@@ -1,4 +1,4 @@
-"""`dlcexp -m`: from the words of the command line to a sweep."""
+"""`dlcexp -m`: from the overrides of the command line to a sweep."""
 
 import logging
 import re
@@ -34,29 +34,29 @@ LAUNCHERS = {
 }
 
 
-def start(words: Sequence[str], config_dir: Path | None) -> int:
+def start(typed: Sequence[str], config_dir: Path | None) -> int:
     """Run a sweep.
 
     Args:
-        words: overrides as typed, Hydra's own (`hydra/launcher=joblib`) among them.
-        config_dir: a folder with options of the user's own.
+        typed: overrides as typed, those of Hydra (`hydra/launcher=joblib`) among them.
+        config_dir: a folder with the user's options.
 
     Returns:
         The exit code.
 
     Raises:
-        UserError: what is asked for cannot be.
+        UserError: the sweep is invalid.
     """
-    words = rewritten(words)
-    own = [word for word in words if not _is_hydras(word)]
-    hydras = [word for word in words if _is_hydras(word)]
+    overrides = rewritten(typed)
+    own = [each for each in overrides if not _is_hydras(each)]
+    hydras = [each for each in overrides if _is_hydras(each)]
     _check_options(hydras)
     if config_dir is None:
         all_mistakes(own, _check_first)
     master = _compose(own, hydras, config_dir)
     _check_chosen(master)
     with _shown_logs():
-        return _sweep(master, own, words, config_dir)
+        return _sweep(master, own, overrides, config_dir)
 
 
 def _check_first(own: Sequence[str]) -> None:
@@ -78,7 +78,7 @@ def _compose(own: Sequence[str], hydras: Sequence[str], config_dir: Path | None)
 
 
 def _sweep(
-    master: DictConfig, own: Sequence[str], words: Sequence[str], config_dir: Path | None
+    master: DictConfig, own: Sequence[str], overrides: Sequence[str], config_dir: Path | None
 ) -> int:
     from hydra._internal.callbacks import Callbacks
     from hydra.core.plugins import Plugins
@@ -101,8 +101,8 @@ def _sweep(
     flags = ["-m", *([f"--config-dir={config_dir}"] if config_dir else [])]
     choices = master.hydra.runtime.choices
     sweeper.command = Command(
-        line=shlex.join(["dlcexp", *flags, *map(_without_password, words)]),
-        words=tuple(map(_without_password, words)),
+        line=shlex.join(["dlcexp", *flags, *map(_without_password, overrides)]),
+        overrides=tuple(map(_without_password, overrides)),
         config_dir=config_dir,
         sweeper=str(choices[SWEEPER]),
         launcher=str(choices[LAUNCHER]),
@@ -110,19 +110,19 @@ def _sweep(
     return int(sweeper.sweep(list(own)))
 
 
-def _without_password(word: str) -> str:
+def _without_password(override: str) -> str:
     """`postgresql://me:secret@host` is recorded without the secret."""
-    return re.sub(r"(://[^:/@\s]+):[^@\s]+@", r"\1:***@", word)
+    return re.sub(r"(://[^:/@\s]+):[^@\s]+@", r"\1:***@", override)
 
 
-def _is_hydras(word: str) -> bool:
-    return word.lstrip("+~").startswith(("hydra.", "hydra/"))
+def _is_hydras(override: str) -> bool:
+    return override.lstrip("+~").startswith(("hydra.", "hydra/"))
 
 
-def _check_options(words: Sequence[str]) -> None:
+def _check_options(overrides: Sequence[str]) -> None:
     """Refuse an unknown sweeper, sampler, pruner or launcher, and one that is not installed."""
-    for word in words:
-        group, _, name = word.partition("=")
+    for override in overrides:
+        group, _, name = override.partition("=")
         if group == LAUNCHER:
             _check_launcher(name)
         elif group.startswith("hydra/"):
@@ -156,7 +156,7 @@ def _check_launcher(name: str) -> None:
 
 
 def _check_chosen(master: DictConfig) -> None:
-    """The same for what a file has chosen; and how many jobs there are to be."""
+    """Check what a file has chosen as `_check_options` does, and the numbers of jobs."""
     chosen = master.hydra.runtime.choices
     _check_options([f"{group}={chosen[group]}" for group in (SWEEPER, LAUNCHER)])
     _check_count(master, "hydra.sweeper.n_trials")
@@ -169,12 +169,12 @@ def _check_count(master: DictConfig, key: str) -> None:
     count = OmegaConf.select(master, key)
     if count is None or (type(count) is int and count > 0):
         return
-    raise ConfigError(key, f"{count!r} is no number of jobs: 1 or more.")
+    raise ConfigError(key, f"{count!r} is not a number of jobs: 1 or more.")
 
 
 @contextmanager
 def _shown_logs() -> Iterator[None]:
-    """What the sweep says goes to standard error, in our words only."""
+    """Show the log of dlcexp on standard error, as bare messages."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     package = logging.getLogger("dlcexp")

@@ -1,7 +1,7 @@
 """A sweep whose next job depends on what earlier ones reached: trials of an Optuna study.
 
 A trial is a job. One that was cut off, or that failed and is to run again, becomes a further trial
-with the same values, which goes on in the folder of its job.
+with the same values, which is resumed in the folder of its job.
 """
 
 import logging
@@ -50,7 +50,7 @@ class StudyPlan:
         settings: `hydra.sweeper` as a plain mapping.
 
     Raises:
-        ConfigError: a value that is impossible beside the first of the others.
+        ConfigError: a value that is invalid with the first value of the other keys.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class StudyPlan:
             raise ConfigError(
                 "hydra.sweeper.study_name",
                 f"{self._study.study_name!r} is a study of another sweep in that storage. "
-                "Take another name, hydra.sweeper.study_name=NAME.",
+                "Choose a different name, hydra.sweeper.study_name=NAME.",
             )
         own = {job.trial for job in self._jobs.values()}
         foreign = sum(trial.number not in own for trial in self._study.get_trials(deepcopy=False))
@@ -120,7 +120,7 @@ class StudyPlan:
             logger.info("%d trials of the study lie in other folders", foreign)
 
     def _offset(self, trials: int) -> int:
-        """Where random numbers go on; folders that share a storage do not draw the same."""
+        """Return where random numbers continue, not the same in folders that share a storage."""
         if self._settings["storage"] is None:
             return trials
         return trials + zlib.crc32(str(self._ledger.folder.resolve()).encode())
@@ -137,13 +137,13 @@ class StudyPlan:
         return None
 
     def ended(self, job: Job) -> None:
-        """Tell the study what a job reached.
+        """Report what a job reached to the study.
 
         Raises:
             ConfigError: it is complete, and does not have a metric that decides.
         """
         with quiet():
-            self._tell(job)
+            self._report(job)
 
     def missing(self) -> int:
         """Trials that are still to be asked for, and jobs that are to run again."""
@@ -155,14 +155,14 @@ class StudyPlan:
         return max(0, (self.total or 0) - begun) + len(self._again)
 
     def _take_up(self, job: Job, trials: Sequence[optuna.trial.FrozenTrial]) -> None:
-        """Tell the study of a job that ended unnoticed; put one that is missing in line."""
+        """Report a job that ended unnoticed to the study; queue one that is missing."""
         status = self._ledger.status(job)
         missing = is_missing(status, self._rerun)
         if job.trial is not None and not trials[job.trial].state.is_finished():
             if missing:
                 self._study.tell(job.trial, state=TrialState.FAIL)
             else:
-                self._tell(job)
+                self._report(job)
         if missing:
             self._again.append(job)
             write_status(self._ledger.path(job), Status(QUEUED))
@@ -173,7 +173,7 @@ class StudyPlan:
         fixed = dict(before.params)
         self._study.enqueue_trial(fixed, user_attrs={_JOB: job.number, _AGAIN: True})
         trial = self._study.ask()
-        self._words(trial)
+        self._suggested(trial)
         again = replace(job, trial=trial.number)
         self._ledger.add(again)
         return again
@@ -189,21 +189,21 @@ class StudyPlan:
             self._exhausted = True
             return None
         trial = self._study.ask()
-        words = [*self._space.fixed, *self._words(trial)]
-        self._tried.add(tuple(words))
-        twin = self._known(lambda job: job.overrides == tuple(words))
+        overrides = [*self._space.fixed, *self._suggested(trial)]
+        self._tried.add(tuple(overrides))
+        twin = self._known(lambda job: job.overrides == tuple(overrides))
         if twin is not None:
             self._repeat(trial, twin)
             return None
         number = max(self._jobs, default=-1) + 1
         try:
-            tree = self._experiments.tree(words)
+            tree = self._experiments.tree(overrides)
         except UserError as error:
-            job = Job(number, str(number), tuple(words), "", trial.number)
+            job = Job(number, str(number), tuple(overrides), "", trial.number)
             self._add(job)
             write_status(self._ledger.path(job), Status(FAILED, str(error), MISTAKE))
-            self._tell(job)
-            logger.info("trial %d cannot be: %s", trial.number, error)
+            self._report(job)
+            logger.info("trial %d is invalid: %s", trial.number, error)
             return None
         digest = tree_hash(tree)
         twin = self._known(lambda job: job.hash == digest)
@@ -211,25 +211,25 @@ class StudyPlan:
             self._repeat(trial, twin)
             return None
         self._repeats = 0
-        job = Job(number, str(number), tuple(words), digest, trial.number)
+        job = Job(number, str(number), tuple(overrides), digest, trial.number)
         save_tree(self._ledger, job, tree)
         write_status(self._ledger.path(job), Status(QUEUED))
         self._add(job)
         return job
 
     def _repeat(self, trial: optuna.Trial, twin: Job) -> None:
-        """Tell the study of values that it knows what their job reached, if that has ended well."""
+        """Report for known values what their job reached, if that is completed."""
         trial.set_user_attr(_SAME, twin.number)
-        self._tell(replace(twin, trial=trial.number))
+        self._report(replace(twin, trial=trial.number))
         self._repeats += 1
 
     def _draw(self) -> bool:
         """Have the next trial be one of new values, drawn at random; whether there are any."""
         known = self._tried
-        for words in drawn(self._space, len(known) + 1, seed=len(known)):
-            if tuple(words) not in known:
-                dimensions = [*self._space.dimensions, *self._space.following(words)]
-                values = dict(word.partition("=")[::2] for word in words)
+        for overrides in drawn(self._space, len(known) + 1, seed=len(known)):
+            if tuple(overrides) not in known:
+                dimensions = [*self._space.dimensions, *self._space.following(overrides)]
+                values = dict(override.partition("=")[::2] for override in overrides)
                 fixed = {each.key: parameter(each, values[each.key]) for each in dimensions}
                 self._study.enqueue_trial(fixed)
                 return True
@@ -242,11 +242,11 @@ class StudyPlan:
         self._ledger.add(job)
         self._jobs[job.number] = job
 
-    def _words(self, trial: optuna.Trial) -> list[Word]:
-        words = [_suggest(trial, each) for each in self._space.dimensions]
-        return words + [_suggest(trial, each) for each in self._space.following(words)]
+    def _suggested(self, trial: optuna.Trial) -> list[Word]:
+        first = [_suggest(trial, each) for each in self._space.dimensions]
+        return first + [_suggest(trial, each) for each in self._space.following(first)]
 
-    def _tell(self, job: Job) -> None:
+    def _report(self, job: Job) -> None:
         if job.trial is None:
             return
         status = self._ledger.status(job)
@@ -268,7 +268,7 @@ class StudyPlan:
 
 
 def parameter(dimension: Dimension, value: str) -> str | int | float:
-    """The value of a word as Optuna has it."""
+    """Return the value of an override as Optuna has it."""
     if isinstance(dimension, Choices):
         return value
     return int(float(value)) if dimension.integer else float(value)

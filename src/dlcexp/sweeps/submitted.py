@@ -14,16 +14,16 @@ from dlcexp.signals import TERMINATED
 
 _SUBMITTED, _RESULT = "_submitted.pkl", "_0_result.pkl"  # names that follow the id of a job
 
-_PATIENCE = 5.0  # seconds in which a job that trains has ended and said so
+_PATIENCE = 5.0  # seconds in which a job that trains has ended and recorded it
 
 _OUT_OF_TIME = (
-    "its time limit came (hydra.launcher.timeout_min). The same command goes on from its last "
+    "its time limit came (hydra.launcher.timeout_min). The same command resumes from its last "
     "epoch; with hydra.launcher.max_num_timeout=5 SLURM starts it again by itself"
 )
 
 
 def hand_back(folder: Path, error: BaseException) -> None:
-    """Let submitit go on where it is what has ended a job, and say so in the folder of the job.
+    """Let submitit proceed where it has ended a job, and record it in the folder of the job.
 
     Shortly before the time limit, or when the cluster needs the place, submitit asks for another
     start of the job and ends its process; where it may not ask again, it raises.
@@ -50,7 +50,7 @@ def cancel(launcher: Any, folder: Path, *, begun: bool = True) -> None:
     Args:
         launcher: of Hydra.
         folder: of the sweep; jobs that are submitted elsewhere are left alone.
-        begun: those that run, too, beside those that wait on a cluster.
+        begun: also those that run, in addition to those that wait on a cluster.
     """
     kind = type(launcher).__name__
     if kind == "SlurmLauncher":

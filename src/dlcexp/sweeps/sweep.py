@@ -1,4 +1,4 @@
-"""A sweep from what varies to its table: find or begin its folder, launch what is missing, tell."""
+"""A sweep from its space to its table: find or begin its folder, launch what is missing, log."""
 
 import copy
 import hashlib
@@ -38,23 +38,23 @@ from dlcexp.sweeps.space import Space
 
 logger = logging.getLogger(__name__)
 
-# Keys of the tree that say how a job runs, not what it computes: the same sweep with others.
+# Keys of the tree that change how a job runs, not what it computes: not part of its identity.
 _VOLATILE = ("trainer.progress_bar", "trainer.num_workers", "trainer.display_iters")
 
 
 @dataclass(frozen=True)
 class Command:
-    """How a sweep was asked for.
+    """The command line of a sweep.
 
     Attributes:
         line: the command as it was typed.
-        words: its overrides, Hydra's own included.
-        config_dir: a folder with options of the user's own.
+        overrides: all of them, those of Hydra included.
+        config_dir: a folder with the user's options.
         sweeper, launcher: names of their options.
     """
 
     line: str
-    words: tuple[str, ...]
+    overrides: tuple[str, ...]
     config_dir: Path | None
     sweeper: str
     launcher: str
@@ -62,7 +62,7 @@ class Command:
 
 @dataclass(frozen=True)
 class HydraSettings:
-    """What Hydra hands to a sweeper, for the launcher that the sweep starts.
+    """The arguments of a sweeper from Hydra, for the launcher that the sweep starts.
 
     Attributes:
         context: Hydra's context.
@@ -124,10 +124,10 @@ class Sweep:
             ledger.begin(self._record(), conf_folder(), self._command.config_dir)
             plan.begin()
             progress = Progress(ledger, self.space, self.objectives, plan, resumed=resumed)
-            progress.tell_beginning(str(self.tree.trainer.key_metric))
+            progress.log_beginning(str(self.tree.trainer.key_metric))
             if plan.missing():
                 self._launch(plan, progress)
-            progress.tell_end()
+            progress.print_results()
         return exit_code(ledger)
 
     def identity(self, tree: DictConfig) -> str:
@@ -164,7 +164,7 @@ class Sweep:
             if edited is not None:
                 logger.warning(
                     "%s was begun by the same command, with options that have been edited since: "
-                    "this is another sweep. hydra.sweep.dir=%s goes on with that one as it was.",
+                    "this is another sweep. hydra.sweep.dir=%s resumes that one as it was.",
                     edited,
                     shlex.quote(str(edited)),
                 )
@@ -180,7 +180,7 @@ class Sweep:
         return SweepRecord(
             id=self._identity,
             command=self._command.line,
-            overrides=self._command.words,
+            overrides=self._command.overrides,
             swept=tuple(self.space.swept),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             objectives=self.objectives,
@@ -202,14 +202,14 @@ class Sweep:
         )
         try:
             with termination():
-                launch(launcher, _Told(plan, progress), self.ledger, self._hydra.n_jobs)
+                launch(launcher, _LoggedPlan(plan, progress), self.ledger, self._hydra.n_jobs)
         except (KeyboardInterrupt, SystemExit):
-            progress.tell_interrupt()
+            progress.log_interrupt()
             raise
 
 
-class _Told:
-    """A plan whose jobs are told of as they come and go."""
+class _LoggedPlan:
+    """A plan whose jobs are logged as they start and end."""
 
     def __init__(self, plan: Plan, progress: Progress) -> None:
         self._plan, self._progress = plan, progress
@@ -218,12 +218,12 @@ class _Told:
     def take(self) -> Job | None:
         job = self._plan.take()
         if job is not None:
-            self._progress.tell_start(job)
+            self._progress.log_start(job)
         return job
 
     def ended(self, job: Job) -> None:
         self._plan.ended(job)
-        self._progress.tell_job(job)
+        self._progress.log_end_of(job)
 
 
 def exit_code(ledger: Ledger) -> int:

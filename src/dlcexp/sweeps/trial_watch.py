@@ -1,4 +1,4 @@
-"""What the process of a job tells the study of its trial, and hears from it."""
+"""Reports of a job's process to the study of its trial, and the pruner's decision."""
 
 import math
 from collections.abc import Mapping

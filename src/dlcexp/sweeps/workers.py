@@ -1,6 +1,6 @@
 """Processes that stay warm between jobs: torch is imported once, images are decoded once.
 
-A worker that dies takes only its own job along, and the process that waits for it is told.
+A worker that dies ends only its job, and raises an error in the process that waits for it.
 """
 
 import multiprocessing
@@ -17,14 +17,14 @@ Call = tuple[Callable[..., Any], tuple[Any, ...]]
 
 
 class WorkerDied(Exception):  # noqa: N818  (what happened, not whose mistake)
-    """The process of a worker is gone; the message says how."""
+    """Raised where the process of a worker is gone, with how it ended."""
 
 
 class Worker:
     """A process that does one call after the other.
 
     Args:
-        environment: variables that it has beside ours.
+        environment: variables that it has in addition to ours.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -58,8 +58,8 @@ class Worker:
 
 
 def _serve(connection: Connection, environment: Mapping[str, str]) -> None:
-    """Do calls until nobody asks any more."""
-    # Ctrl-C reaches the whole group of processes; the one that started us says what becomes of it.
+    """Do calls until the other end sends no more."""
+    # Ctrl-C reaches the whole group of processes; the one that started us handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(environment)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -72,7 +72,7 @@ def _serve(connection: Connection, environment: Mapping[str, str]) -> None:
 
 
 def _end_with_parent() -> None:
-    """A killed sweep leaves no process behind that would go on writing."""
+    """End this process with a killed sweep, so that it does not continue to write."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -102,10 +102,10 @@ def _run_job(
     """One job, in the process of a worker; several at a time are silent."""
     from hydra.core.utils import run_job, setup_globals
 
-    from dlcexp.sweeps.job import talking
+    from dlcexp.sweeps.job import logging_shown
 
     setup_globals()
-    with talking(not several):
+    with logging_shown(not several):
         return run_job(
             hydra_context=context,
             task_function=function,

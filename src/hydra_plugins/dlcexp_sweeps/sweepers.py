@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 class DlcexpSweeper(Sweeper):
-    """What the sweepers have in common: a space, and a folder that remembers.
+    """The base class of sweepers: a space, and a folder that remembers.
 
-    `command` is set by `dlcexp.sweeps.start`, which knows how the sweep was asked for.
+    `command` is set by `dlcexp.sweeps.start`, which knows the command line.
 
     Args:
-        params: key to values, beside those of the command line.
+        params: key to values, in addition to those of the command line.
         where: condition to such params that exist only under it.
-        n_jobs: jobs at the same time, for launchers that do not say (submitit, and batches of
-            trials under joblib and Ray).
+        n_jobs: jobs at the same time, for launchers without such a setting (submitit, and batches
+            of trials under joblib and Ray).
     """
 
     def __init__(
@@ -71,14 +71,14 @@ class ListSweeper(DlcexpSweeper):
 
     @abstractmethod
     def jobs(self, space: "Space") -> Iterator[list[str]]:
-        """The words of each job."""
+        """Yield the overrides of each job."""
 
 
 class GridSweeper(ListSweeper):
     """Every value with every other.
 
     Args:
-        variants: words that go together; all else is run with each of these, None: with none.
+        variants: overrides that go together; all else is run with each of these, None: with none.
         params, where, n_jobs: as above.
     """
 
@@ -87,7 +87,7 @@ class GridSweeper(ListSweeper):
         self.variants = list(variants)
 
     def jobs(self, space: "Space") -> Iterator[list[str]]:
-        """The words of each job."""
+        """Yield the overrides of each job."""
         from dlcexp.sweeps.space import grid
 
         return grid(space)
@@ -97,7 +97,7 @@ class PairedSweeper(ListSweeper):
     """The first values together, then the second, and so on."""
 
     def jobs(self, space: "Space") -> Iterator[list[str]]:
-        """The words of each job."""
+        """Yield the overrides of each job."""
         from dlcexp.sweeps.space import paired
 
         return paired(space)
@@ -117,7 +117,7 @@ class RandomSweeper(ListSweeper):
         self.n_trials, self.seed = n_trials, seed
 
     def jobs(self, space: "Space") -> Iterator[list[str]]:
-        """The words of each job."""
+        """Yield the overrides of each job."""
         from dlcexp.sweeps.space import drawn
 
         return drawn(space, self.n_trials, self.seed)
