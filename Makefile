@@ -12,7 +12,7 @@ DLC_INSTALLED := $(DLC)/.installed
 help:
 	@echo "make demo       set up, then train, evaluate and export on the synthetic project"
 	@echo "make test       set up, then run the linters and all tests, including those with DeepLabCut"
-	@echo "make test-fast  run the fast tests, without DeepLabCut"
+	@echo "make test-fast  run the fast tests on all cores, without DeepLabCut (under five minutes)"
 	@echo "make lint       run ruff, mypy and import-linter"
 	@echo "make format     format the code with ruff"
 	@echo "make docs       build the documentation into build/docs"
@@ -56,7 +56,7 @@ test: install interop lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: install
-	$(BIN)/python -m pytest -m "not slow and not interop"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not interop"
 
 docs: install
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs

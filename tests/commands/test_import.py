@@ -1,5 +1,7 @@
 """`dlcexp import` as a user types it."""
 
+import re
+
 import pytest
 import yaml
 
@@ -17,8 +19,7 @@ def test_a_keyword_that_a_class_does_not_have_is_told(mouse_project, tmp_path, c
     file.write_text(yaml.safe_dump(document, sort_keys=False))
     assert main(["import", str(file), project]) == 2
     told = capsys.readouterr().err
-    assert "model.heads.bodypart.predictor.nms_treshold: " in told
-    assert "Did you mean 'nms_threshold'?" in told
+    assert re.search(r"bodypart\.predictor\.nms_treshold: .*'nms_threshold'", told)
 
 
 def test_a_misspelt_keyword_in_a_flat_file_of_tokenpose_is_told(
@@ -31,8 +32,7 @@ def test_a_misspelt_keyword_in_a_flat_file_of_tokenpose_is_told(
     file.write_text(yaml.safe_dump(document, sort_keys=False))
     assert main(["import", str(file), f"project={mouse_project.as_posix()}"]) == 2
     told = capsys.readouterr().err
-    assert "model.heads.bodypart.hidden_heatmap_dimm: " in told
-    assert "Did you mean 'hidden_heatmap_dim'?" in told
+    assert re.search(r"heads\.bodypart\.hidden_heatmap_dimm: .*'hidden_heatmap_dim'", told)
 
 
 @pytest.mark.parametrize("target", ["logging.os.system", "dlcexp.files.os.system", "os.system"])

@@ -24,7 +24,7 @@ def test_a_recipe_is_a_recommendation_and_never_an_argument():
 
 
 def test_an_unknown_keyword_names_the_full_key_and_the_nearest_argument():
-    with pytest.raises(ConfigError, match=r"optimizer\.lrr: AdamW has no such argument.*'lr'"):
+    with pytest.raises(ConfigError, match=r"optimizer\.lrr: AdamW .*1.*'lr'"):
         build({"_target_": "torch.optim.AdamW", "_partial_": True, "lrr": 1}, key="optimizer")
 
 
@@ -37,13 +37,13 @@ def test_a_keyword_deep_in_the_node_is_found_too():
 
 
 def test_a_missing_argument_is_named():
-    with pytest.raises(ConfigError, match="StepLR needs optimizer, step_size"):
+    with pytest.raises(ConfigError, match=r"^scheduler: .*StepLR.*optimizer, step_size"):
         check_targets({"_target_": "torch.optim.lr_scheduler.StepLR"}, "scheduler")
 
 
 def test_what_a_constructor_refuses_is_a_message_with_the_key():
     partial = {"_target_": "torch.optim.SGD", "params": [torch.zeros(1)], "lr": -1.0}
-    with pytest.raises(ConfigError, match=r"optimizer: .*Invalid learning rate"):
+    with pytest.raises(ConfigError, match=r"^optimizer: .*SGD.*-1\.0"):
         build(partial, key="optimizer")
 
 
@@ -83,7 +83,7 @@ def test_targets_that_are_not_classes_of_allowed_packages_are_refused(target):
 
 
 def test_a_misspelt_target_names_its_neighbour():
-    with pytest.raises(ConfigError, match="'AdamW'"):
+    with pytest.raises(ConfigError, match=r"^optimizer\._target_: .*AdamWW.*'AdamW'"):
         find_class("torch.optim.AdamWW", "optimizer._target_")
 
 

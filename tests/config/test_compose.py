@@ -143,7 +143,7 @@ def test_the_project_of_an_overlay_chooses_heads_and_net_types_too(arena, tmp_pa
     assert list(cfg.model.heads) == ["bodypart", "unique_bodypart", "identity"]
     assert cfg.model.heads.bodypart["_target_"].endswith(".DLCRNetHead")
     words = ["--config-dir", str(tmp_path), "experiment=mine,demo"]
-    with pytest.raises(ConfigError, match="need different heads"):
+    with pytest.raises(ConfigError, match=r"^project: .*demo"):
         expand(words)
 
 
@@ -161,11 +161,20 @@ def test_heads_can_be_left_out(none, arena):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["model/heads=[identity]"], r"model\.heads\.identity: .*identity: true in its config"),
-        (["model/heads=unique_bodypart"], r"model\.heads\.unique_bodypart: .*uniquebodyparts in"),
-        (["model/heads=identty"], r"model/heads: 'identty' .*Did you mean 'identity'"),
-        (["~model.heads.bodypart"], r"model\.heads: has none, and no 'bodypart'"),
-        (["model.heads.identity.criterion.heatmap.weight=2"], r"model\.heads has bodypart\."),
+        (
+            ["model/heads=[identity]"],
+            r"^model\.heads\.identity: .*identity: true.*~model\.heads\.identity",
+        ),
+        (
+            ["model/heads=unique_bodypart"],
+            r"^model\.heads\.unique_bodypart: .*uniquebodyparts.*~model\.heads\.un",
+        ),
+        (["model/heads=identty"], r"^model/heads: 'identty' .*'identity'"),
+        (["~model.heads.bodypart"], r"^model\.heads: .*'bodypart'"),
+        (
+            ["model.heads.identity.criterion.heatmap.weight=2"],
+            r"^model\.heads\.identity\.criterion.*: .*2.*bodypart",
+        ),
     ],
 )
 def test_heads_of_what_the_project_does_not_have_are_refused(words, message):
@@ -176,16 +185,19 @@ def test_heads_of_what_the_project_does_not_have_are_refused(words, message):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["pytorch_config="], "pytorch_config: names no file"),
+        (["pytorch_config="], "^pytorch_config: "),
         (
             ["model/backbone=prenet_timm", "model.backbone.model_name=resnet18"],
-            "Did you mean 'model.backbone.backbone.model_name'",
+            r"^model\.backbone\.model_name: .*'model\.backbone\.backbone\.model_name'",
         ),
-        (["model=rtmpose"], r"model\.backbone: CoAM is for heatmaps.*prenet_cspnext_m"),
-        (["model.backbone.kpt_encoder.kernel_size=[4,5]"], r"\[4, 5\] is not allowed.*odd"),
+        (["model=rtmpose"], r"^model\.backbone: .*model=rtmpose.*model/backbone=prenet_cspnext_m"),
+        (
+            ["model.backbone.kpt_encoder.kernel_size=[4,5]"],
+            r"kernel_size: \[4, 5\] .*odd.*256 x 256",
+        ),
         (
             ["data.top_down_crop.width=32", "model.backbone.kpt_encoder.kernel_size=[65,3]"],
-            r"kernel_size: \[65, 3\] is not allowed.*crops, 32 x 256",
+            r"kernel_size: \[65, 3\] .*32 x 256",
         ),
     ],
 )
@@ -196,12 +208,12 @@ def test_what_a_conditional_model_cannot_be_is_told(words, message):
 
 @pytest.mark.parametrize("net_type", ["top_down_resnet_50", "rtmpose_s"])
 def test_a_net_of_crops_has_no_place_for_unique_bodyparts(net_type, arena):
-    with pytest.raises(ConfigError, match=r"method: 'td' has no place for .* \(u, v\)\. Use"):
+    with pytest.raises(ConfigError, match=r"^method: 'td' .*u, v.*method=bu"):
         compose(f"project={quoted(str(arena))}", f"net_type={net_type}")
 
 
 def test_a_sweep_over_projects_with_different_heads_is_refused(single, arena):
-    with pytest.raises(ConfigError, match=r"need different heads .*none"):
+    with pytest.raises(ConfigError, match=r"^project: .*none.*unique_bodypart, identity"):
         expand([f"project={single},{quoted(str(arena))}"])
     both = f"project={quoted(str(arena))},{quoted(str(arena / 'config.yaml'))}"
     assert expand([both]) == [both, "model/heads=[unique_bodypart,identity]"]
@@ -269,7 +281,7 @@ def test_every_model_that_deeplabcut_lists_is_a_net_type():
 def test_a_file_that_options_share_is_not_an_option():
     assert "ssdlite" in options("detector")
     assert "_base" not in options("detector")
-    with pytest.raises(ConfigError, match=r"detector: '_base' is not one of"):
+    with pytest.raises(ConfigError, match=r"^detector: '_base' .*ssdlite"):
         compose("method=td", "detector=_base")
 
 
@@ -283,9 +295,9 @@ def test_every_faster_rcnn_of_torchvision_is_an_option():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["detector=ssdlite,ssdlit"], r"detector: 'ssdlit' is not one of"),
-        (["optimizer@detector.optimizer=adamw,sgdd"], r"optimizer: 'sgdd' is not one of"),
-        (["model=choice(dekr,hetmap)"], r"model: 'hetmap' is not one of"),
+        (["detector=ssdlite,ssdlit"], r"^detector: 'ssdlit' .*'ssdlite'"),
+        (["optimizer@detector.optimizer=adamw,sgdd"], r"^optimizer.*: 'sgdd' .*'sgd'"),
+        (["model=choice(dekr,hetmap)"], r"^model: 'hetmap' .*'heatmap'"),
     ],
     ids=str,
 )
@@ -297,10 +309,16 @@ def test_a_misspelt_option_of_a_sweep_is_named(words, message):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["detector.optimizer=sgd"], r"optimizer@detector\.optimizer=sgd"),
-        (["train.stages=pose"], r"write 'train\.stages=\[pose\]'"),
-        (["detector.model.variant=fasterrcnn_x"], r"SSDLite has none"),
-        (["detector.key_metric=foo"], r"such as test\.mAP@50:95"),
+        (
+            ["detector.optimizer=sgd"],
+            r"^detector\.optimizer: 'sgd' .*optimizer@detector\.optimizer=sgd",
+        ),
+        (["train.stages=pose"], r"^train\.stages: 'pose' .*train\.stages=\[pose\]"),
+        (
+            ["detector.model.variant=fasterrcnn_x"],
+            r"^detector\.model\.variant: 'fasterrcnn_x'.*SSDLite.*detector=fasterrcnn_",
+        ),
+        (["detector.key_metric=foo"], r"^detector\.key_metric: 'foo' .*test\.mAP@50:95"),
     ],
     ids=str,
 )
@@ -349,10 +367,10 @@ def test_a_finished_run_takes_other_choices_for_its_detector():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["method=td"], r"^method: cannot change in a finished run"),
-        (["net_type=dekr_w32"], r"^net_type: cannot change in a finished run"),
-        (["detector=ssdlite"], r"^detector: 'ssdlite' .*Add method=td"),
-        (["detector.epochs=3"], r"^detector\.epochs: 3 .*Add method=td"),
+        (["method=td"], r"^method: "),
+        (["net_type=dekr_w32"], r"^net_type: "),
+        (["detector=ssdlite"], r"^detector: 'ssdlite' .*method=td"),
+        (["detector.epochs=3"], r"^detector\.epochs: 3 .*method=td"),
         (["batch_sz=3"], r"^batch_sz: .*'batch_size'"),
     ],
 )
@@ -421,25 +439,28 @@ def test_loggers_compose():
         ("optimizer=adamww", r"^optimizer: 'adamww' .*'adamw'"),
         ("optimiser=adamw", r"^optimiser: .*'optimizer'"),
         ("model=dekr,heatmap", r"^model: .*-m"),
-        ("seed=-1", r"^seed: -1 is below 0"),
+        ("seed=-1", r"^seed: -1 .*0"),
         ("device=gpu", r"^device: 'gpu'"),
         (
             "trainer.precision=bf16",
-            r"^trainer\.precision: 'bf16' is not one of .*'bf16-mixed'|'bf16-true'",
+            r"^trainer\.precision: 'bf16' .*'bf16-(mixed|true)'",
         ),
-        ("export.schema=dlc2", r"^export\.schema: 'dlc2' is not one of dlc3, sectioned, flat"),
-        ("split=by_video", r"^split\.test: must be given"),
+        ("export.schema=dlc2", r"^export\.schema: 'dlc2' .*dlc3, sectioned, flat"),
+        ("split=by_video", r"^split\.test: "),
         (
             "model=heatmap",
-            r"^model: the heatmap model finds one animal, .* 2 individuals.*model=dekr",
+            r"^model: .*heatmap.* 2 individuals.*model=dekr",
         ),
-        ("with_center_keypoints=false", r"^with_center_keypoints: .*needs the centres"),
-        ("evaluation.comparison_bodyparts=[snout,tial]", r"'tial'"),
+        ("with_center_keypoints=false", r"^with_center_keypoints: False.*model=dekr.*True"),
+        (
+            "evaluation.comparison_bodyparts=[snout,tial]",
+            r"^evaluation\.comparison_bodyparts: .*'tial'",
+        ),
         ("data.train.crop_sampling=null", r"^data\.train: .*32.*auto_padding"),
         ("+data.train.rotate=3", r"^data\.train\.rotate: "),
         ("+data.train.rotation=90", r"^data\.train\.rotation: .*affine\.rotation"),
-        ("model._target_=os.system", r"^model\._target_: 'os.system' is not allowed"),
-        ("+data.train.mine={_target_: torch.load}", r"data\.train\.mine.*not allowed"),
+        ("model._target_=os.system", r"^model\._target_: 'os.system'"),
+        ("+data.train.mine={_target_: torch.load}", r"data\.train\.mine.*'torch\.load'"),
     ],
 )
 def test_a_mistake_is_one_message_with_the_key_and_the_nearest_match(override, message):
@@ -450,78 +471,81 @@ def test_a_mistake_is_one_message_with_the_key_and_the_nearest_match(override, m
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("detector=ssdlite", r"^detector: 'ssdlite' .*method=bu has none\. Add method=td\."),
-        ("detector=ssdlight", r"^detector: 'ssdlight' is not one of .*'ssdlite'"),
-        ("method=td detector=ssdlight", r"^detector: 'ssdlight' is not one of .*'ssdlite'"),
-        ("data_detector=default", r"^data_detector: 'default' .*Add method=td\."),
-        ("method=ctd detector=ssdlite", r"^detector: 'ssdlite' .*method=ctd has none\."),
-        ("method=ctd detector.epochs=3", r"^detector\.epochs: 3 .*method=ctd has none\."),
-        ("detector.epochs=3", r"^detector\.epochs: 3 .*Add method=td\."),
-        ("detector.epochs=3 detector=ssdlite", r"^detector.*Add method=td\."),
-        ("+detector.epochs=3", r"^detector.*Add method=td\."),
-        ("++data_detector.train.hflip=null", r"^data_detector.*Add method=td\."),
+        ("detector=ssdlite", r"^detector: 'ssdlite' .*method=bu.*method=td"),
+        ("detector=ssdlight", r"^detector: 'ssdlight' .*'ssdlite'"),
+        ("method=td detector=ssdlight", r"^detector: 'ssdlight' .*'ssdlite'"),
+        ("data_detector=default", r"^data_detector: 'default' .*method=td"),
+        ("method=ctd detector=ssdlite", r"^detector: 'ssdlite' .*method=ctd"),
+        ("method=ctd detector.epochs=3", r"^detector\.epochs: 3 .*method=ctd"),
+        ("detector.epochs=3", r"^detector\.epochs: 3 .*method=td"),
+        ("detector.epochs=3 detector=ssdlite", r"^detector.*method=td"),
+        ("+detector.epochs=3", r"^detector.*method=td"),
+        ("++data_detector.train.hflip=null", r"^data_detector.*method=td"),
         (
             "optimizer@detector.optimizer=sgd",
-            r"optimizer@detector\.optimizer: 'sgd' .*Add method=td\.",
+            r"optimizer@detector\.optimizer: 'sgd' .*method=td",
         ),
         (
             "optimizer@detector.optimizer=sgd detector=ssdlite",
-            r"optimizer@detector\.optimizer: 'sgd' .*Add method=td\.",
+            r"optimizer@detector\.optimizer: 'sgd' .*method=td",
         ),
         (
             "method=td optimizer@detector.optimizer=sgdd",
-            r"^optimizer: 'sgdd' is not one of .*'sgd'",
+            r"^optimizer: 'sgdd' .*'sgd'",
         ),
         (
             "method=td optimizer@detectr.optimizer=sgd",
-            r"^optimizer@detectr\.optimizer: .*Allowed: optimizer, optimizer@detector\.optimizer",
+            r"^optimizer@detectr\.optimizer: .*optimizer, optimizer@detector\.optimizer",
         ),
         ("method=td detector.epoch=3", r"^detector\.epoch: .*'epochs'"),
         ("method=td +detector.epoch=3", r"^detector\.epoch: .*'epochs'"),
-        ("method=td detector.epochs=0", r"^detector\.epochs: 0 is below 1"),
+        ("method=td detector.epochs=0", r"^detector\.epochs: 0 .*1"),
         ("method=td detector.key_metric=mAP", r"^detector\.key_metric: 'mAP'"),
         ("method=td +detector.optimizer.lrr=1", r"^detector\.optimizer\.lrr: .*'lr'"),
         ("method=td +detector.model.varient=x", r"^detector\.model\.varient: .*'variant'"),
         ("method=td +detector.scheduler.mileston=[1]", r"^detector\.scheduler\.mileston: "),
         (
             "method=td detector=fasterrcnn_resnet50_fpn_v2 detector.model.variant=fasterrcnn_v2",
-            r"^detector\.model\.variant: 'fasterrcnn_v2' is not one of .*fasterrcnn_resnet50_fpn,",
+            r"^detector\.model\.variant: 'fasterrcnn_v2' .*fasterrcnn_resnet50_fpn,",
         ),
         ("method=td +data_detector.cache=2GiB", r"^data_detector\.cache: "),
         ("method=td +data_detector.train.rotate=3", r"^data_detector\.train\.rotate: "),
-        ("method=td +data_detector.train.mine={_target_: torch.load}", r"mine.*not allowed"),
-        ("method=tp", r"^method: 'tp' is not one of bu, ctd, td"),
-        ("method=td model=dekr", r"^model: dekr finds all animals .*model=heatmap"),
-        ("method=td model=paf", r"^model: a model of part-affinity .*model=heatmap"),
-        ("model=rtmpose", r"^model: rtmpose needs crops .*Add method=td"),
-        ("model=tokenpose", r"^model: tokenpose needs crops .*Add method=td"),
-        ("model=heatmap", r"^model: the heatmap model finds one animal.*or method=td"),
+        (
+            "method=td +data_detector.train.mine={_target_: torch.load}",
+            r"data_detector\.train\.mine.*'torch\.load'",
+        ),
+        ("method=tp", r"^method: 'tp' .*bu, ctd, td"),
+        ("method=td model=dekr", r"^model: .*dekr.*model=heatmap"),
+        ("method=td model=paf", r"^model: .*part-affinity.*model=heatmap"),
+        ("model=rtmpose", r"^model: .*rtmpose.*method=td"),
+        ("model=tokenpose", r"^model: .*tokenpose.*method=td"),
+        ("model=heatmap", r"^model: .*heatmap.*method=td"),
         ("data=top_down", r"^data\.top_down_crop: .*method=td"),
         ("method=td data=default", r"^data\.train\.crop_sampling|^data\.top_down_crop"),
-        ("train.stages=[detector,pose]", r"^train\.stages: .*Add method=td"),
-        ("method=td train.stages=[]", r"^train\.stages: \[\] must name at least one"),
-        ("method=td train.stages=[pose,pose]", r"^train\.stages: .*each once"),
-        ("method=td train.stages=[pose,detector]", r"^train\.stages: .*in this order"),
+        ("train.stages=[detector,pose]", r"^train\.stages: .*method=td"),
+        ("method=td train.stages=[]", r"^train\.stages: \[\]"),
+        ("method=td train.stages=[pose,pose]", r"^train\.stages: .*'pose', 'pose'"),
+        ("method=td train.stages=[pose,detector]", r"^train\.stages: .*'pose', 'detector'"),
         ("method=td train.stages=[detectr]", r"^train\.stages: 'detectr' .*'detector'"),
         (
             "net_type=rtmpose_m data.top_down_crop.width=100",
-            r"^data\.top_down_crop\.width: 100 is not a multiple of 32",
+            r"^data\.top_down_crop\.width: 100 .*32",
         ),
         (
             "net_type=animaltokenpose_base data.top_down_crop.height=104",
-            r"^data\.top_down_crop\.height: 104 is not a multiple of 16",
+            r"^data\.top_down_crop\.height: 104 .*16",
         ),
         (
             "net_type=rtmpose_m model.heads.bodypart.input_size=[128,128]",
-            r"^model\.heads\.bodypart\.input_size: \[128, 128\] does not fit.*\[256, 256\]",
+            r"^model\.heads\.bodypart\.input_size: \[128, 128\] .*\[256, 256\]",
         ),
         (
             "net_type=animaltokenpose_base model.heads.bodypart.heatmap_dim=100",
-            r"^model\.heads\.bodypart\.heatmap_dim: 100 is not .* 4096",
+            r"^model\.heads\.bodypart\.heatmap_dim: 100 .*4096",
         ),
         (
             "net_type=animaltokenpose_base model.neck.feature_size=[32,32]",
-            r"^model\.neck\.feature_size: \[32, 32\] does not fit.*\[64, 64\]",
+            r"^model\.neck\.feature_size: \[32, 32\] .*\[64, 64\]",
         ),
     ],
 )
@@ -533,27 +557,27 @@ def test_a_mistake_about_top_down_is_one_message_that_says_what_to_add(words, me
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("conditions=3", r"^conditions: 3 is for .*method=bu finds them itself. Add method=ctd"),
-        ("method=ctd conditions=true", r"^conditions: True is not allowed. Allowed: a run folder"),
-        ("method=ctd conditions=-1", r"^conditions: -1 is not allowed"),
-        ("method=ctd conditions={folder}/poses.h", r"^conditions: there is no .*mean 'poses.h5'"),
-        ("method=ctd conditions={folder}/notes.txt", r"^conditions: .*notes.txt' is not allowed"),
-        ("method=ctd conditions={folder}", r"^conditions: .* is no run folder of dlcexp"),
-        ("method=ctd conditions={folder}/td", r"^conditions: .* is a run of method=td"),
-        ("method=ctd model/backbone=hrnet_w32", r"^model\.backbone: HRNet cannot read .*coam_w32"),
-        ("method=td model/backbone=coam_w32", r"^model\.backbone: HRNetCoAM .*Add method=ctd"),
-        ("method=ctd model=dekr", r"^model: dekr finds all animals .*method=ctd"),
+        ("conditions=3", r"^conditions: 3 .*method=bu.*method=ctd"),
+        ("method=ctd conditions=true", r"^conditions: True .*run folder"),
+        ("method=ctd conditions=-1", r"^conditions: -1"),
+        ("method=ctd conditions={folder}/poses.h", r"^conditions: .*poses\.h'.*'poses\.h5'"),
+        ("method=ctd conditions={folder}/notes.txt", r"^conditions: .*notes\.txt'"),
+        ("method=ctd conditions={folder}", r"^conditions: "),
+        ("method=ctd conditions={folder}/td", r"^conditions: .*method=td"),
+        ("method=ctd model/backbone=hrnet_w32", r"^model\.backbone: HRNet.*coam_w32"),
+        ("method=td model/backbone=coam_w32", r"^model\.backbone: HRNetCoAM .*method=ctd"),
+        ("method=ctd model=dekr", r"^model: .*dekr.*method=ctd"),
         ("method=ctd detector=ssdlite", r"^detector: .*method=td"),
         (
             "method=ctd model.backbone.img_size=[128,128]",
-            r"^model\.backbone\.img_size: \[128, 128\] does not fit.*\[256, 256\]",
+            r"^model\.backbone\.img_size: \[128, 128\] .*\[256, 256\]",
         ),
         (
             "method=ctd model.backbone.kpt_encoder.num_joints=3",
-            r"^model\.backbone\.kpt_encoder\.num_joints: 3, but the project has \d+ bodyparts",
+            r"^model\.backbone\.kpt_encoder\.num_joints: 3.*\d+ bodyparts",
         ),
-        ("~model.backbone._target_", r"^model\.backbone: has no '_target_'"),
-        ("net_type=ctd_coam_w46", r"^net_type: 'ctd_coam_w46' .*Did you mean 'ctd_coam_w4"),
+        ("~model.backbone._target_", r"^model\.backbone: .*'_target_'"),
+        ("net_type=ctd_coam_w46", r"^net_type: 'ctd_coam_w46' .*'ctd_coam_w4"),
     ],
 )
 def test_a_mistake_about_conditions_is_one_message_that_says_what_to_do(tmp_path, words, message):

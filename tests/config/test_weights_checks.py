@@ -1,6 +1,5 @@
 """The short forms of `weights`, and its mistakes."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -51,47 +50,56 @@ def test_a_run_that_goes_on_needs_its_weights_no_more(tmp_path: Path) -> None:
     (tmp_path / "snapshots").mkdir()
     (tmp_path / "snapshots" / "last.ckpt").touch()
     assert compose(*words).weights.path.endswith("gone")
-    with pytest.raises(ConfigError, match=r"weights\.path: there is no '.*gone'"):
+    with pytest.raises(ConfigError, match=r"weights\.path: .*gone'"):
         compose(*words, "resume=never")
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["weights.freeze=backbon"], "weights.freeze: the network has no 'backbon'; it has"),
-        (["weights.freeze=heads.bodyprt"], "Did you mean 'heads.bodypart'"),
-        (["weights.lr_scale.neck=0.1"], "weights.lr_scale: the network has no 'neck'"),
+        (["weights.freeze=backbon"], r"weights\.freeze: .*'backbon'.*'backbone'"),
+        (
+            ["weights.freeze=heads.bodyprt"],
+            r"weights\.freeze: .*bodyprt'.*'heads\.bodypart'",
+        ),
+        (["weights.lr_scale.neck=0.1"], r"weights\.lr_scale: .*'neck'.*backbone"),
         (
             ["weights.freeze=backbone.model", "weights.lr_scale.backbone.model.stage2=0.1"],
-            "weights.lr_scale.backbone.model.stage2: has no effect beside weights.freeze=",
+            r"weights\.lr_scale\.backbone\.model\.stage2: .*weights\.freeze=backbone\.model",
         ),
         (
             ["weights.freeze=backbone", "weights.lr_scale.backbone=0.1"],
-            "weights.lr_scale.backbone: has no effect beside weights.freeze=backbone",
+            r"weights\.lr_scale\.backbone: .*weights\.freeze=backbone",
         ),
     ],
 )
 def test_modules_are_told_before_the_network_is_built(words: list[str], message: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(message)):
+    with pytest.raises(ConfigError, match=message):
         compose(*words)
 
 
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("weights.frezee=backbone", "Did you mean 'freeze'"),
-        ("+weights=a", "Write 'weights=a'."),
-        ("weights=nowhere/a", "weights.path: there is no 'nowhere/a'. Allowed: a snapshot"),
-        ("weights=", "weights.path: '' is not allowed"),
-        ("weights=[a,b]", "weights.path: ['a', 'b'] is not allowed. Allowed: a snapshot"),
-        ("weights.freeze=[1]", "a name, or a list of names"),
-        ("weights.lr_scale.backbone=low", "weights.lr_scale.backbone: 'low' is not a number"),
-        ("weights.lr_scale.backbone=0", "weights.freeze=backbone"),
-        ("weights.lr_scale=0.1", "weights.lr_scale.backbone=0.1"),
-        ("weights.bodyparts=[nose,nose]", "'nose' is named twice"),
-        ("weights.bodyparts=superanimal_quadrupet", "Did you mean 'superanimal_quadruped'"),
+        ("weights.frezee=backbone", r"weights\.frezee: .*'backbone'.*'freeze'"),
+        ("+weights=a", r"weights: .*'weights=a'"),
+        ("weights=nowhere/a", r"weights\.path: .*'nowhere/a'.*snapshot"),
+        ("weights=", r"weights\.path: '' "),
+        ("weights=[a,b]", r"weights\.path: \['a', 'b'\] .*snapshot"),
+        ("weights.freeze=[1]", r"weights\.freeze: \[1\] "),
+        ("weights.lr_scale.backbone=low", r"weights\.lr_scale\.backbone: 'low' .*number"),
+        (
+            "weights.lr_scale.backbone=0",
+            r"lr_scale\.backbone: 0 .*weights\.freeze=backbone",
+        ),
+        ("weights.lr_scale=0.1", r"weights\.lr_scale: 0\.1 .*weights\.lr_scale\.backbone=0\.1"),
+        ("weights.bodyparts=[nose,nose]", r"weights\.bodyparts: 'nose' "),
+        (
+            "weights.bodyparts=superanimal_quadrupet",
+            r"bodyparts: .*'superanimal_quadruped'",
+        ),
     ],
 )
 def test_a_mistake_in_weights_is_told(word: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(message)):
+    with pytest.raises(ConfigError, match=message):
         compose(word)

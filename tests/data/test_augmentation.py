@@ -185,7 +185,7 @@ def test_inference_knows_the_way_back(
 def test_inference_refuses_what_cannot_be_undone() -> None:
     for menu in ({"turn": {"_target_": "albumentations.Rotate", "limit": [20, 21], "p": 1.0}},
                  {"mirror": {"_target_": "albumentations.HorizontalFlip", "p": 1.0}}):  # fmt: skip
-        with pytest.raises(UserError, match=r"data\.inference: .*Move it to data\.train"):
+        with pytest.raises(UserError, match=r"data\.inference: .*data\.train"):
             run(menu, blobs(), training=False)
 
 
@@ -334,7 +334,7 @@ def test_wrong_transforms_are_named() -> None:
         run({"mine": {"_target_": "albumentations.Blur", "blur_limt": 3}}, blobs())
     with pytest.raises(ConfigError, match=r"data\.train"):
         run({"mine": {"_target_": "albumentations.Blur", "blur_limit": "x"}}, blobs())
-    with pytest.raises(UserError, match="must stay uint8"):
+    with pytest.raises(UserError, match="uint8"):
         run({"mine": {"_target_": "albumentations.ToFloat"}}, blobs())
 
 

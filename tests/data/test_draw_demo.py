@@ -117,9 +117,9 @@ def test_the_videos_play_and_hold_the_labelled_frames(drawn: Path, labels: Label
 @pytest.mark.usefixtures("small")
 def test_a_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(UserError, match=r"holds thesis\.txt and is not a demo project"):
+    with pytest.raises(UserError, match=r"thesis\.txt"):
         write_demo_project(tmp_path)
-    with pytest.raises(UserError, match="is a file"):
+    with pytest.raises(UserError, match=r"thesis\.txt"):
         write_demo_project(tmp_path / "thesis.txt")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -137,7 +137,7 @@ def test_a_demo_project_is_kept_or_drawn_anew_by_its_seed(tmp_path: Path) -> Non
     assert image.read_bytes() != first
     assert len(load_labels(open_project(folder))) == 6
     (folder / "dlc-models-pytorch").mkdir()
-    with pytest.raises(UserError, match="holds dlc-models-pytorch in addition to the demo project"):
+    with pytest.raises(UserError, match="dlc-models-pytorch"):
         write_demo_project(folder, seed=2)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["demo"]
 

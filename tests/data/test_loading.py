@@ -137,7 +137,7 @@ def test_a_batch_can_be_all_of_the_data_and_not_more(openfield: Path) -> None:
     data = PoseData(tree(openfield, batch_size=12))
     [batch] = batches(data, [0])
     assert sorted(batch["index"].tolist()) == sorted(data.split.train)
-    with pytest.raises(ConfigError, match=r"^batch_size: 64 .* 12 samples\. Allowed: 1 to 12"):
+    with pytest.raises(ConfigError, match=r"^batch_size: 64 .* 1 to 12"):
         PoseData(tree(openfield, batch_size=64)).train_loader()
 
 
@@ -321,7 +321,7 @@ def test_no_animal_to_train_with(flies13: Path) -> None:
     keypoints[list(data.split.train)] = np.nan
     with_labels(data, keypoints)
     for loader in (data.train_loader, data.detector_train_loader):
-        with pytest.raises(ConfigError, match=r"split: method=td .*none .*animal.*split\.seed=1"):
+        with pytest.raises(ConfigError, match=r"^split: .*method=td.*split\.seed=1"):
             loader()
     assert len(data.frames("train")) == 0
     assert len(data.frames("test")) == 2 * len(data.split.test)
@@ -347,7 +347,7 @@ def test_a_flip_does_not_warn_for_boxes(flies13: Path, caplog: pytest.LogCapture
     data.detector_train_loader()
     assert not caplog.records
     PoseData(top_down_tree(flies13, data={"train": {"hflip": True}})).train_loader()
-    assert "keep their side" in caplog.text
+    assert "data.train.hflip" in caplog.text
 
 
 def test_an_image_is_decoded_once_for_both_stages(

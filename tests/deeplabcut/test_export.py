@@ -193,12 +193,12 @@ def test_the_schedule_of_rtmpose_follows_the_epochs_and_the_learning_rate(mouse_
 def test_a_backbone_that_deeplabcut_does_not_have_is_told():
     assert cannot_build(compose("method=td", "model/backbone=resnet_50")) is None
     told = cannot_build(compose("method=td", "model/backbone=timm"))
-    assert "no backbone TimmBackbone" in told
+    assert "TimmBackbone" in told
 
 
 def test_a_resize_that_deeplabcut_refuses_is_told():
     told = cannot_build(compose("model=dekr", "data.resize.width=320"))
-    assert "data.resize with only one of width and height" in told
+    assert "data.resize" in told
     sides = ["data.resize.width=320", "data.resize.height=240"]
     assert cannot_build(compose("model=dekr", *sides)) is None
     assert cannot_build(compose("model=dekr", "data.longest_max_size=320")) is None

@@ -167,7 +167,7 @@ def test_shuffles_that_were_never_registered_are_registered(root, snapshot):
 def test_a_number_that_is_taken_is_refused_and_nothing_is_written(root, snapshot, number):
     installed(root, snapshot)
     before = contents(root)
-    with pytest.raises(ConfigError, match=f"shuffle: {number} is taken or below 1; free is 2"):
+    with pytest.raises(ConfigError, match=f"shuffle: {number} .* 2"):
         installed(root, snapshot, number=number)
     assert contents(root) == before
 
@@ -175,7 +175,7 @@ def test_a_number_that_is_taken_is_refused_and_nothing_is_written(root, snapshot
 def test_a_failure_leaves_the_project_as_it_was(root, snapshot, tmp_path):
     installed(root, snapshot)
     before = contents(root)
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match=r"missing\.pt"):
         installed(root, tmp_path / "missing.pt")
     assert contents(root) == before
 
@@ -206,6 +206,6 @@ def test_a_config_without_fractions_is_told(root, snapshot):
     path = root / "config.yaml"
     path.write_text(re.sub(r"TrainingFraction:\n(?:- .*\n)+", "", path.read_text()))
     before = contents(root)
-    with pytest.raises(ProjectError, match=r"add 0\.75 to TrainingFraction"):
+    with pytest.raises(ProjectError, match=r"0\.75.*TrainingFraction"):
         installed(root, snapshot)
     assert contents(root) == before

@@ -1,5 +1,7 @@
 """What a flat file cannot say is named, and nothing else is."""
 
+import re
+
 import pytest
 
 from dlcexp.cli import main
@@ -22,18 +24,19 @@ def test_what_both_forms_can_say_is_not_lost(mouse_project):
 @pytest.mark.parametrize(
     ("word", "line"),
     [
-        ("evaluation.pcutoff=0.4", "inference.eval.pcutoff: 0.4, read there as 0.6"),
-        ("data.train.affine.p=0.7", "data.train.affine.p: 0.7, read there as 0.5"),
-        ("data.bbox_margin=3", "data.bbox_margin: 3, read there as 25"),
-        ("trainer.key_metric=test.mAR", "runner.key_metric: test.mAR, read there as test.mAP"),
+        ("evaluation.pcutoff=0.4", "inference.eval.pcutoff: 0.4.* 0.6"),
+        ("data.train.affine.p=0.7", "data.train.affine.p: 0.7.* 0.5"),
+        ("data.bbox_margin=3", "data.bbox_margin: 3.* 25"),
+        ("trainer.key_metric=test.mAR", "runner.key_metric: test.mAR.* test.mAP"),
     ],
 )
 def test_what_the_flat_form_has_no_words_for_is_lost(word, line, mouse_project):
     own = lost(mouse_project, word, "data.train.auto_padding=${data.auto_padding}")
-    assert own == [line]
+    assert len(own) == 1
+    assert re.match(line, own[0])
 
 
 def test_export_prints_the_list(mouse_project, capsys):
     words = [f"project={mouse_project.as_posix()}", "evaluation.pcutoff=0.4", "export.schema=flat"]
     assert main(["export", *words]) == 0
-    assert "  inference.eval.pcutoff: 0.4, read there as 0.6" in capsys.readouterr().err
+    assert re.search("inference.eval.pcutoff: 0.4.* 0.6", capsys.readouterr().err)

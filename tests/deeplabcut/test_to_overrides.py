@@ -340,7 +340,7 @@ def test_the_project_of_the_command_line_counts(record, mouse_project):
 
 def test_bodyparts_of_another_project_are_named(record, small_project):
     source = record("openfield/dekr_w18")
-    with pytest.raises(ConfigError, match=r"metadata.bodyparts.*lacks snout, leftear"):
+    with pytest.raises(ConfigError, match=r"metadata.bodyparts.*snout, leftear"):
         import_config(source, [f"project={small_project}"])
 
 
@@ -352,17 +352,17 @@ def test_bodyparts_of_another_project_are_named(record, small_project):
     [
         (
             {"train_settings.batch_sise": 4},
-            "train_settings.batch_sise.*4.*Did you mean 'batch_size'",
+            "train_settings.batch_sise.*4.*'batch_size'",
         ),
-        ({"model.backbone.type": "HRNett"}, "model.backbone.type.*'HRNett'.*Did you mean 'HRNet'"),
+        ({"model.backbone.type": "HRNett"}, "model.backbone.type.*'HRNett'.*'HRNet'"),
         ({"model.heads.bodypart.type": "Dekr"}, "model.heads.bodypart.type.*'Dekr'"),
         ({"runner.optimizer.type": "Adan"}, "runner.optimizer.type.*'Adan'.*Adam"),
-        ({"runner.scheduler.type": "StepRL"}, "runner.scheduler.type.*Did you mean 'StepLR'"),
-        ({"method": "tdd"}, "method.*'tdd'.*Did you mean 'td'"),
-        ({"data.train.hflipp": True}, "data.train.hflipp.*Did you mean 'hflip'"),
-        ({"logger": {"type": "Wandb"}}, "logger.type.*Did you mean 'WandbLogger'"),
-        ({"train_settings": 3}, "train_settings.*not a mapping"),
-        ({"model": None}, "model.*the file has none"),
+        ({"runner.scheduler.type": "StepRL"}, "runner.scheduler.type.*'StepLR'"),
+        ({"method": "tdd"}, "method.*'tdd'.*'td'"),
+        ({"data.train.hflipp": True}, "data.train.hflipp.*'hflip'"),
+        ({"logger": {"type": "Wandb"}}, "logger.type.*'WandbLogger'"),
+        ({"train_settings": 3}, "train_settings.*3"),
+        ({"model": None}, "^model: "),
     ],
 )
 def test_a_mistake_in_a_file_is_told_with_its_key_and_the_nearest_match(record, edits, told):
@@ -372,5 +372,5 @@ def test_a_mistake_in_a_file_is_told_with_its_key_and_the_nearest_match(record, 
 
 
 def test_a_projects_config_is_no_pytorch_config(mouse_project):
-    with pytest.raises(ProjectError, match=r"config.yaml of a project: project="):
+    with pytest.raises(ProjectError, match=r"config\.yaml.*project="):
         import_config(mouse_project / "config.yaml")

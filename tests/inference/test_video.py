@@ -76,7 +76,7 @@ def test_frames_are_turned_as_the_file_says(video: Path, tmp_path: Path) -> None
 def test_what_is_no_video_is_named(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "broken.mp4"
     path.write_bytes(content)
-    with pytest.raises(ProjectError, match=r"broken\.mp4: cannot be read as a video"):
+    with pytest.raises(ProjectError, match=r"broken\.mp4"):
         Video(path)
-    with pytest.raises(ProjectError, match=r"absent\.mp4: cannot be read"):
+    with pytest.raises(ProjectError, match=r"absent\.mp4"):
         Video(tmp_path / "absent.mp4")

@@ -68,9 +68,9 @@ def test_dlcrnet_adds_its_finer_stages_to_a_resnet(output_stride):
 
 
 def test_another_output_stride_is_named():
-    with pytest.raises(ConfigError, match=r"output_stride: 8; allowed are 16, 32"):
+    with pytest.raises(ConfigError, match=r"output_stride: 8.* 16, 32"):
         DLCRNet("resnet50", output_stride=8)
-    with pytest.raises(ConfigError, match=r"output_stride: 4; allowed are 8, 16, 32"):
+    with pytest.raises(ConfigError, match=r"output_stride: 4.* 8, 16, 32"):
         ResNet("resnet50", output_stride=4)
 
 
@@ -192,10 +192,10 @@ def test_weights_come_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"model_name": "resnet5o"}, "Did you mean 'resnet50'"),
-        ({"weights": "nowhere.pth"}, "'nowhere.pth' is not a file"),
-        ({"feature_level": 9}, r"9 is not a level .* 0 \(stride 2, 64 channels\)"),
-        ({"weights": "hub"}, "cannot be reached"),
+        ({"model_name": "resnet5o"}, "resnet5o.*'resnet50'"),
+        ({"weights": "nowhere.pth"}, r"'nowhere\.pth'"),
+        ({"feature_level": 9}, r"\b9\b.* 0 .*2.*64"),
+        ({"weights": "hub"}, "resnet18"),
     ],
     ids=["unknown name", "no such file", "no such level", "offline"],
 )
@@ -266,11 +266,11 @@ def test_attention_can_follow_several_stages_of_crops_that_are_not_square():
 
 
 def test_attention_after_the_last_stage_is_refused():
-    with pytest.raises(ConfigError, match=r"coam_modules: 4 is not one of 1, 2, 3"):
+    with pytest.raises(ConfigError, match=r"coam_modules: 4 .*1, 2, 3"):
         HRNetCoAM("hrnet_w18", StackedKeypointEncoder(2), (64, 64), coam_modules=[4])
 
 
 def test_conditions_are_read_once():
     inner = CondPreNet(TimmBackbone("resnet10t", 2), StackedKeypointEncoder(2))
-    with pytest.raises(ConfigError, match=r"model\.backbone\.backbone: it reads conditions"):
+    with pytest.raises(ConfigError, match=r"model\.backbone\.backbone: "):
         CondPreNet(inner, StackedKeypointEncoder(2))

@@ -243,7 +243,7 @@ def test_coco_weights_come_from_the_cache(coco, caplog, kind, weights):
     assert other_shape
     assert all("class" in key or "box_predictor" in key for key in other_shape)
     assert all(torch.equal(loaded[key], state[key]) for key in state.keys() - other_shape)
-    assert "weights of COCO" in caplog.text
+    assert "COCO" in caplog.text
     assert all(key in caplog.text for key in other_shape)
 
 
@@ -287,28 +287,35 @@ def test_weights_come_from_a_snapshot(tmp_path, kind):
 def test_without_network_auto_is_random_and_says_so(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    make("ssdlite", weights="auto")
-    assert "random weights" in caplog.text
+    detector = make("ssdlite", weights="auto")
+    assert equal(detector, make("ssdlite", weights=None))
     assert "detector.model.weights=FILE" in caplog.text
 
 
 def test_a_broken_download_is_no_traceback(coco, tmp_path, caplog):
     for file in (tmp_path / "hub" / "checkpoints").iterdir():
         file.write_bytes(b"not found")
-    make("ssdlite", weights="auto")
-    assert "random weights" in caplog.text
-    with pytest.raises(UserError, match="cannot be read"):
+    detector = make("ssdlite", weights="auto")
+    assert equal(detector, make("ssdlite", weights=None))
+    assert "detector.model.weights=FILE" in caplog.text
+    with pytest.raises(UserError, match="ssdlite320"):
         make("ssdlite", weights="coco")
+
+
+def equal(one, other):
+    """Whether two detectors have the same weights."""
+    states = one.state_dict(), other.state_dict()
+    return all(torch.equal(states[1][name], value) for name, value in states[0].items())
 
 
 @pytest.mark.parametrize(
     ("kind", "keywords", "message"),
     [
-        ("faster rcnn", {"variant": "fasterrcnn_resnet50_fpn_v3"}, "Did you mean '.*_fpn_v2'"),
-        ("faster rcnn", {"variant": "ssdlite320_mobilenet_v3_large"}, "allowed are fasterrcnn_"),
-        ("ssdlite", {"variant": SMALL}, "variant: .*SSDLite has no variants"),
-        ("ssdlite", {"weights": "nowhere.pth"}, "'nowhere.pth' is not a file"),
-        ("ssdlite", {"weights": "coco"}, "not available"),
+        ("faster rcnn", {"variant": "fasterrcnn_resnet50_fpn_v3"}, "variant: .*'.*_fpn_v2'"),
+        ("faster rcnn", {"variant": "ssdlite320_mobilenet_v3_large"}, "variant: .*fasterrcnn_"),
+        ("ssdlite", {"variant": SMALL}, f"variant: .*{SMALL}.*SSDLite"),
+        ("ssdlite", {"weights": "nowhere.pth"}, r"weights: 'nowhere\.pth'"),
+        ("ssdlite", {"weights": "coco"}, "weights: .*weights=FILE"),
     ],
     ids=["unknown variant", "no Faster R-CNN", "variant of SSDLite", "no file", "offline"],
 )
@@ -322,11 +329,11 @@ def test_mistakes_are_named(monkeypatch, tmp_path, kind, keywords, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda state: state.popitem(), "1 missing, 0 unknown"),
-        (lambda state: state.update(more=torch.zeros(1)), "0 missing, 1 unknown, the first more"),
+        (lambda state: state.popitem(), r"weights\.pth.*\b1\b"),
+        (lambda state: state.update(more=torch.zeros(1)), r"weights\.pth.*\b1\b.*\bmore\b"),
         (
             lambda state: state.update({"backbone.features.0.0.0.weight": torch.zeros(8, 3, 3, 3)}),
-            "features.0.0.0.weight is 8x3x3x3 instead of 16x3x3x3",
+            r"features\.0\.0\.0\.weight.* 8x3x3x3 .* 16x3x3x3",
         ),
     ],
     ids=["missing", "unknown", "other shape"],
@@ -380,6 +387,7 @@ def test_anchors_are_the_same_in_any_number_format(kind):
         assert torch.equal(exact, mixed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64], ids=str)
 def test_a_network_of_another_number_format_trains(kind, dtype):

@@ -73,7 +73,7 @@ def test_the_initial_weights_of_rtmpose_are_small_in_linear_layers_too():
 
 
 def test_an_unknown_initialisation_is_named():
-    with pytest.raises(ConfigError, match=r"'norml'.*Did you mean 'normal'"):
+    with pytest.raises(ConfigError, match=r"'norml'.*'normal'"):
         initialize(nn.Conv2d(1, 1, 1), "norml")
 
 
@@ -117,7 +117,7 @@ def test_rtmpose_has_two_bins_per_pixel_of_its_images(width, height):
 
 def test_images_of_another_size_than_rtmpose_was_made_for_are_named():
     head = rtmpose_head([192, 256], [6, 8])
-    with pytest.raises(ConfigError, match=r"\[6, 8\].* 8 wide and 6 high"):
+    with pytest.raises(ConfigError, match=r"\[6, 8\].* 8 .* 6 "):
         head(torch.randn(1, 8, 6, 8))
 
 
@@ -147,7 +147,7 @@ def test_gated_attention_by_hand(use_rel_bias):
 
 @pytest.mark.parametrize(
     ("gau_cfg", "message"),
-    [({"act_fn": "SiLu"}, "Did you mean 'SiLU'"), ({"pos_enc": True}, "pos_enc")],
+    [({"act_fn": "SiLu"}, "'SiLu'.*'SiLU'"), ({"pos_enc": True}, "pos_enc")],
 )
 def test_an_attention_that_is_not_offered_is_named(gau_cfg, message):
     with pytest.raises(ConfigError, match=message):

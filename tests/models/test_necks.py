@@ -98,10 +98,10 @@ def test_another_size_of_crops_is_named():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"patch_size": [3, 2]}, r"patch_size: \[3, 2\] does not divide feature_size=\[8, 4\]"),
-        ({"heads": 3}, "heads: 3 does not divide dim=16"),
+        ({"patch_size": [3, 2]}, r"patch_size: \[3, 2\] .*feature_size=\[8, 4\]"),
+        ({"heads": 3}, "heads: 3 .*dim=16"),
         ({"dim": 18, "heads": 2}, "dim: 18"),
-        ({"pos_embedding_type": "sin"}, "'sin'.*Did you mean 'sine'"),
+        ({"pos_embedding_type": "sin"}, "'sin'.*'sine'"),
     ],
     ids=["patches", "heads", "dim", "positions"],
 )

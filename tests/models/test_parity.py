@@ -33,9 +33,25 @@ NETS = [
 ]
 # DeepLabCut has these for multi-animal projects only.
 MULTI_ANIMAL_NETS = ["dlcrnet_stride16_ms5", "dlcrnet_stride32_ms5"]
+# The smallest of each family; the others take seconds each.
+SMALLEST = {
+    *(
+        "dekr_w18",
+        "hrnet_w18",
+        "resnet_50",
+        "cspnext_s",
+        "top_down_hrnet_w18",
+        "top_down_resnet_50",
+    ),
+    *("top_down_cspnext_s", "rtmpose_s", "ctd_coam_w32", "ctd_prenet_hrnet_w32"),
+    *("ctd_prenet_rtmpose_s", "dlcrnet_stride16_ms5"),
+}
 CASES = [
-    *((project, net) for net in NETS for project in PROJECTS),
-    *(("flies13", net) for net in MULTI_ANIMAL_NETS),
+    pytest.param(project, net, marks=[] if net in SMALLEST else pytest.mark.slow)
+    for project, net in (
+        *((project, net) for net in NETS for project in PROJECTS),
+        *(("flies13", net) for net in MULTI_ANIMAL_NETS),
+    )
 ]
 
 TOLERANCE = 1e-4

@@ -65,7 +65,17 @@ UNCONDITIONAL = [
 ]
 
 
-@pytest.mark.parametrize("backbone", UNCONDITIONAL)
+# The smallest of each family; the others take seconds each.
+SMALLEST = ("hrnet_w18", "resnet_50", "cspnext_s", "dlcrnet_stride16", "timm")
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        pytest.param(name, marks=[] if name in SMALLEST else pytest.mark.slow)
+        for name in UNCONDITIONAL
+    ],
+)
 def test_part_affinity_fields_train_on_every_backbone(backbone):
     torch.manual_seed(0)
     words = ["model.recipe.graph=skeleton", "model.recipe.freeze_bn_stats=false"]

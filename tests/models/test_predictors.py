@@ -76,7 +76,7 @@ def test_dekr_keypoints_move_to_the_peaks_of_their_heatmap():
 
 
 def test_an_unknown_score_type_is_named():
-    with pytest.raises(ConfigError, match=r"'centre'.*Did you mean 'center'"):
+    with pytest.raises(ConfigError, match=r"'centre'.*'center'"):
         DEKRPredictor(num_animals=1, keypoint_score_type="centre")
 
 

@@ -114,7 +114,7 @@ def test_unique_bodyparts_have_their_own_labels():
 
 
 def test_an_unknown_heatmap_mode_is_named():
-    with pytest.raises(ConfigError, match=r"'KEYPOINTS'.*Did you mean 'KEYPOINT'"):
+    with pytest.raises(ConfigError, match=r"'KEYPOINTS'.*'KEYPOINT'"):
         HeatmapPlateauGenerator(1, 5, heatmap_mode="KEYPOINTS")
 
 
@@ -202,8 +202,8 @@ def test_standard_simcc_labels_share_the_smoothing_among_the_other_bins():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"smoothing_type": "gausian"}, "Did you mean 'gaussian'"),
-        ({"label_smooth_weight": 0.1}, "needs smoothing_type=standard"),
+        ({"smoothing_type": "gausian"}, "'gausian'.*'gaussian'"),
+        ({"label_smooth_weight": 0.1}, "label_smooth_weight: .*smoothing_type=standard"),
     ],
 )
 def test_simcc_settings_that_make_no_sense_are_named(kwargs, message):

@@ -120,6 +120,7 @@ def near(a: torch.Tensor, b: torch.Tensor) -> bool:
     return bool((a - b).abs().max() <= 1e-4 * b.abs().max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bodyparts_in_another_order_have_the_maps_of_the_source(family):
     after = ["tail", "left", "nose", "right", "neck"]
@@ -220,6 +221,7 @@ def test_a_head_of_ones_own_is_loaded_only_for_the_same_bodyparts():
     assert len(report.loaded) == len(report.entries)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("net", "after"),
     [

@@ -1,6 +1,7 @@
 """Label tables in every form DeepLabCut has written them, and broken ones."""
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def test_of_several_scorers_the_project_decides(tmp_path: Path) -> None:
     assert load(tmp_path, "single").keypoints[0, 0, 0, 0] == 0
     write(table("single"), tmp_path, scorer="her")
     (tmp_path / "labeled-data/v/CollectedData_me.h5").unlink()
-    with pytest.raises(ProjectError, match=r"several scorers \(CollectedData_her, .*_him\)"):
+    with pytest.raises(ProjectError, match=r"CollectedData_her, .*_him"):
         load(tmp_path, "single")
 
 
@@ -136,7 +137,7 @@ def test_absent_images_are_left_out_with_one_warning(
     assert len(labels) == len(labels.keypoints) == len(labels.unique) == len(labels.folders) == 4
     np.testing.assert_array_equal(labels.keypoints[:, 0, 1, 0], [2, 10, 6, 10])
     assert len(caplog.records) == 1
-    assert "2 of 6 labelled frames" in caplog.text
+    assert "2 of 6" in caplog.text
     assert labels.absent[0] in caplog.text
 
 
@@ -168,9 +169,9 @@ def test_columns_that_do_not_match_the_config_warn(
     assert np.isnan(labels.keypoints[:, 1]).all()
     np.testing.assert_array_equal(labels.keypoints[0, 0], [[0, 1], [np.nan, np.nan]])
     messages = [record.getMessage() for record in caplog.records]
-    assert any("no column for tail" in message for message in messages)
-    assert any("columns for ear" in message for message in messages)
-    assert any("animals m3" in message for message in messages)
+    assert any("tail" in message for message in messages)
+    assert any("ear" in message for message in messages)
+    assert any("m3" in message for message in messages)
 
 
 def test_a_frame_listed_twice_counts_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -179,32 +180,31 @@ def test_a_frame_listed_twice_counts_once(tmp_path: Path, caplog: pytest.LogCapt
     labels = load(tmp_path, "single")
     assert len(labels) == 3
     assert labels.keypoints[0, 0, 0, 0] == 0
-    assert "listed more than once" in caplog.text
+    assert "img01.png" in caplog.text
 
 
 def test_labels_of_the_other_kind_of_project_are_refused(tmp_path: Path) -> None:
     write(table("multi"), tmp_path)
-    with pytest.raises(ProjectError, match="several animals"):
+    with pytest.raises(ProjectError, match="CollectedData"):
         load(tmp_path, "single")
     write(table("single"), tmp_path)
-    with pytest.raises(ProjectError, match="one animal"):
+    with pytest.raises(ProjectError, match="CollectedData"):
         load(tmp_path, "multi")
 
 
 def test_labels_of_other_bodyparts_are_refused(tmp_path: Path) -> None:
     write(table("single", parts=[("nosee",), ("foot",)]), tmp_path)
-    with pytest.raises(ProjectError, match="nosee, foot") as caught:
+    with pytest.raises(ProjectError, match=r"nosee, foot.*'nosee'"):
         load(tmp_path, "single")
-    assert "Did you mean 'nosee'?" in str(caught.value)
 
 
 def test_a_project_without_labels_or_images_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ProjectError, match="no folder in it holds labels"):
+    with pytest.raises(ProjectError, match="labeled-data"):
         load(tmp_path, "single")
     write(table("single"), tmp_path)
     for name in FRAMES:
         (tmp_path / "labeled-data" / "v" / name).unlink()
-    with pytest.raises(ProjectError, match="none of its 3 labelled images exists"):
+    with pytest.raises(ProjectError, match=r"\b3\b"):
         load(tmp_path, "single")
 
 
@@ -232,7 +232,7 @@ def test_an_h5_file_without_a_table_is_named(tmp_path: Path) -> None:
     path = write(table("single"), tmp_path)
     with pd.HDFStore(str(path), mode="w"):
         pass
-    with pytest.raises(ProjectError, match="holds no table"):
+    with pytest.raises(ProjectError, match=re.escape(str(path.resolve()))):
         load(tmp_path, "single")
 
 

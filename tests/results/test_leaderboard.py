@@ -12,7 +12,7 @@ def test_the_best_recipe_stands_first_with_mean_spread_and_number(folds):
     rows = [line.split() for line in text.splitlines() if "±" in line]
     assert rows[0] == ["1", "0.01", "76.00", "±", "5.70", "5", "completed", "10", "s", "5-9"]
     assert rows[1][:5] == ["2", "0.001", "74.70", "±", "4.92"]
-    assert "not distinguishable" in text
+    assert "p=0.18, n=5" in text
 
 
 @pytest.mark.parametrize("width", [44, 60, 80, 160])
@@ -28,11 +28,11 @@ def test_a_failure_is_one_row_and_its_error_is_told_once(folds):
         write_run(folds / str(number), {"optimizer.lr": number}, status=status)
     text = leaderboard(read_sweep(folds), width=100)
     assert "12 jobs: 10 completed, 2 failed" in text
-    assert "jobs 10-11: diverged: the loss became inf\n" in text
+    assert "10-11: diverged: the loss became inf\n" in text
     assert text.count("diverged") == 3
 
 
 def test_a_metric_equal_in_all_runs_is_told(tmp_path):
     for number in range(2):
         write_run(tmp_path / str(number), {"optimizer.lr": number}, metrics={"test.mAP": 0.0})
-    assert "test.mAP is 0 in every run" in leaderboard(read_sweep(tmp_path), width=80)
+    assert "test.mAP is 0" in leaderboard(read_sweep(tmp_path), width=80)

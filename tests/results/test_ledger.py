@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def test_the_last_line_on_a_job_counts_and_a_torn_one_does_not(tmp_path):
 def test_one_process_at_a_time(tmp_path):
     with (
         Ledger(tmp_path).held(),
-        pytest.raises(UserError, match="being swept by another process"),
+        pytest.raises(UserError, match=re.escape(str(tmp_path))),
         Ledger(tmp_path).held(),
     ):
         pass
@@ -79,7 +80,7 @@ def test_one_process_at_a_time(tmp_path):
 
 def test_the_folder_of_another_sweep_is_refused(tmp_path):
     check_same(RECORD, RECORD.id, tmp_path)
-    with pytest.raises(UserError, match=r"another sweep:\n  dlcexp -m a=1,2"):
+    with pytest.raises(UserError, match=r"dlcexp -m a=1,2"):
         check_same(RECORD, "ffffffff", tmp_path)
 
 
@@ -96,7 +97,7 @@ def test_the_folder_of_another_sweep_is_refused(tmp_path):
 def test_files_of_something_else_are_refused(tmp_path, name, content):
     (tmp_path / name).write_text(content)
     ledger = Ledger(tmp_path)
-    with pytest.raises(UserError, match=f"{name} is not of a sweep"):
+    with pytest.raises(UserError, match=name):
         ledger.record(), ledger.jobs()
 
 

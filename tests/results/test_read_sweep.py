@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 
 import numpy as np
@@ -162,18 +163,12 @@ def test_no_content_of_any_file_is_an_error(folds, tmp_path_factory, name, conte
     assert "job" in leaderboard(read_sweep(copy), width=80)
 
 
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (lambda folder: folder / "nowhere", "is not a folder"),
-        (lambda folder: folder, "holds no run"),
-    ],
-)
-def test_a_folder_without_runs_is_one_message(tmp_path, make, words):
-    with pytest.raises(UserError, match=words):
-        read_sweep(make(tmp_path))
+@pytest.mark.parametrize("name", ["nowhere", ""], ids=["no folder", "an empty folder"])
+def test_a_folder_without_runs_is_one_message(tmp_path, name):
+    with pytest.raises(UserError, match=re.escape(str(tmp_path / name))):
+        read_sweep(tmp_path / name)
 
 
 def test_a_metric_that_no_run_has_is_told(folds):
-    with pytest.raises(UserError, match=r"metric: no run has 'test.map'.*'test.mAP'"):
+    with pytest.raises(UserError, match=r"metric: .*'test\.map'.*'test\.mAP'"):
         read_sweep(folds, "test.map")

@@ -121,7 +121,7 @@ def test_a_run_older_than_a_key_is_the_same_experiment(tree: Tree, tmp_path: Pat
     del old["weights"], old["trainer"]["memory_format"]
     OmegaConf.save(old, folder.config)
     folder.check_same_experiment(tree())
-    with pytest.raises(ConfigError, match=r"weights\.freeze: None there"):
+    with pytest.raises(ConfigError, match=r"weights\.freeze: None"):
         folder.check_same_experiment(tree({"weights.freeze": ["backbone"]}))
 
 
@@ -162,7 +162,7 @@ def test_json_has_null_for_what_is_no_number(tmp_path: Path) -> None:
 
 
 def test_open_needs_a_run(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="not a run folder"):
+    with pytest.raises(UserError, match=re.escape(str(tmp_path))):
         Run.open(tmp_path)
 
 
@@ -170,8 +170,8 @@ def test_model_needs_fitting_weights(tree: Tree, tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.start(tree(), [], fresh=[], device="cpu")
     run = Run.open(tmp_path)
-    with pytest.raises(SnapshotError, match="no snapshot yet"):
+    with pytest.raises(SnapshotError, match=re.escape(str(tmp_path))):
         run.model()
     save_snapshot(folder.snapshots / "snapshot-001.pt", Snapshot(1, {}))
-    with pytest.raises(SnapshotError, match=r"snapshot-001.pt does not fit the model"):
+    with pytest.raises(SnapshotError, match=r"snapshot-001\.pt"):
         run.model()

@@ -27,6 +27,7 @@ print((before - resident()) * os.sysconf("SC_PAGE_SIZE") // 2**20)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's own settings")
 def test_pages_of_freed_tensors_are_used_again_and_can_be_returned() -> None:
     faults, returned = measured("kept")

@@ -86,16 +86,16 @@ def test_elsewhere_than_in_a_shuffle_every_frame_tests(run, shuffle, tmp_path):
     errors = evaluation.records.groupby("split").error.mean()
     both = dlcexp.evaluate(run)
     assert errors["test"] == pytest.approx(float(np.nanmean(both.records.error)), rel=1e-5)
-    with pytest.raises(UserError, match="split: leaves no frame to train"):
+    with pytest.raises(UserError, match=r"^split: "):
         dlcexp.train(opened.cfg, tmp_path / "never")
     assert not (tmp_path / "never").exists()
 
 
 def test_a_project_of_other_bodyparts_is_refused(run):
-    with pytest.raises(UserError, match=r"project: .* those of the model are nose, tail"):
+    with pytest.raises(UserError, match=r"^project: .*nose, tail"):
         dlcexp.evaluate(run, overrides=["project=demo"])
 
 
 def test_of_a_project_its_shuffles_are_told(run, shuffle):
-    with pytest.raises(UserError, match=r"is not a run folder, but a project; .*shuffle3/train"):
+    with pytest.raises(UserError, match=r"project.*shuffle3/train"):
         Run.open(run.folder.parent / "project")

@@ -69,7 +69,7 @@ def test_a_finished_run_takes_overrides_as_hydra_does() -> None:
     from dlcexp.config.compose import modified
 
     tree = dlcexp.compose()
-    with pytest.raises(ConfigError, match=r"seed: it is there already.*Write 'seed=3'"):
+    with pytest.raises(ConfigError, match=r"seed: .*'seed=3'"):
         modified(tree, ["+seed=3"])
-    with pytest.raises(ConfigError, match=r"epochs: it is \d+ and not 0"):
+    with pytest.raises(ConfigError, match=r"epochs: .*\d+.*0"):
         modified(tree, ["~epochs=0"])

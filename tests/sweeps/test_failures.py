@@ -1,6 +1,7 @@
 """Jobs that fail, each in its own way: one row each, and the others go on."""
 
 import os
+import re
 import signal
 
 import pytest
@@ -51,7 +52,7 @@ def test_each_failure_is_one_row_and_the_others_go_on(sweeps, monkeypatch, capfd
     assert "a mistake in the code" in told.out
 
     assert sweeps.main(*words, swept, "epochs=2", "hydra.sweep.dir=sweep", "sweep.rerun=never") == 1
-    assert "of 4 jobs, 0 are missing" in capfd.readouterr().err
+    assert re.search(r"\b4 jobs\b.*\b0\b", capfd.readouterr().err)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")

@@ -54,11 +54,11 @@ def test_a_word_is_a_dimension(word, expected):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("a=interval(2,1)", "a: the interval from 2.0 to 1.0 is empty"),
-        ("a=tag(log,interval(0,1))", "begins above 0"),
-        ("a=tag(loog,interval(1,2))", "unknown tag 'loog'"),
-        ("model/backbone=glob(nothing*)", "model/backbone: no values"),
-        ("a=range(3", "cannot read the override 'a=range\\(3'"),
+        ("a=interval(2,1)", r"^a: .*2\.0.*1\.0"),
+        ("a=tag(log,interval(0,1))", r"^a: .*0"),
+        ("a=tag(loog,interval(1,2))", "'loog'"),
+        ("model/backbone=glob(nothing*)", "^model/backbone: "),
+        ("a=range(3", r"'a=range\(3'"),
     ],
 )
 def test_what_varies_nothing_is_told(word, message):
@@ -86,7 +86,7 @@ def test_the_command_line_wins_over_a_file():
 def test_paired_values_go_side_by_side():
     space = parse_space(["a=1,2", "b=3,4", "c=0"], {})
     assert list(paired(space)) == [["c=0", "a=1", "b=3"], ["c=0", "a=2", "b=4"]]
-    with pytest.raises(ConfigError, match="a has 2, b has 3"):
+    with pytest.raises(ConfigError, match=r"\ba\b.*\b2\b.*\bb\b.*\b3\b"):
         list(paired(parse_space(["a=1,2", "b=3,4,5"], {})))
 
 

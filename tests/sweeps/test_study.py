@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from functools import partial
 from pathlib import Path
 
@@ -173,7 +174,7 @@ def test_a_study_is_shared_by_folders_of_one_sweep_and_refused_to_another(tmp_pa
         begin_record(tmp_path / name, identity)
         make = partial(plan, tmp_path / name, SPACE, storage=storage, n_trials=5)
         if identity == "b":
-            with pytest.raises(ConfigError, match="'dlcexp' is a study of another sweep"):
+            with pytest.raises(ConfigError, match="'dlcexp'"):
                 make()
         else:
             plans[name] = make()
@@ -252,7 +253,7 @@ def test_a_hopeless_trial_is_told_to_stop(tmp_path):
     assert watch(1, {"test.rmse": 9.0}) is None
     assert watch(2, {"test.rmse": math.nan}) is None
     reason = watch(2, {"test_gt_boxes.rmse": 50.0, "test.mAP": 0.0})
-    assert reason == "pruned after epoch 2, with test.rmse 50"
+    assert re.search(r"\b2\b.*test\.rmse 50", reason)
 
 
 @pytest.mark.parametrize("name", ["tpe", "random", "grid", "nsga2", "gp"])
@@ -285,9 +286,9 @@ def test_the_first_rung_is_a_sixth_of_the_epochs(epochs, interval, first):
 
 
 def test_a_wrong_argument_of_a_sampler_is_told():
-    with pytest.raises(ConfigError, match=r"hydra.sweeper.sampler.seeed: TPESampler has no such"):
+    with pytest.raises(ConfigError, match=r"hydra\.sweeper\.sampler\.seeed: .*TPESampler.*'seed'"):
         build_sampler({**TPE, "seeed": 1}, 0)
-    with pytest.raises(ConfigError, match=r"hydra.sweeper.storage: cannot be opened"):
+    with pytest.raises(ConfigError, match=r"hydra\.sweeper\.storage: "):
         open_storage(Path(), "nothing://here")
 
 
@@ -308,7 +309,7 @@ def test_a_study_prunes_real_jobs_and_goes_on(sweeps, capfd):
     assert len(states) == 6
     assert set(states) == {"completed", "pruned"}
     told = capfd.readouterr()
-    assert "pruned in" in told.err
+    assert "pruned" in told.err
     trials = study(sweeps.folder("sweep")).trials
     assert [trial.state.name.lower().rstrip("d") for trial in trials] == [
         {"completed": "complete", "pruned": "prune"}[state] for state in states

@@ -76,6 +76,7 @@ def write_json(path: Path, project: Path, pose: list[list[float]]) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_run_is_scored_with_its_conditions_and_with_drawn_ones(finished: Run) -> None:
     metrics = json.loads((finished.folder / "metrics.json").read_text())
     for name in ("test.rmse", "train.rmse", "test_gt_conditions.rmse", "train_gt_conditions.mAP"):
@@ -100,6 +101,7 @@ def test_the_conditions_are_the_poses_of_the_other_run(finished: Run, bottom_up:
         np.testing.assert_allclose(found[row][seen[: len(found[row])]], pose[seen], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_same_tree_gives_the_same_weights(
     finished: Run, conditional: Tree, tmp_path: Path
 ) -> None:
@@ -133,7 +135,7 @@ def test_other_conditions_on_request(
         next(iter(found.conditions["test"].values()))[0, 0], [10, 10, 0.9]
     )
     alone = train(conditional({**FAST, "epochs": 1}), tmp_path / "alone")
-    with pytest.raises(ConfigError, match="was trained without"):
+    with pytest.raises(ConfigError, match=r"^conditions: "):
         dlcexp.predict(alone, [image])
 
 
@@ -152,7 +154,7 @@ def test_bodyparts_are_matched_by_name(
     found = condition_source(cfg).conditions(PoseData(cfg), [0], CPU)
     np.testing.assert_array_equal(found[0], [[[5, 6, 0.7], [1, 2, 0.5]]])
     table.drop(columns="nose", level="bodyparts").to_csv(tmp_path / "p.csv")
-    with pytest.raises(ConfigError, match="has no bodypart nose; it has tail, ear"):
+    with pytest.raises(ConfigError, match=r"nose.*tail, ear"):
         condition_source(cfg)
 
 
@@ -169,12 +171,12 @@ def test_frames_without_a_pose_are_counted(
     with caplog.at_level(logging.WARNING):
         found = condition_source(cfg).conditions(data, range(len(data.labels)), CPU)
     assert [len(poses) for poses in found.values()].count(0) == 2
-    assert "score 0.05 or more in 2 of 12 frames" in caplog.text
+    assert "2 of 12 frames" in caplog.text
     path.write_text(json.dumps({"labeled-data/other/img.png": []}))
-    with pytest.raises(ConfigError, match=r"has none of these 1 frames, such as labeled-data/vid"):
+    with pytest.raises(ConfigError, match=r"\b1\b.*labeled-data/vid"):
         condition_source(cfg).conditions(data, [0], CPU)
     write_json(path, small_project, [[10, 10, 0.9]])
-    with pytest.raises(ConfigError, match="has poses of 1 bodyparts, and the project has 2"):
+    with pytest.raises(ConfigError, match=r"\b1\b.*\b2\b"):
         condition_source(cfg)
 
 
@@ -195,6 +197,7 @@ def with_shuffle(small_project: Path, bottom_up: Run, tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_a_shuffle_of_the_project(conditional: Tree, with_shuffle: Path) -> None:
     cfg = conditional({"project": str(with_shuffle), "conditions": 7})
     source = condition_source(cfg)
@@ -205,14 +208,14 @@ def test_a_shuffle_of_the_project(conditional: Tree, with_shuffle: Path) -> None
     settings.write_text(settings.read_text().replace("locref_std: 7.2801", "locref_std: 5.0"))
     assert condition_source(cfg).cfg.model.heads.bodypart.predictor.locref_std == 5.0
     cfg.conditions = 8
-    with pytest.raises(ConfigError, match=r"no shuffle 8 with a model .* there are 7\."):
+    with pytest.raises(ConfigError, match=r"\b8\b.*\b7\b"):
         condition_source(cfg)
     cfg.conditions = 7
     source.snapshot.unlink()
-    with pytest.raises(ConfigError, match="has no snapshot"):
+    with pytest.raises(ConfigError, match=r"^conditions: "):
         condition_source(cfg)
     settings.write_text(settings.read_text().replace("method: bu", "method: td"))
-    with pytest.raises(ConfigError, match="is of method td"):
+    with pytest.raises(ConfigError, match=r"^conditions: .*\btd\b"):
         condition_source(cfg)
 
 
@@ -220,14 +223,14 @@ def test_conditions_that_cannot_be_are_refused_before_training(
     finished: Run, conditional: Tree, small_project: Path, tmp_path: Path
 ) -> None:
     faint = write_json(tmp_path / "p.json", small_project, [[10, 10, 0.01], [20, 30, 0.04]])
-    with pytest.raises(ConfigError, match=r"^conditions: .*score 0\.05 .* any of the 12 frames"):
+    with pytest.raises(ConfigError, match=r"^conditions: .*0\.05 .*12 frames"):
         train(conditional({"conditions": str(faint)}), tmp_path / "faint")
     assert not (tmp_path / "faint" / "metrics.csv").exists()
     for given, message in (
-        (str(finished.folder), "is a run of method=ctd"),
-        (str(tmp_path / "nowhere"), "there is no"),
-        (str(tmp_path), "is no run folder"),
-        (3, "no shuffle 3"),
+        (str(finished.folder), "method=ctd"),
+        (str(tmp_path / "nowhere"), "nowhere"),
+        (str(tmp_path), tmp_path.name),
+        (3, r"\b3\b"),
     ):
         with pytest.raises(ConfigError, match=f"^conditions: .*{message}"):
             train(conditional({"conditions": given}), tmp_path / "run")

@@ -108,9 +108,9 @@ def test_a_frozen_module_has_no_gradient_and_keeps_its_statistics(model: PoseMod
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("backbon", "Did you mean 'backbone'"),
-        ("backbone.layr1", "backbone has .*backbone.layer1.*Did you mean 'backbone.layer1'"),
-        ("heads.bodypart.predictor", "no module 'heads.bodypart.predictor' with weights"),
+        ("backbon", "'backbon'.*'backbone'"),
+        ("backbone.layr1", "'backbone.layr1'.*'backbone.layer1'"),
+        ("heads.bodypart.predictor", "'heads.bodypart.predictor'"),
     ],
 )
 def test_a_module_that_is_not_there_is_told(path: str, message: str, model: PoseModel) -> None:
@@ -126,5 +126,5 @@ def test_a_path_leaves_out_what_layers_are_wrapped_in(model: PoseModel) -> None:
 
 
 def test_something_must_be_left_to_train(model: PoseModel) -> None:
-    with pytest.raises(ConfigError, match="nothing is left to train"):
+    with pytest.raises(ConfigError, match=r"^weights\.freeze: "):
         freeze(model, ["backbone", "heads"])

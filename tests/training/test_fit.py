@@ -74,6 +74,7 @@ def test_training_leaves_the_process_as_it_was(tree: Tree, tmp_path: Path) -> No
     assert dict(os.environ) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -118,16 +119,16 @@ def test_early_stopping_counts_evaluations(tree: Tree, tmp_path: Path) -> None:
 def test_a_plateau_needs_a_metric_of_its_direction(tree: Tree, tmp_path: Path) -> None:
     plateau = {"_target_": "torch.optim.lr_scheduler.ReduceLROnPlateau", "_partial_": True}
     wrong = {"trainer.key_metric": "test.rmse", "trainer.key_metric_asc": False}
-    with pytest.raises(ConfigError, match=r"scheduler.mode: 'max' watches test.rmse"):
+    with pytest.raises(ConfigError, match=r"scheduler\.mode: 'max' .*test\.rmse"):
         train(tree({**FAST, **wrong, "scheduler": {**plateau, "mode": "max"}}), tmp_path)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"trainer.key_metric": "test.rmse_nos"}, "Did you mean 'test.rmse_nose'"),
+        ({"trainer.key_metric": "test.rmse_nos"}, "'test.rmse_nos'.*'test.rmse_nose'"),
         ({"device": "cuda:7"}, "'cuda"),
-        ({"resume": "nowhere"}, "no checkpoint nowhere"),
+        ({"resume": "nowhere"}, "^resume: .*nowhere"),
     ],
     ids=str,
 )

@@ -50,6 +50,7 @@ def labelled(of: PoseModule) -> dict[str, torch.Tensor]:
     return {"image": images, "keypoints": keypoints, "area": torch.full((2, 1), 400.0)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", FAMILIES.values(), ids=FAMILIES)
 def test_memory_formats_differ_in_rounding_only(words: list[str]) -> None:
     plain = module(words)

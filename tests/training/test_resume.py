@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -64,6 +65,7 @@ def test_a_run_goes_on_in_another_folder(two_epochs: Run, tree: Tree, tmp_path: 
     assert len(rows(two_epochs)) == 2
 
 
+@pytest.mark.slow
 def test_workers_see_the_right_epoch_after_a_resume(
     two_epochs: Run, tree: Tree, tmp_path: Path
 ) -> None:
@@ -94,26 +96,24 @@ def test_the_state_is_plain(two_epochs: Run) -> None:
 
 def test_auto_refuses_another_experiment(two_epochs: Run, tree: Tree) -> None:
     cfg = tree({"optimizer.lr": 0.1})
-    with pytest.raises(ConfigError, match=r"resume: .*optimizer.lr: 0.0005 there, 0.1 here"):
+    with pytest.raises(ConfigError, match=r"^resume: .*optimizer\.lr: 0\.0005.* 0\.1"):
         resume_point(cfg, pose_stage(cfg), RunFolder(two_epochs.folder))
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    "content",
     [
-        pytest.param(b"broken", "cannot be read", id="broken"),
-        pytest.param({"metadata": {}, "model": {}}, "is not a last.ckpt", id="a snapshot"),
+        pytest.param(b"broken", id="broken"),
+        pytest.param({"metadata": {}, "model": {}}, id="a snapshot"),
     ],
 )
-def test_what_is_no_checkpoint_is_refused(
-    tree: Tree, tmp_path: Path, content: object, message: str
-) -> None:
+def test_what_is_no_checkpoint_is_refused(tree: Tree, tmp_path: Path, content: object) -> None:
     path = tmp_path / "last.ckpt"
     if isinstance(content, bytes):
         path.write_bytes(content)
     else:
         torch.save(content, path)
-    with pytest.raises(SnapshotError, match=message):
+    with pytest.raises(SnapshotError, match=re.escape(str(path))):
         train(tree({"resume": str(path)}), tmp_path / "run")
 
 
@@ -121,11 +121,11 @@ def test_the_checkpoint_of_another_model_is_refused(
     two_epochs: Run, tree: Tree, tmp_path: Path
 ) -> None:
     other = {"model.heads.bodypart.heatmap_config.kernel_size": [5]}
-    with pytest.raises(ConfigError, match=r"kernel_size: \[3\] there, \[5\] here"):
+    with pytest.raises(ConfigError, match=r"kernel_size: \[3\].* \[5\]"):
         train(tree({**other, "resume": str(two_epochs.folder)}), tmp_path / "run")
     (tmp_path / "alone" / "snapshots").mkdir(parents=True)
     bare = tmp_path / "alone" / "snapshots" / "last.ckpt"
     shutil.copy2(two_epochs.folder / "snapshots" / "last.ckpt", bare)
-    with pytest.raises(SnapshotError, match=r"does not fit the model: model.heads.bodypart"):
+    with pytest.raises(SnapshotError, match=r"model\.heads\.bodypart"):
         train(tree({**other, "resume": str(bare)}), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -56,9 +56,9 @@ def test_lr_list_sets_each_group() -> None:
 @pytest.mark.parametrize(
     ("milestones", "lr_list", "message"),
     [
-        ([1, 2], [[0.1]], "2 milestones"),
-        ([1], [[0.1, 0.2]], "one per parameter group"),
-        ([2, 1], [[0.1], [0.2]], "must ascend"),
+        ([1, 2], [[0.1]], r"\b2\b"),
+        ([1], [[0.1, 0.2]], "lr_list"),
+        ([2, 1], [[0.1], [0.2]], r"milestones.*\[2, 1\]"),
     ],
 )
 def test_lr_list_checks_its_lengths(
@@ -145,7 +145,7 @@ def test_no_schedule() -> None:
         pytest.param(node("StepLR", step_sise=3), "step_sise", id="misspelt"),
         pytest.param(
             node("ChainedScheduler", schedulers=[node("ReduceLROnPlateau")]),
-            "inside another",
+            "ReduceLROnPlateau",
             id="nested plateau",
         ),
         pytest.param(
@@ -167,7 +167,7 @@ def test_every_optimizer_lowers_a_loss(name: str) -> None:
     listed = {"_target_": f"torch.optim.{name}", "_partial_": True, "lr": lr}
     optimizer = build_optimizer(listed, network.parameters())
     if name == "SparseAdam":
-        with pytest.raises(ConfigError, match="sparse gradients"):
+        with pytest.raises(ConfigError, match="SparseAdam"):
             check_optimizer(optimizer)
         return
     check_optimizer(optimizer)
@@ -186,7 +186,7 @@ def test_every_optimizer_lowers_a_loss(name: str) -> None:
 
 def test_an_optimizer_refuses_in_our_words() -> None:
     node = {"_target_": "torch.optim.SGD", "_partial_": True, "lr": -1.0}
-    with pytest.raises(ConfigError, match=r"optimizer: .*SGD refuses: Invalid learning rate"):
+    with pytest.raises(ConfigError, match=r"^optimizer: .*SGD.*-1\.0"):
         build_optimizer(node, [nn.Parameter(torch.ones(1))])
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -72,6 +73,7 @@ def equal_detectors(first: Run, second: Run) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.slow
 def test_each_stage_keeps_its_own_snapshots_and_table(finished: Run) -> None:
     names = {path.name for path in (finished.folder / "snapshots").iterdir()}
     best = {finished.best_snapshot.name, finished.best_detector_snapshot.name}
@@ -100,6 +102,7 @@ def test_the_pair_the_pose_model_and_the_detector_are_scored(finished: Run) -> N
     )
 
 
+@pytest.mark.slow
 def test_the_same_tree_gives_the_same_weights(
     finished: Run, top_down: TopDownTree, tmp_path: Path
 ) -> None:
@@ -109,13 +112,14 @@ def test_the_same_tree_gives_the_same_weights(
     assert equal_detectors(finished, again)
 
 
+@pytest.mark.slow
 def test_one_stage_after_the_other_is_both_at_once(
     finished: Run, top_down: TopDownTree, tmp_path: Path
 ) -> None:
     only = train(top_down({**FAST, "train.stages": ["detector"]}), tmp_path)
     assert only.best_pose_snapshot is None
     assert "test.rmse" not in only.metrics
-    with pytest.raises(SnapshotError, match="no snapshot yet"):
+    with pytest.raises(SnapshotError, match=re.escape(str(tmp_path))):
         only.model()
     both = train(top_down({**FAST, "train.stages": ["pose"]}), tmp_path)
     assert equal(finished, both)
@@ -138,10 +142,11 @@ def test_a_pose_model_alone_is_scored_on_the_boxes_of_the_labels(
     assert objective.metric in run.metrics
     assert "test_gt_boxes.rmse" in run.metrics
     assert "test.rmse" not in run.metrics
-    with pytest.raises(SnapshotError, match="has no detector"):
+    with pytest.raises(SnapshotError, match="detector"):
         dlcexp.predict(run, [tmp_path / "figures" / "errors.png"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["run folder", "file"])
 def test_a_detector_is_taken_over(
     finished: Run, top_down: TopDownTree, tmp_path: Path, way: str
@@ -158,13 +163,14 @@ def test_a_detector_is_taken_over(
 def test_a_detector_that_is_not_there_or_does_not_fit_is_refused(
     finished: Run, top_down: TopDownTree, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"detector\.snapshot: there is no snapshot"):
+    with pytest.raises(ConfigError, match=r"detector\.snapshot: .*nowhere\.pt"):
         train(top_down({"detector.snapshot": str(tmp_path / "nowhere.pt")}), tmp_path / "run")
-    with pytest.raises(SnapshotError, match="is a snapshot of a pose model"):
+    with pytest.raises(SnapshotError, match=re.escape(finished.best_snapshot.name)):
         train(top_down({"detector.snapshot": str(finished.best_snapshot)}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_detector_is_not_replaced_by_another(
     finished: Run, top_down: TopDownTree, tmp_path: Path
 ) -> None:
@@ -173,7 +179,7 @@ def test_a_detector_is_not_replaced_by_another(
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "snapshots").iterdir()}
     foreign = {**FAST, "seed": 1, "detector.snapshot": str(finished.folder)}
     for other in (foreign, {**FAST, "seed": 2, "train.stages": ["pose"]}):
-        with pytest.raises(ConfigError, match="another experiment"):
+        with pytest.raises(ConfigError, match=r"^resume: "):
             train(top_down(other), tmp_path)
     after = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "snapshots").iterdir()}
     assert before == after
@@ -188,15 +194,15 @@ def test_evaluation_takes_another_detector_on_request(finished: Run, tmp_path: P
         for path in (first, last)
     ]
     assert any(not np.array_equal(boxes[0][row], boxes[1][row]) for row in boxes[0])
-    with pytest.raises(ConfigError, match=r"detector\.snapshot: there is no snapshot"):
+    with pytest.raises(ConfigError, match=r"detector\.snapshot: .*nowhere\.pt"):
         dlcexp.evaluate(finished, overrides=[f"detector.snapshot={tmp_path / 'nowhere.pt'}"])
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"optimizer.lr": -1.0}, "^optimizer: .*Invalid learning rate"),
-        ({"detector.optimizer.lr": -1.0}, r"^detector\.optimizer: .*Invalid learning rate"),
+        ({"optimizer.lr": -1.0}, r"^optimizer: .*-1\.0"),
+        ({"detector.optimizer.lr": -1.0}, r"^detector\.optimizer: .*-1\.0"),
         ({"detector.model.weights": "nowhere.pt"}, r"detector\.model\.weights: 'nowhere\.pt'"),
         ({"model.backbone.weights": "nowhere.pt"}, r"model\.backbone\.weights: 'nowhere\.pt'"),
     ],
@@ -210,6 +216,7 @@ def test_a_mistake_of_either_stage_shows_before_the_first_is_trained(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_weights_that_may_be_had_are_settled_once(
     top_down: TopDownTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,29 +229,31 @@ def test_weights_that_may_be_had_are_settled_once(
     assert (tmp_path / "run" / "snapshots" / "snapshot-detector-003.pt").is_file()
 
 
+@pytest.mark.slow
 def test_weights_of_a_pose_model_that_is_not_trained_are_told(
     top_down: TopDownTree, tmp_path: Path
 ) -> None:
     only = {**FAST, "train.stages": ["detector"], "detector.epochs": 1}
     train(top_down({**only, "weights.freeze": ["backbone"]}), tmp_path)
-    told = "weights.freeze: only the pose model takes it, and train.stages=['detector'] trains none"
-    assert told in (tmp_path / "log.txt").read_text()
+    log = (tmp_path / "log.txt").read_text()
+    assert re.search(r"weights\.freeze: .*train\.stages=\['detector'\]", log)
 
 
+@pytest.mark.slow
 def test_a_run_that_does_not_fit_is_refused_and_nothing_is_lost(
     finished: Run, top_down: TopDownTree, tmp_path: Path
 ) -> None:
     here = train(top_down({**FAST, "epochs": 1, "detector.epochs": 1, "seed": 3}), tmp_path)
     names = sorted(path.name for path in tmp_path.rglob("*"))
     for other in ({"seed": 3}, {"model.backbone.model_name": "resnet10t"}):
-        with pytest.raises(ConfigError, match="another experiment"):
+        with pytest.raises(ConfigError, match=r"^resume: "):
             train(top_down({**FAST, **other, "resume": str(finished.folder)}), tmp_path)
     assert names == sorted(path.name for path in tmp_path.rglob("*"))
     assert scores(Run.open(tmp_path)) == scores(here)
 
 
 def test_a_metric_of_the_other_stage_is_refused(top_down: TopDownTree, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"detector\.key_metric: 'test\.mAP' is not measured"):
+    with pytest.raises(ConfigError, match=r"detector\.key_metric: 'test\.mAP' "):
         train(top_down({"detector.key_metric": "test.mAP"}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -254,6 +263,7 @@ def test_the_detector_comes_first_whatever_the_order(top_down: TopDownTree) -> N
     assert [stage.name for stage in stages] == ["detector", "pose"]
 
 
+@pytest.mark.slow
 def test_wandb_has_both_stages_in_one_run(top_down: TopDownTree, tmp_path: Path) -> None:
     target = "dlcexp.training.loggers.WandbLogger"
     logger = {
