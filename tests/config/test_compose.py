@@ -242,6 +242,26 @@ def test_heatmaps_take_every_backbone_bottom_up_and_top_down(backbone, single):
     assert crops.heads.bodypart.locref_config.final_conv.out_channels == 6
 
 
+@pytest.mark.parametrize(
+    ("method", "masked", "deconvolved"),
+    [("bu", False, True), ("td", True, False), ("ctd", False, False)],
+)
+def test_the_method_decides_the_size_and_the_masking_of_heatmaps(
+    method, masked, deconvolved, single
+):
+    for words in ([f"method={method}", "model=heatmap"], ["model=heatmap", f"method={method}"]):
+        model = compose(*words, f"project={single}").model
+        assert model.heads.bodypart.target_generator.gradient_masking is masked
+        assert model.recipe.deconvolve is deconvolved
+
+
+def test_the_method_decides_the_recipe_of_rtmpose():
+    crops = compose("model=rtmpose", "method=td").recipe
+    conditional = compose("model=rtmpose", "method=ctd", "model/backbone=prenet_cspnext_m").recipe
+    assert (crops.lr, crops.scheduler.milestones) == (0.001, [90, 120])
+    assert (conditional.lr, conditional.scheduler.milestones) == (0.00001, [5, 300, 360])
+
+
 @pytest.mark.parametrize("backbone", CONDITIONAL_BACKBONES)
 def test_conditional_heatmaps_take_every_backbone_that_reads_conditions(backbone):
     cfg = compose("method=ctd", f"model/backbone={backbone}", "data.top_down_crop.height=128")
@@ -283,6 +303,11 @@ def test_a_file_that_options_share_is_not_an_option():
     assert "_base" not in options("detector")
     with pytest.raises(ConfigError, match=r"^detector: '_base' .*ssdlite"):
         compose("method=td", "detector=_base")
+
+
+def test_a_folder_that_options_share_is_not_a_group():
+    assert "model/backbone" in groups()
+    assert not [group for group in groups() if "_heatmap" in group]
 
 
 def test_every_faster_rcnn_of_torchvision_is_an_option():
@@ -625,6 +650,15 @@ def test_options_of_ones_own_stand_beside_ours(tmp_path):
         "_target_: torch.optim.SGD\n_partial_: true\nlr: 0.5\n"
     )
     assert compose("optimizer=mine", config_dir=tmp_path).optimizer.lr == 0.5
+
+
+def test_a_custom_method_has_the_settings_of_the_one_it_extends(tmp_path):
+    (tmp_path / "method").mkdir()
+    text = "# @package _global_\ndefaults:\n  - td\nbatch_size: 3\n"
+    (tmp_path / "method" / "mine.yaml").write_text(text)
+    cfg = compose("method=mine", config_dir=tmp_path)
+    assert cfg.model.heads.bodypart.target_generator.gradient_masking
+    assert cfg.method == "td"
 
 
 def test_the_hash_is_that_of_the_experiment_not_of_where_it_lies():

@@ -109,7 +109,7 @@ MEANINGS = {
     "generate_locref": "also the offset from each pixel to the keypoint",
     "locref_std": "px that an offset of 1 stands for",
     "label_keypoint_key": "which labels are learned",
-    "coarse": "also the maps before the last stage",
+    "coarse": "one layer more, for features at a 32nd of the image size",
     "hidden_dims": "channels of the gated attention unit",
     "s": "channels of its queries and keys",
     "expansion_factor": "its width by its input",

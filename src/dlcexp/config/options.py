@@ -39,10 +39,17 @@ def options(group: str) -> list[str]:
 
 @cache
 def groups() -> tuple[str, ...]:
-    """Every config group that comes with dlcexp, in the order of its path."""
+    """Return every config group that comes with dlcexp, in the order of its path.
+
+    A folder whose name begins with an underscore is loaded by options, and is not a group.
+    """
     root = conf_folder()
     folders = (path.parent.relative_to(root).as_posix() for path in root.rglob("*.yaml"))
-    own = (folder for folder in folders if folder.partition("/")[0] != "hydra")
+    own = (
+        folder
+        for folder in folders
+        if folder.partition("/")[0] != "hydra" and not folder.rpartition("/")[2].startswith("_")
+    )
     return tuple(sorted(set(own) - {".", "net_type/multi_animal"}))
 
 
@@ -130,10 +137,11 @@ class Option:
 
 
 def read_options(conf: Path) -> Iterator[Option]:
-    """Every option of a folder, with what it takes from the shared files beside it."""
+    """Return every option of a folder, with what it takes from the shared files next to it."""
     for path in sorted(conf.rglob("[!_]*.yaml")):
         group = path.parent.relative_to(conf).as_posix()
-        yield _read(path, "" if group == "." else group)
+        if not path.parent.name.startswith("_"):
+            yield _read(path, "" if group == "." else group)
 
 
 def _read(path: Path, group: str) -> Option:

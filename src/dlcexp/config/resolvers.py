@@ -28,13 +28,11 @@ def register() -> None:
         "metadata": _metadata,
         "add": lambda a, b: a + b,
         "multiply": lambda a, b: a * b,
-        "divide": lambda a, b: a // b,
-        "half": lambda total: max(1, total // 2),
-        "remaining": lambda total, used: max(1, total - used),
-        "sixth": lambda total, least: max(least, total // 6),
-        "equal": lambda a, b: a == b,
-        "choose": lambda condition, yes, no: _node(yes if condition else no),
+        "subtract": lambda a, b, least: max(least, a - b),
+        "divide": lambda a, b, least=0: max(least, a // b),
         "length": len,
+        "lookup": lambda value, table, otherwise: _node(table.get(value, otherwise)),
+        "deconvolution_channels": _deconvolution_channels,
         "larger_is_better": larger_is_better,
         "indices": lambda items: ListConfig(list(range(len(items)))),
         "graph": _graph,
@@ -43,11 +41,22 @@ def register() -> None:
         "timm_stride": lambda name, level: _timm_feature(name, level)[1],
         "timm_padding": lambda name, level: max(32, _timm_feature(name, level)[1]),
         "hash": _hash,
+        **_OF_OLD_SWEEPS,
     }
     for name, function in resolvers.items():
         # The cache is that of one tree: what is slow is done once, not once a reference.
         cached = name in ("metadata", "graph")
         OmegaConf.register_new_resolver(f"dlcexp.{name}", function, replace=True, use_cache=cached)
+
+
+# Of sweeps begun with version 0.1: each is resumed with its own copy of `conf/`.
+_OF_OLD_SWEEPS: dict[str, Callable[..., Any]] = {
+    "half": lambda total: max(1, total // 2),
+    "remaining": lambda total, used: max(1, total - used),
+    "sixth": lambda total, least: max(least, total // 6),
+    "equal": lambda a, b: a == b,
+    "choose": lambda condition, yes, no: _node(yes if condition else no),
+}
 
 
 def tree_hash(tree: dict[str, Any]) -> str:
@@ -72,6 +81,15 @@ def _metadata(project: str) -> DictConfig:
 def _node(value: Any) -> Any:
     """A plain list or mapping as a node, which `--resolve` can put into the tree."""
     return OmegaConf.create(value) if isinstance(value, list | dict) else value
+
+
+def _deconvolution_channels(inputs: int, outputs: int, strides: ListConfig) -> ListConfig:
+    """Return the channels before the first and after each transposed convolution of a head.
+
+    All but the last halve them.
+    """
+    halved = [max(1, inputs // 2**layer) for layer in range(len(strides))]
+    return ListConfig([*halved, outputs] if strides else [inputs])
 
 
 def _graph(graph: Any, metadata: DictConfig, seed: int) -> ListConfig:
