@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from dlcexp.config import compose, resolvers
+from dlcexp.composition import compose
+from dlcexp.config import resolvers
 
 ROOT = Path(__file__).resolve().parents[2]
 CROPS = ["method=td", "model=heatmap"]
