@@ -1,4 +1,4 @@
-"""Mistakes a user can make, each said in one message and without a traceback.
+"""Mistakes a user can make, each reported in one message and without a traceback.
 
 Everything here derives from `UserError`; the command line prints its text and exits with 2.
 Any other exception is a failure of ours and keeps its traceback.
@@ -10,11 +10,11 @@ from dlcexp.spelling import closest
 
 
 class UserError(Exception):
-    """A mistake that the user can mend; the message says which and how."""
+    """A mistake that the user can correct; the message states which and how."""
 
 
 class ConfigError(UserError):
-    """A key of the tree that is unknown, of the wrong type, or impossible beside another.
+    """A key of the tree that is unknown, of the wrong type, or in conflict with another.
 
     Args:
         key: full dotted path of the key, as one would write it in an override.

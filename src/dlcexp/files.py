@@ -12,7 +12,7 @@ from typing import Any
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it replaces `path`, on error it is removed.
+    """Yield a temporary path next to `path`; on success it replaces `path`, on error it is removed.
 
     The temporary name keeps the suffix of `path`, because writers choose their format by it.
     """
@@ -30,7 +30,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def names_in(folder: Path) -> list[str]:
-    """What a folder holds; nothing where there is none."""
+    """Return the names in a folder; none where it does not exist."""
     return [each.name for each in folder.iterdir()] if folder.is_dir() else []
 
 

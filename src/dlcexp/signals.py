@@ -1,4 +1,4 @@
-"""How a process ends that is told to."""
+"""Handling of signals that end a process."""
 
 import signal
 import threading

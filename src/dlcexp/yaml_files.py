@@ -1,6 +1,6 @@
 """Text of a stranger's YAML file as plain values: nothing in it can run, name or repeat things.
 
-Scalars are those of YAML 1.2, which DeepLabCut reads and writes: `1e-4` is a number, `no` a word.
+Scalars are those of YAML 1.2, which DeepLabCut reads and writes: `1e-4` is a number, `no` a string.
 """
 
 import re
@@ -40,7 +40,7 @@ class _Loader(_PARSER):  # type: ignore[misc, valid-type]
 
 
 def _scalars() -> Iterator[tuple[str, str, str]]:
-    """Type, form and first characters of the scalars that are no text."""
+    """Yield type, form and first characters of the scalars that are not text."""
     yield "bool", r"true|True|TRUE|false|False|FALSE", "tTfF"
     yield "int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"
     number = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
@@ -79,7 +79,7 @@ def read_mapping(source: Path) -> dict[str, Any]:
     for two spaces.
 
     Raises:
-        ProjectError: the file is missing, too large or too deep, is no YAML or no mapping, or
+        ProjectError: the file is missing, too large or too deep, is not YAML or not a mapping, or
             holds what could make an object or call something: tags, `_target_`, interpolations.
     """
     text = _text(source)
@@ -147,7 +147,7 @@ def _refuse_excess(text: str, source: Path) -> None:
     """Stop at tags, at depth, and at more values than a file of DeepLabCut can have.
 
     Reads the events of the parser, which cost no more than the text is long; an alias counts as
-    many values as it stands for.
+    many values as its anchor.
     """
     sizes: dict[str, int] = {}
     open_anchors: list[tuple[str | None, int]] = []

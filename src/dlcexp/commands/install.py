@@ -124,7 +124,7 @@ def _conditions(
         found = find_copy(project, other.best_snapshot)
         if found is None:
             _check(other, project)
-            beside, _ = _install(other, project, free_number(project, beside=number or 0))
+            beside, _ = _install(other, project, free_number(project, reserved=number or 0))
             found = beside.folder / "train"
         train = found
     else:

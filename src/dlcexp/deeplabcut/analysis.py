@@ -1,7 +1,7 @@
 """Poses of a video or of images in the files that DeepLabCut's own analysis leaves.
 
 `<video><scorer>.h5` and `.csv` hold the poses; `_meta.pickle`, `_full.pickle` and, with several
-animals, `_assemblies.pickle` hold what DeepLabCut's tracking and plots read beside them.
+animals, `_assemblies.pickle` hold what DeepLabCut's tracking and plots read in addition.
 """
 
 import math
@@ -31,7 +31,7 @@ _NO_IDENTITY = -1.0
 def scorer_name(
     net_type: str, project: str, shuffle: int, snapshot: Path, detector: Path | None = None
 ) -> str:
-    """What DeepLabCut calls the origin of predictions.
+    """Return DeepLabCut's name of the origin of predictions.
 
     `DLC_Resnet50_mouseNov24shuffle1_snapshot_best-42`.
 
@@ -41,7 +41,7 @@ def scorer_name(
         shuffle: number of the shuffle.
         snapshot, detector: files of the weights.
     """
-    net = "".join(word.capitalize() for word in net_type.split("_"))
+    net = "".join(part.capitalize() for part in net_type.split("_"))
     found_by = f"_detector_{_snapshot_id(detector)}" if detector else ""
     return f"DLC_{net}_{project}shuffle{shuffle}{found_by}_snapshot_{_snapshot_id(snapshot)}"
 
@@ -75,7 +75,7 @@ class Analysis:
     with_identity: bool = False
 
     def table(self) -> "pd.DataFrame":
-        """One row a frame; column levels: scorer, [individuals,] bodyparts, coords."""
+        """Return one row per frame; column levels: scorer, [individuals,] bodyparts, coords."""
         import pandas as pd
 
         owners = [(animal, part) for animal in self.individuals for part in self.bodyparts]
@@ -98,7 +98,7 @@ class Analysis:
         Args:
             stem: path that all names begin with; the scorer is part of it.
             csv: whether to write the table as text, too.
-            meta: what `_meta.pickle` says beside the names.
+            meta: content of `_meta.pickle` in addition to the names.
         """
         written = [self._pickle(stem, "meta", {"data": {**meta, **self._named()}})]
         written.append(self._pickle(stem, "full", self._detections()))

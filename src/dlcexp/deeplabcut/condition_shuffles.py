@@ -29,7 +29,7 @@ def find_copy(project: Project, snapshot: Path) -> Path | None:
 
 
 def conditions_of(project: Project, train: Path) -> dict[str, Any]:
-    """What `inference.conditions` says for the poses of a shuffle's best snapshot.
+    """Return `inference.conditions` for the poses of a shuffle's best snapshot.
 
     Args:
         project: the project of the shuffle.

@@ -1,6 +1,6 @@
-"""A finished run as a new shuffle of its DeepLabCut project: files beside those of other shuffles.
+"""A finished run as a new shuffle of its DeepLabCut project: files next to other shuffles' files.
 
-DeepLabCut's `evaluate_network` and `analyze_videos` take the shuffle as one of its own. What exists
+DeepLabCut's `evaluate_network` and `analyze_videos` use it like any other shuffle. What exists
 is left alone, but for three files that all shuffles share, and these only grow: a line of
 `metadata.yaml`, frames at the end of the merged labels (so that the row numbers of other shuffles
 stay right), and a number in `TrainingFraction` of `config.yaml`, from which DeepLabCut makes the
@@ -39,7 +39,7 @@ _NUMBER = re.compile(r"shuffle(\d+)(?:\.\w+)?$")
 _FRACTIONS = re.compile(
     r"^TrainingFraction:[ \t]*(?:\[(?P<flow>[^\]\n]*)\]|(?P<block>(?:\r?\n[ \t]*-[^\n]*)+))", re.M
 )
-# What its tracking of several animals begins with; DeepLabCut writes it beside each shuffle.
+# Initial settings of its tracking of several animals; DeepLabCut writes them for each shuffle.
 _INFERENCE = {
     "variant": 0,
     "pafthreshold": 0.1,
@@ -130,13 +130,13 @@ def install(
     return shuffle
 
 
-def free_number(project: Project, wanted: int | None = None, beside: int = 0) -> int:
+def free_number(project: Project, wanted: int | None = None, reserved: int = 0) -> int:
     """A number for a new shuffle: the one that is wanted, or the first after all that there are.
 
     Args:
         project: where its shuffles are.
         wanted: None: any.
-        beside: another that is about to be taken.
+        reserved: another that is about to be taken.
 
     Raises:
         ConfigError: the number is taken, or not from 1.
@@ -145,14 +145,14 @@ def free_number(project: Project, wanted: int | None = None, beside: int = 0) ->
     if project.kind != "dlc":
         raise ProjectError(f"{project.source}: is a COCO file; only DeepLabCut has shuffles.")
     taken = _Places(project).numbers()
-    free = max({0, beside, *taken}) + 1
+    free = max({0, reserved, *taken}) + 1
     if wanted is not None and (wanted in taken or wanted < 1):
         raise ConfigError("shuffle", f"{wanted} is taken or below 1; free is {free}.")
     return free if wanted is None else wanted
 
 
 class _Places:
-    """Where a project keeps its shuffles, and those that there are."""
+    """The folders of a project's shuffles, and the shuffles that exist."""
 
     def __init__(self, project: Project) -> None:
         self.project = project
@@ -360,7 +360,7 @@ def _with_fraction(config: Path, fraction: float) -> tuple[int, str | None]:
     None where it had it before. Everything else, comments too, stays as it is.
 
     Raises:
-        ProjectError: the file does not say it in a way that can be added to.
+        ProjectError: the file has no list that a number can be added to.
     """
     text = config.read_bytes().decode("utf-8")
     match = _FRACTIONS.search(text)

@@ -31,7 +31,7 @@ class Predictions:
 
     Attributes:
         source: the file.
-        bodyparts: their names; None where the file does not tell them.
+        bodyparts: their names; None where the file does not have them.
         poses: path of an image, with forward slashes and as the file has it, or number of the
             frame in a video, to (animals, bodyparts, 3): x px, y px, score; NaN where missing.
     """
@@ -80,7 +80,7 @@ def read_predictions(path: Path) -> Predictions:
         ProjectError: it is missing, of another kind, broken, or holds no poses.
     """
     if path.suffix.lower() not in FILE_TYPES:
-        raise ProjectError(f"{path}: is no file of predictions ({', '.join(FILE_TYPES)}).")
+        raise ProjectError(f"{path}: is not a file of predictions ({', '.join(FILE_TYPES)}).")
     if not path.is_file():
         raise ProjectError(f"{path}: there is no such file.")
     return _read_json(path) if path.suffix.lower() == ".json" else _read_poses(path)
@@ -119,7 +119,7 @@ def _read_poses(path: Path) -> Predictions:
     try:
         values = table.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
-        raise ProjectError(f"{path}: has a prediction that is no number: {error}.") from None
+        raise ProjectError(f"{path}: has a prediction that is not a number: {error}.") from None
     shape = (len(table), len(individuals), len(bodyparts), 3)
     poses = np.full(shape, np.nan)
     for animal, individual in enumerate(individuals):

@@ -29,7 +29,7 @@ _SECTIONS = ("metadata", "model")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a snapshot file holds.
+    """The content of a snapshot file.
 
     Attributes:
         epoch: whole epochs trained.
@@ -72,7 +72,7 @@ def load_snapshot(path: Path) -> Snapshot:
     """Read a snapshot of ours or of DeepLabCut, onto the CPU.
 
     Raises:
-        SnapshotError: the file is missing, cannot be read safely, or is no snapshot.
+        SnapshotError: the file is missing, cannot be read safely, or is not a snapshot.
     """
     content = load_plain(path)
     missing = [name for name in _SECTIONS if not isinstance(content.get(name), Mapping)]
@@ -110,7 +110,7 @@ def load_plain(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     except Exception as error:  # torch raises whatever the bytes lead it to
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         if reason.startswith("Weights only load failed"):
-            reason = "it is no file of torch.save, or holds more than tensors and plain values"
+            reason = "it is not a file of torch.save, or holds more than tensors and plain values"
         raise SnapshotError(f"{path} cannot be read as tensors: {reason}") from error
     if not isinstance(content, dict):
         raise SnapshotError(f"{path} holds a {type(content).__name__}, not a dict of weights")
@@ -118,7 +118,7 @@ def load_plain(path: Path, *, mmap: bool = False) -> dict[str, Any]:
 
 
 def snapshot_folder(run: Path) -> Path:
-    """Where the snapshots of a run are: in `snapshots/`; those of DeepLabCut beside its files."""
+    """Return the folder with a run's snapshots: `snapshots/`, or that of DeepLabCut's files."""
     return inside if (inside := run / "snapshots").is_dir() else run
 
 
@@ -142,7 +142,7 @@ def best_snapshot(folder: Path, prefix: str = POSE_PREFIX) -> Path | None:
 
 
 def snapshot_epoch(path: Path) -> int:
-    """Epochs trained, as the name of a snapshot tells.
+    """Return the epochs trained, from the name of a snapshot.
 
     Raises:
         SnapshotError: the name is not that of a snapshot.
@@ -154,7 +154,7 @@ def snapshot_epoch(path: Path) -> int:
 
 
 def is_best(path: Path) -> bool:
-    """Whether the name of a snapshot says that it is the best one."""
+    """Return whether the name of a snapshot marks it as the best one."""
     match = _NAME.fullmatch(path.name)
     return bool(match and match["best"])
 
@@ -172,7 +172,7 @@ class SnapshotManager:
         folder: where the files go.
         prefix: how the names of the files begin.
         max_snapshots: periodic files kept.
-        key_metric: the metric that ranks, as it stands in `Snapshot.metrics`.
+        key_metric: the metric that ranks, a key of `Snapshot.metrics`.
         key_metric_asc: larger is better.
         tie_breaks: metrics or losses, smaller is better.
     """
@@ -236,7 +236,7 @@ class SnapshotManager:
         return {"best_epoch": self.best_epoch, "best_score": score}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of `state_dict`."""
+        """Resume from a state of `state_dict`."""
         self.best_epoch = state["best_epoch"]
         self.best_score = None if state["best_score"] is None else tuple(state["best_score"])
 

@@ -1,4 +1,4 @@
-"""What is labelled: DeepLabCut projects and COCO keypoint files, without training or Hydra.
+"""Labelled data: DeepLabCut projects and COCO keypoint files, without training or Hydra.
 
 Opening a project imports neither pandas nor torch: it happens each time a tree is composed.
 """
@@ -14,7 +14,7 @@ __all__ = ["DEMO", "Labels", "Project", "load_labels", "open_project"]
 def open_project(value: str | Path) -> Project:
     """Open a DeepLabCut project (its folder or `config.yaml`) or a COCO keypoint `.json`.
 
-    The word `demo` opens the synthetic project, whose files may not have been drawn yet.
+    `demo` opens the synthetic project, whose files may not have been drawn yet.
 
     Raises:
         ProjectError: there is no such project, or it contradicts itself.

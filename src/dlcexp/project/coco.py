@@ -2,7 +2,7 @@
 
 Format: https://cocodataset.org/#format-data, section "Keypoint Detection". The keypoints and the
 skeleton are those of the first category; an `individual` on every annotation, where there is one,
-says which animal it is.
+identifies the animal.
 """
 
 import functools
@@ -43,7 +43,7 @@ class Animal:
 
 @dataclass(frozen=True, eq=False)
 class CocoFile:
-    """What dlcexp uses of a COCO file.
+    """The content of a COCO file that dlcexp uses.
 
     Attributes:
         frames: the animals of each image, by its file name with forward slashes.
@@ -85,7 +85,7 @@ def read_coco(source: Path) -> CocoFile:
     """Parse a COCO keypoint file, once for each version of it.
 
     Raises:
-        ProjectError: it is no JSON, or no COCO keypoint file.
+        ProjectError: it is not JSON, or not a COCO keypoint file.
     """
     stat = source.stat()
     return _read_coco(source, stat.st_mtime_ns, stat.st_size)
@@ -145,7 +145,7 @@ def _read_coco(source: Path, _modified: int, _size: int) -> CocoFile:
         raise ProjectError(f"{source}: cannot be read: {error}.") from None
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise ProjectError(
-            f"{source}: is no COCO keypoint file: {_reason(error)}. It needs images (id, "
+            f"{source}: is not a COCO keypoint file: {_reason(error)}. It needs images (id, "
             "file_name), annotations (image_id, keypoints) and categories[0].keypoints."
         ) from None
     if not bodyparts or not images:
@@ -230,7 +230,7 @@ def _animal(source: Path, annotation: dict[str, Any], slot: int, num_bodyparts: 
         box = annotation.get("bbox")
         values = tuple(float(value) for value in box) if box else None
     except (TypeError, ValueError):
-        raise ProjectError(f"{where}: has keypoints or a bbox that are no numbers.") from None
+        raise ProjectError(f"{where}: has keypoints or a bbox that are not numbers.") from None
     if points.shape != (3 * num_bodyparts,):
         raise ProjectError(
             f"{where}: has {points.size} keypoint values; {num_bodyparts} keypoints have "

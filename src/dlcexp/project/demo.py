@@ -1,6 +1,6 @@
-"""What the synthetic demo project says of itself, known without drawing it.
+"""The configuration of the synthetic demo project, known without drawing it.
 
-The word `demo` names it; `dlcexp.data.draw_demo` draws it when the frames are needed.
+`project=demo` opens it; `dlcexp.data.draw_demo` draws it when the frames are needed.
 """
 
 from platformdirs import user_cache_path

@@ -82,10 +82,10 @@ class _ConfigYaml:
 
     def flag(self, key: str) -> bool | None:
         value = self.text(key)
-        words = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-        if value and value.lower() not in words:
+        values = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+        if value and value.lower() not in values:
             raise self.error(key, f"must be true, false or empty, not {value!r}.")
-        return words.get(value.lower())
+        return values.get(value.lower())
 
     def number(self, key: str) -> float | None:
         value = self.text(key)

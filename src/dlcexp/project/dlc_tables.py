@@ -51,12 +51,12 @@ def read_table(path: Path) -> "pd.DataFrame":
     except Exception as error:  # HDF5 and pandas raise more than two dozen types on broken files
         reason = first_line(error)
         if path.suffix == ".h5" and "HDF5 error" in reason:
-            reason = "it is no HDF5 file, or it is cut off."
+            reason = "it is not an HDF5 file, or it is cut off."
         raise ProjectError(f"{path}: cannot be read as labels: {reason}") from error
     if table.columns.nlevels not in (3, 4):
         raise ProjectError(
-            f"{path}: is no label table; its columns have {table.columns.nlevels} levels and not "
-            "scorer, (individuals,) bodyparts, coords."
+            f"{path}: is not a label table; its columns have {table.columns.nlevels} levels and not"
+            " scorer, (individuals,) bodyparts, coords."
         )
     if not len(table):
         raise ProjectError(f"{path}: holds no frames.")
@@ -115,7 +115,7 @@ def _read_video(path: Path, project: Project) -> Labels:
     if (table.columns.nlevels == 4) != project.multianimal:
         several = "several animals" if table.columns.nlevels == 4 else "one animal"
         raise ProjectError(
-            f"{path}: has labels of {several}, and {project.source} says multianimalproject: "
+            f"{path}: has labels of {several}, and {project.source} has multianimalproject: "
             f"{str(project.multianimal).lower()}."
         )
     columns = _Columns(table, path, project)
@@ -155,7 +155,7 @@ class _Columns:
                 place = self._place.get((individual, bodypart, coordinate))
                 if place is not None:
                     points[:, part, axis] = self._values[:, place]
-        # Half a point is no point.
+        # A point with one coordinate is not a label.
         points[~np.isfinite(points).all(axis=-1)] = np.nan
         return points
 
@@ -186,7 +186,7 @@ def _numbers(table: "pd.DataFrame", path: Path) -> NDArray[np.float64]:
     try:
         return table.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
-        raise ProjectError(f"{path}: has a label that is no number: {error}.") from None
+        raise ProjectError(f"{path}: has a label that is not a number: {error}.") from None
 
 
 def _first_of_each(names: Sequence[str], path: Path) -> NDArray[np.int64]:

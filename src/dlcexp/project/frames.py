@@ -20,7 +20,7 @@ _SHOWN = 3
 def video_folders(root: Path) -> list[Path]:
     """Folders of `labeled-data` that hold frames, one per video, in natural order.
 
-    Hidden folders, and the `*_labeled` ones where DeepLabCut draws labels on frames, are no videos.
+    Hidden folders, and the `*_labeled` ones where DeepLabCut draws labels on frames, are left out.
     """
     parent = root / LABELED_DATA
     if not parent.is_dir():

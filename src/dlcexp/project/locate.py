@@ -8,7 +8,7 @@ from dlcexp.text import listed
 
 
 def locate(value: str | Path) -> Path:
-    """The config.yaml or .json that `value` stands for, as an absolute path."""
+    """Return the config.yaml or .json that `value` means, as an absolute path."""
     try:
         path = expanded(value).resolve()
     except RuntimeError:  # ~someone who does not exist
@@ -34,7 +34,8 @@ def _no_config(folder: Path) -> str:
         hint = f" There is one in its folder {listed(inside)}."
     else:
         hint = _project_around(folder) or nearest("config.yaml", _names_in(folder))
-    return f"{folder}: has no config.yaml, so it is no DeepLabCut project; {_content(folder)}{hint}"
+    content = _content(folder)
+    return f"{folder}: has no config.yaml, so it is not a DeepLabCut project; {content}{hint}"
 
 
 def _no_such_path(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What is labelled, as data: a project and its labelled frames."""
+"""The types of a project and its labelled frames."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# The word that names the synthetic project.
+# Name of the synthetic project.
 DEMO = "demo"
 # The one slot of a project with a single animal.
 SINGLE_ANIMAL = ("individual_1",)

@@ -8,7 +8,7 @@ Communications 2024. The weights are the user's to fetch; their files are snapsh
 from collections.abc import Sequence
 from pathlib import Path
 
-_WORDS = {
+_BODYPARTS = {
     "superanimal_bird": (
         "back bill belly breast crown forehead left_eye left_leg left_wing_tip left_wrist nape "
         "right_eye right_leg right_wing_tip right_wrist tail_tip throat neck tail_left tail_right "
@@ -33,7 +33,7 @@ _WORDS = {
         "tail_end head_midpoint"
     ),
 }
-SUPERANIMALS: dict[str, Sequence[str]] = {name: words.split() for name, words in _WORDS.items()}
+SUPERANIMALS: dict[str, Sequence[str]] = {name: names.split() for name, names in _BODYPARTS.items()}
 
 
 def superanimal_of(path: Path) -> str | None:

@@ -35,38 +35,40 @@ class Experiments:
         self._composed: dict[tuple[str, ...], DictConfig] = {}  # by the options that are chosen
         self._logged: set[str] = set()  # warnings, which all jobs may have in common
 
-    def tree(self, words: Sequence[str]) -> dict[str, Any]:
+    def tree(self, overrides: Sequence[str]) -> dict[str, Any]:
         """The resolved tree of a job, checked, in plain containers.
 
         Raises:
             ConfigError: it is invalid.
         """
-        tree = all_mistakes(words, lambda left: checked(self._raw(left)))
+        tree = all_mistakes(overrides, lambda left: checked(self._raw(left)))
         log_warnings(tree, self._logged)
         return tree
 
-    def draft(self, words: Sequence[str]) -> DictConfig:
-        """The same, its keys checked and not its targets; imports nothing heavy."""
-        return all_mistakes(words, lambda left: DictConfig(check_keys(resolve(self._raw(left)))))
+    def draft(self, overrides: Sequence[str]) -> DictConfig:
+        """Return the same, its keys checked and not its targets; imports nothing heavy."""
+        return all_mistakes(
+            overrides, lambda left: DictConfig(check_keys(resolve(self._raw(left))))
+        )
 
-    def _raw(self, words: Sequence[str]) -> DictConfig:
+    def _raw(self, overrides: Sequence[str]) -> DictConfig:
         """The tree before it is resolved; jobs that differ in values alone share the composing."""
-        words = expand(words, self._own)
-        choices = tuple(word for word in words if self._decides_options(word))
-        values = [word for word in words if word not in choices]
+        overrides = expand(overrides, self._own)
+        choices = tuple(each for each in overrides if self._decides_options(each))
+        values = [each for each in overrides if each not in choices]
         if choices not in self._composed:
             self._composed[choices] = self._whole(choices)
         tree = copy.deepcopy(self._composed[choices])
         try:
             put_values(tree, values)
         except ConfigError:
-            return self._whole(words)  # raises Hydra's error in full
+            return self._whole(overrides)  # raises Hydra's error in full
         return tree
 
-    def _decides_options(self, word: str) -> bool:
-        group = group_of(word)
+    def _decides_options(self, override: str) -> bool:
+        group = group_of(override)
         own = self._own is not None and (self._own / group).is_dir()
         return own or group in (*groups(), "project") or group.startswith("hydra")
 
-    def _whole(self, words: Sequence[str]) -> DictConfig:
-        return compose_tree(words, self._own, self._packaged)
+    def _whole(self, overrides: Sequence[str]) -> DictConfig:
+        return compose_tree(overrides, self._own, self._packaged)
