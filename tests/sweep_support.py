@@ -7,6 +7,9 @@ from typing import Any
 
 import yaml
 
+from dlcexp.config.overrides import parse_overrides
+from dlcexp.sweeps.space import Space, parse_space
+
 # The metric of two recipes over five folds.
 FAST = (80.0, 71.0, 78.0, 69.0, 82.0)
 SLOW = (79.0, 70.5, 75.0, 69.0, 80.0)
@@ -89,3 +92,8 @@ def write_folds(folder: Path) -> Path:
         rows = [{"epoch": e, "test.mAP": score - 2 + e, "train.total_loss": 1 / e} for e in (1, 2)]
         write_run(folder / str(number), changes, metrics=metrics, rows=rows)
     return write_sweep(folder, [("test.mAP", "maximize")], swept=["optimizer.lr", "split.fold"])
+
+
+def space_of(words: Sequence[str], *further: Any) -> Space:
+    """Return the space of overrides as one types them; `further` as `parse_space` takes it."""
+    return parse_space(parse_overrides(words), *further)

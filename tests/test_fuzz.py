@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from dlcexp.composition import compose
 from dlcexp.config.checks import check_keys
 from dlcexp.config.compose import compose_tree, modified, resolve
+from dlcexp.config.overrides import Override, parse_overrides
 from dlcexp.config.rewrite import expand
 from dlcexp.deeplabcut.to_overrides import import_config
 from dlcexp.errors import UserError
@@ -104,15 +105,15 @@ def test_any_words_are_composed_or_refused_in_words(single):
     finished = compose(project, "model=heatmap")
 
     def whole(line):
-        check_keys(resolve(compose_tree(line)))
+        check_keys(resolve(compose_tree(parse_overrides(line))))
 
     @fuzz
     @given(overrides)
     def try_words(words):
         line = [project, "model=heatmap", *words]
-        is_refused(lambda: expand(line))
+        is_refused(lambda: expand(parse_overrides(line)))
         if one_in(TREE, words):
-            is_refused(lambda: modified(finished, words))
+            is_refused(lambda: modified(finished, parse_overrides(words)))
         if one_in(WHOLE, words):
             is_refused(lambda: whole(line))
 
@@ -198,7 +199,7 @@ def test_any_file_is_imported_or_refused_in_words(single):
     def try_file(text):
         source.write_text(text, encoding="utf-8", errors="surrogatepass")
         if not is_refused(lambda: read_mapping(source)) and one_in(WHOLE, text):
-            is_refused(lambda: import_config(source, [f"project={single.as_posix()}"]))
+            is_refused(lambda: import_config(source, [Override("project", single.as_posix())]))
 
     with chdir(single.parent):
         try_file()

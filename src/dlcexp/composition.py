@@ -16,11 +16,13 @@ from dlcexp.config.checks import DETECTOR_KEYS
 from dlcexp.config.compose import compose_tree
 from dlcexp.config.mistakes import all_mistakes
 from dlcexp.config.options import OVERLAYS, groups
-from dlcexp.config.overrides import group_of, key_of, one_at_a_time, place_of, values_of
+from dlcexp.config.overrides import Override, one_at_a_time, parse_overrides
 from dlcexp.errors import ConfigError, UserError
 from dlcexp.files import expanded
 
 logger = logging.getLogger(__name__)
+
+_FILE = "pytorch_config"
 
 
 def compose(*overrides: str, config_dir: Path | None = None) -> DictConfig:
@@ -41,7 +43,7 @@ def compose(*overrides: str, config_dir: Path | None = None) -> DictConfig:
 
 
 def compose_run(
-    overrides: Sequence[str], config_dir: Path | None = None
+    overrides: Iterable[str], config_dir: Path | None = None
 ) -> tuple[DictConfig, Path]:
     """Return the validated tree, and the run folder that Hydra's settings give it."""
     tree, folder = all_mistakes(
@@ -51,87 +53,93 @@ def compose_run(
     return tree, folder
 
 
-def rewritten(overrides: Iterable[str]) -> list[str]:
-    """Return the overrides with `pytorch_config=FILE` replaced by those that the file amounts to.
+def rewritten(overrides: Iterable[str]) -> list[Override]:
+    """Read overrides, and replace `pytorch_config=FILE` by those that the file amounts to.
 
     They come before the user's overrides. Where the user chooses an option of a group, those that
     the option has no key for are left out.
 
     Raises:
-        ConfigError: several files, or a sweep over files.
+        ConfigError: an override that cannot be read, several files, or a sweep over files.
     """
-    words = list(overrides)
-    files = [word for word in words if word.startswith("pytorch_config=")]
-    own = [word for word in words if word not in files]
-    name = files[-1].partition("=")[2].strip("'\"") if files else ""
-    if files and not name:
-        raise ConfigError("pytorch_config", "names no file; leave the word out, or give a path.")
-    if name in ("", "null"):
+    read = [Override.with_text(text) for text in overrides]
+    own = parse_overrides(each.text for each in read if each.key != _FILE)
+    path = _file([str(each.value or "") for each in read if each.key == _FILE])
+    if path is None:
         return own
-    path = expanded(name)
-    if "," in name and not path.is_file():
-        raise ConfigError(
-            "pytorch_config", f"{name!r} names several files; a sweep starts from one of them."
-        )
     from dlcexp.deeplabcut.to_overrides import import_config
 
     imported = import_config(path, own)
     for note in imported.notes:
         logger.warning("%s: not carried as it is: %s", path, note)
-    return [*_still_fitting(imported.words, own), *own]
+    return [*_still_fitting(imported.overrides, own), *own]
 
 
-def _still_fitting(imported: Sequence[str], own: Sequence[str]) -> list[str]:
-    """The words of an imported file that keep a meaning beside those of the user."""
-    known_groups = groups()
-    chosen = [word for word in own if group_of(word) in known_groups and "=" in word]
-    places = {word.partition("=")[0] for word in chosen}
-    if "net_type" in places:
-        places |= {"method", "model", "model/backbone"}
-    stage = [word for word in chosen if word.startswith("method=") and word != "method=td"]
+def _file(names: Sequence[str]) -> Path | None:
+    """Return the file that the last of some names means."""
+    name = names[-1] if names else "null"
+    if name == "null":
+        return None
+    if not name:
+        raise ConfigError(_FILE, "names no file; leave it out, or give a path.")
+    path = expanded(name)
+    if "," in name and not path.is_file():
+        raise ConfigError(_FILE, f"{name!r} names several files; a sweep starts from one of them.")
+    return path
+
+
+def _still_fitting(imported: Sequence[Override], own: Sequence[Override]) -> list[Override]:
+    """Return the overrides of an imported file that keep a meaning beside those of the user."""
+    chosen = [each for each in own if each.key in groups() and not each.is_deletion]
+    names = {each.name for each in chosen}
+    if "net_type" in names:
+        names |= {"method", "model", "model/backbone"}
+    no_detector = any(each.key == "method" and each.value != "td" for each in chosen)
     kept = [
-        word
-        for word in imported
-        if word.partition("=")[0] not in places and not (stage and place_of(word) in DETECTOR_KEYS)
+        each
+        for each in imported
+        if each.name not in names and not (no_detector and each.place in DETECTOR_KEYS)
     ]
-    values = [word for word in kept if group_of(word) not in known_groups]
-    affected = [word for word in values if _is_below(key_of(word), map(place_of, chosen), own)]
+    values = [each for each in kept if each.key not in groups()]
+    affected = [each for each in values if _is_below(each.key, chosen)]
     if not affected:
         return kept
-    trees = _alternatives([word for word in kept if word not in values], chosen, own)
-    lost = [word for word in affected if not all(_has_place(tree, word) for tree in trees)]
-    return [word for word in kept if word not in lost]
+    choices = [each for each in kept if each.key in groups()]
+    trees = _alternatives(choices, chosen, own)
+    lost = [each for each in affected if not all(_has_place(tree, each) for tree in trees)]
+    return [each for each in kept if each not in lost]
 
 
-def _is_below(key: str, places: Iterable[str], own: Sequence[str]) -> bool:
-    """Whether a key lies in a node that a choice fills, or is named by the user as well."""
+def _is_below(key: str, choices: Sequence[Override]) -> bool:
+    """Return True if a key is in a node that a choice fills, or may be set by an overlay."""
     if key.partition(".")[0] == "export":
         return False
-    if any(choice.startswith(tuple(f"{overlay}=" for overlay in OVERLAYS)) for choice in own):
-        return True
-    return any(key.startswith((f"{place}.", f"{place.replace('/', '.')}.")) for place in places)
+    return any(
+        choice.key in OVERLAYS
+        or key.startswith((f"{choice.place}.", f"{choice.place.replace('/', '.')}."))
+        for choice in choices
+    )
 
 
 def _alternatives(
-    imported: Sequence[str], chosen: Sequence[str], own: Sequence[str]
+    imported: Sequence[Override], chosen: Sequence[Override], own: Sequence[Override]
 ) -> list[DictConfig]:
     """The trees of the group choices alone, one for each option that a sweep of the user has."""
-    project = [word for word in own if word.startswith("project=") and "," not in word]
+    project = [each for each in own if each.key == "project" and not each.is_sweep]
     trees = []
-    for line in one_at_a_time(map(values_of, chosen)):
+    for line in one_at_a_time(choice.alternatives() for choice in chosen):
         try:
             trees.append(compose_tree([*project, *imported, *line]))
         except UserError:
-            continue  # said when the whole is composed
+            continue  # raised when the whole is composed
     return trees
 
 
-def _has_place(tree: DictConfig, word: str) -> bool:
-    """Whether an override of a key can be applied to a tree without changing what it is."""
-    key = key_of(word)
-    parent, _, name = key.rpartition(".")
+def _has_place(tree: DictConfig, override: Override) -> bool:
+    """Return True if an override of a key can be applied to a tree without changing what it is."""
+    parent, _, name = override.key.rpartition(".")
     node = OmegaConf.select(tree, parent, throw_on_resolution_failure=False) if parent else tree
-    if word.startswith("+") or name == "_target_":
+    if override.prefix.startswith("+") or name == "_target_":
         return False
     if OmegaConf.is_list(node):
         return name.isdecimal() and int(name) < len(node)

@@ -56,6 +56,14 @@ def leaves(node: Any, path: str = "") -> dict[str, Any]:
     return found
 
 
+def keys(node: Any, path: str = "") -> Iterator[str]:
+    """Yield every dotted key of a tree of mappings, those of the mappings in it included."""
+    for name, child in node.items() if isinstance(node, Mapping) else ():
+        full = join(path, name)
+        yield full
+        yield from keys(child, full)
+
+
 def join(path: str, name: object) -> str:
     """Return the dotted path of a key below `path`, which is empty at the top."""
     return f"{path}.{name}" if path else str(name)

@@ -8,6 +8,7 @@ from dlcexp.cli import main
 from dlcexp.composition import compose
 from dlcexp.config.compose import modified
 from dlcexp.config.mistakes import all_mistakes
+from dlcexp.config.overrides import parse_overrides
 from dlcexp.errors import ConfigError, Mistakes, UserError
 
 
@@ -48,8 +49,9 @@ def test_every_command_that_composes_does_so(command, capsys, tmp_path, monkeypa
 
 
 def test_a_finished_run_refuses_all_that_does_not_fit_it():
+    words = ["batch_sz=3", "evaluation.pcutoff=-1", "method=td"]
     with pytest.raises(Mistakes) as caught:
-        modified(compose(), ["batch_sz=3", "evaluation.pcutoff=-1", "method=td"])
+        modified(compose(), parse_overrides(words))
     assert [error.key for error in caught.value.errors] == [
         "batch_sz",
         "evaluation.pcutoff",
@@ -89,5 +91,5 @@ def test_an_attempt_that_never_succeeds_ends():
         raise ConfigError("seed", "is refused.", suggestion="seed=1")
 
     with pytest.raises(UserError, match="seed: is refused"):
-        all_mistakes(["seed=3", "epochs=1"], attempt)
+        all_mistakes(parse_overrides(["seed=3", "epochs=1"]), attempt)
     assert len(attempts) < 4

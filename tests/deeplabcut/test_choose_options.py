@@ -40,8 +40,8 @@ def test_every_file_that_deeplabcut_wrote_is_the_net_type_that_it_was_made_with(
         if name in known:
             seen += 1
             assert choice.net_type == name, file
-        chosen = [word for word in choice.words if word.startswith("detector=")]
-        assert chosen == ([f"detector={detector}"] if detector not in ("", "ssdlite") else []), file
+        chosen = [each.value for each in choice.overrides if each.key == "detector"]
+        assert chosen == ([detector] if detector not in ("", "ssdlite") else []), file
     assert seen > 40
 
 
@@ -52,7 +52,7 @@ def test_a_model_that_no_net_type_has_is_told_by_its_groups(record):
     sections["model"] = sections["model"] | {"backbone": resnet}
     choice = choose(sections, file, project)
     assert choice.net_type is None
-    assert choice.words[:2] == ("model=dekr", "model/backbone=resnet_50")
+    assert list(map(str, choice.overrides[:2])) == ["model=dekr", "model/backbone=resnet_50"]
 
 
 @pytest.mark.parametrize(
@@ -67,8 +67,8 @@ def test_an_optimizer_is_chosen_by_its_class(record, node, words):
     file, project = record("openfield", "resnet_50")
     sections = sections_of(file)
     sections["runner"] = sections["runner"] | {"optimizer": node}
-    chosen = choose(sections, file, project).words
-    assert {word for word in chosen if word.startswith("optimizer")} == words
+    chosen = choose(sections, file, project).overrides
+    assert {each.text for each in chosen if each.key == "optimizer"} == words
 
 
 def test_a_class_that_there_is_no_option_for_names_its_neighbour(record):

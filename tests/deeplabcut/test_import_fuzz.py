@@ -5,6 +5,7 @@ import random
 import pytest
 import yaml
 
+from dlcexp.config.overrides import Override
 from dlcexp.deeplabcut.to_overrides import import_config
 from dlcexp.errors import UserError
 from dlcexp.yaml_files import read_mapping
@@ -56,7 +57,7 @@ def test_an_odd_file_is_imported_or_refused_in_words(
             changed(document, chance)
         source.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
         try:
-            import_config(source, [f"project={mouse_project.as_posix()}"])
+            import_config(source, [Override("project", mouse_project.as_posix())])
         except UserError:
             refused += 1
     assert 0 < refused < 15

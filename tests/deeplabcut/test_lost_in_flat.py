@@ -7,13 +7,14 @@ import pytest
 from dlcexp.cli import main
 from dlcexp.config.checks import check_keys
 from dlcexp.config.compose import compose_tree, resolve
+from dlcexp.config.overrides import parse_overrides
 from dlcexp.deeplabcut.export import export_sections
 from dlcexp.deeplabcut.lost_in_flat import lost_in_flat
 
 
 def lost(project, *words: str) -> list[str]:
     line = [f"project={project.as_posix()}", "net_type=dekr_w18", "data.bbox_margin=25", *words]
-    return lost_in_flat(export_sections(check_keys(resolve(compose_tree(line)))))
+    return lost_in_flat(export_sections(check_keys(resolve(compose_tree(parse_overrides(line))))))
 
 
 def test_what_both_forms_can_say_is_not_lost(mouse_project):

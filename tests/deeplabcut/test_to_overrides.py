@@ -2,7 +2,7 @@
 
 import copy
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from parity_support import Parity, config_files
 from dlcexp.config.checks import check_keys
 from dlcexp.config.compose import compose_tree, resolve
 from dlcexp.config.options import options
+from dlcexp.config.overrides import Override, parse_overrides
 from dlcexp.deeplabcut.export import export_config
 from dlcexp.deeplabcut.to_overrides import Imported, import_config
 from dlcexp.errors import ConfigError, ProjectError
@@ -39,8 +40,13 @@ def ordered(node):
     return [ordered(item) for item in node] if isinstance(node, list) else node
 
 
-def tree_of(*words: str) -> dict:
-    return check_keys(resolve(compose_tree(words)))
+def tree_of(overrides: Iterable[Override]) -> dict:
+    return check_keys(resolve(compose_tree([*overrides])))
+
+
+def line_of(imported: Imported) -> list[str]:
+    """The overrides that a file amounts to, as typed, without that of its project."""
+    return [str(override) for override in imported.overrides if override.key != "project"]
 
 
 @pytest.fixture
@@ -77,7 +83,7 @@ def edited(source: Path, edits: dict[str, object], *, drop: tuple[str, ...] = ()
 def comes_back(source: Path) -> Imported:
     """Import, compose the line, export: the same values in the same order."""
     imported = import_config(source)
-    tree = tree_of(*imported.words)
+    tree = tree_of(imported.overrides)
     written = export_config(tree, schema=tree["export"]["schema"])
     target = source.with_suffix(".out.yaml")
     target.write_text(written, encoding="utf-8")
@@ -90,7 +96,7 @@ def comes_back(source: Path) -> Imported:
 @pytest.mark.parametrize("name", [n for n in IDENTICAL if "rtmpose_x" not in n])
 def test_a_file_of_deeplabcut_is_one_net_type_and_comes_back_the_same(record, name):
     imported = comes_back(record(name))
-    words = [word for word in imported.words[1:] if word != "conditions=1"]  # the records have it
+    words = [text for text in line_of(imported) if text != "conditions=1"]  # the records have it
     net, _, detector = name.partition("/")[2].partition("__")
     expected = [f"net_type={net}"]
     if detector and detector != "ssdlite":
@@ -102,7 +108,7 @@ def test_a_file_of_deeplabcut_is_one_net_type_and_comes_back_the_same(record, na
 def test_crops_that_do_not_fit_the_head_follow_the_head_and_that_is_told(record):
     source = record("openfield/rtmpose_x__ssdlite")
     imported = import_config(source)
-    assert imported.words[1:] == ("net_type=rtmpose_x",)
+    assert line_of(imported) == ["net_type=rtmpose_x"]
     assert [note.partition(":")[0] for note in imported.notes] == [
         "data.train.top_down_crop",
         "data.inference.top_down_crop",
@@ -226,7 +232,7 @@ def test_a_file_edited_by_hand_comes_back_and_only_the_edit_is_in_the_line(recor
     imported = comes_back(source)
     if expected is not None:
         words = ["net_type=dekr_w18", *(word.format(source=source) for word in expected)]
-        assert sorted(imported.words[1:]) == sorted(words)
+        assert sorted(line_of(imported)) == sorted(words)
 
 
 def test_an_edited_detector_comes_back(record):
@@ -243,7 +249,7 @@ def test_an_edited_detector_comes_back(record):
             "data.inference.top_down_crop.width": 128,
         },
     )
-    words = comes_back(source).words
+    words = line_of(comes_back(source))
     assert "optimizer@detector.optimizer=sgd" in words
     assert "scheduler@detector.scheduler=none" in words
     assert "data.top_down_crop.width=128" in words
@@ -257,22 +263,23 @@ def test_what_a_file_leaves_unsaid_stays_unsaid(record):
         *("runner.eval_interval", "train_settings.seed", "data.inference.hflip"),
     )
     imported = comes_back(edited(record("openfield/dekr_w18"), {}, drop=unsaid))
-    assert imported.words[1] == "net_type=dekr_w18"
+    assert line_of(imported)[0] == "net_type=dekr_w18"
     assert imported.schema == "sectioned"
 
 
 def test_the_order_of_keys_is_kept(record):
     source = record("openfield/dekr_w18")
     source.write_text(yaml.safe_dump(read_mapping(source), sort_keys=True))
-    assert comes_back(source).words[1:] == ("net_type=dekr_w18", f"export.like={source}")
+    assert line_of(comes_back(source)) == ["net_type=dekr_w18", f"export.like={source}"]
 
 
 def test_what_follows_from_other_values_needs_no_words(record, mouse_project):
     source = record("openfield/rtmpose_s__ssdlite")
     words = ["net_type=rtmpose_s", "data.top_down_crop.width=128", "epochs=30"]
     words.append("optimizer.lr=0.01")
-    source.write_text(export_config(tree_of(f"project={mouse_project.as_posix()}", *words)))
-    assert sorted(comes_back(source).words[1:]) == sorted(words)
+    project = f"project={mouse_project.as_posix()}"
+    source.write_text(export_config(tree_of(parse_overrides([project, *words]))))
+    assert sorted(line_of(comes_back(source))) == sorted(words)
 
 
 @pytest.mark.parametrize(
@@ -290,18 +297,19 @@ def test_older_files_come_back_in_their_own_form(samples, tmp_path, mouse_projec
     source.write_text(text.replace("PROJECT", mouse_project.as_posix()))
     imported = comes_back(source)
     form = sample.partition("_")[0]
-    assert f"export.schema={form}" in imported.words
+    assert f"export.schema={form}" in line_of(imported)
 
 
 @pytest.mark.parametrize(
     "words", [["net_type=dekr_w18"], ["method=td", "epochs=7", "logger=wandb"]]
 )
 def test_a_tree_goes_through_the_flat_form_and_back(mouse_project, tmp_path, words):
-    tree = tree_of(f"project={mouse_project.as_posix()}", *words, "data.train.auto_padding=null")
+    project = f"project={mouse_project.as_posix()}"
+    tree = tree_of(parse_overrides([project, *words, "data.train.auto_padding=null"]))
     source = tmp_path / "pytorch_config.yaml"
     source.write_text(export_config(tree, schema="flat"))
     imported = import_config(source)
-    back = tree_of(*imported.words)
+    back = tree_of(imported.overrides)
     keys = ("model", "optimizer", "scheduler", "epochs", "batch_size", "seed", "save_epochs")
     assert {key: back[key] for key in keys} == {key: tree[key] for key in keys}
     assert back["data"]["train"]["affine"] == tree["data"]["train"]["affine"]
@@ -320,8 +328,8 @@ def test_a_stale_path_gives_way_to_the_folder_around_the_file(record, tmp_path, 
     path = "\\dlc-models-pytorch\\iteration-0\\x-trainset80shuffle1\\train\\pytorch_config.yaml"
     edited(source, {"metadata.project_path": old, "metadata.pose_config_path": old + path})
     imported = import_config(source)
-    assert imported.words[0] == f"project={project}"
-    metadata = read_text(export_config(tree_of(*imported.words)))["metadata"]
+    assert imported.overrides[0] == Override("project", str(project))
+    metadata = read_text(export_config(tree_of(imported.overrides)))["metadata"]
     assert metadata["project_path"] == str(project)
     assert metadata["pose_config_path"] == str(source)
 
@@ -332,8 +340,8 @@ def read_text(text: str) -> dict:
 
 def test_the_project_of_the_command_line_counts(record, mouse_project):
     source = edited(record("openfield/dekr_w18"), {"metadata.project_path": "/gone"})
-    words = import_config(source, [f"project={mouse_project}"]).words
-    assert words == ("net_type=dekr_w18",)
+    imported = import_config(source, [Override("project", str(mouse_project))])
+    assert imported.overrides == (Override("net_type", "dekr_w18"),)
     with pytest.raises(ProjectError, match=r"'/gone'.*project=PATH"):
         import_config(source)
 
@@ -341,7 +349,7 @@ def test_the_project_of_the_command_line_counts(record, mouse_project):
 def test_bodyparts_of_another_project_are_named(record, small_project):
     source = record("openfield/dekr_w18")
     with pytest.raises(ConfigError, match=r"metadata.bodyparts.*snout, leftear"):
-        import_config(source, [f"project={small_project}"])
+        import_config(source, [Override("project", str(small_project))])
 
 
 # Mistakes

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from parity_support import config_files
 
+from dlcexp.config.overrides import Override
 from dlcexp.deeplabcut.to_overrides import import_config
 from dlcexp.deeplabcut.value_kinds import check_shapes
 from dlcexp.errors import ConfigError, ProjectError
@@ -87,7 +88,7 @@ def test_the_check_stands_before_the_translation_of_both_forms(samples, tmp_path
         assert isinstance(select(document, place), dict)
         source.write_text(yaml.safe_dump(document | {place: "x"}))
         with pytest.raises(ConfigError, match=rf"^{place}: .*'x'"):
-            import_config(source, [f"project={mouse_project.as_posix()}"])
+            import_config(source, [Override("project", mouse_project.as_posix())])
 
 
 def test_text_with_a_nul_is_refused_as_no_path_can_have_one(tmp_path):

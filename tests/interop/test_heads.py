@@ -16,7 +16,7 @@ from parity_support import RECORDS, Parity
 
 from dlcexp.composition import compose
 from dlcexp.config import build
-from dlcexp.config.overrides import quoted
+from dlcexp.config.overrides import literal
 from dlcexp.deeplabcut.export import export_config
 from dlcexp.errors import ConfigError
 from dlcexp.models.predictors import assign_identities, identity_scores
@@ -89,7 +89,7 @@ def folder(deeplabcut: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def words(folder: Path, project: str, net: str) -> list[str]:
-    return [f"project={quoted(str(folder / project))}", f"net_type={net}"]
+    return [f"project={literal(str(folder / project))}", f"net_type={net}"]
 
 
 @pytest.mark.parametrize(("project", "net"), CASES)

@@ -3,14 +3,14 @@
 import pytest
 from sweep_support import tree_with
 
-from dlcexp.results.factors import find_factors, words_by_key
+from dlcexp.results.factors import find_factors, values_by_key
 from dlcexp.trees import ABSENT
 
 
 def found(*experiments, swept=()):
     """Names and values of the factors of experiments, each (changes to the tree, words)."""
     trees = [tree_with(changes) for changes, _ in experiments]
-    words = [words_by_key(said) for _, said in experiments]
+    words = [values_by_key(said) for _, said in experiments]
     return {
         factor.name: [factor.value(t, w) for t, w in zip(trees, words, strict=True)]
         for factor in find_factors(trees, words, swept)
@@ -97,8 +97,8 @@ def test_the_order_is_that_of_the_sweep():
     assert list(found(*experiments, swept=["optimizer.lr", "seed"])) == ["optimizer.lr", "seed"]
 
 
-def test_words_by_key():
+def test_values_by_key():
     words = ["a=1", "+b='x y'", "~c", "++d={e: 1}", "f=a=b"]
     expected = {"a": "1", "b": "x y", "c": "(removed)", "d": "{e: 1}", "f": "a=b"}
-    assert words_by_key(words) == expected
+    assert values_by_key(words) == expected
     assert repr(ABSENT) == "–"

@@ -5,6 +5,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from dlcexp.config.options import conf_folder
+from dlcexp.config.overrides import parse_overrides
 from dlcexp.errors import ConfigError
 from dlcexp.results.ledger import Objective
 from dlcexp.results.objective import better, natural, objectives, reached
@@ -42,7 +43,7 @@ def tree(metric, direction=None):
     ],
 )
 def test_the_metric_is_one_that_jobs_will_have(words, metric):
-    (objective,) = objectives(Experiments(conf_folder(), None).draft(words))
+    (objective,) = objectives(Experiments(conf_folder(), None).draft(parse_overrides(words)))
     assert objective.metric == metric
 
 

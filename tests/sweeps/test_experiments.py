@@ -6,6 +6,7 @@ import pytest
 
 import dlcexp
 from dlcexp.config.options import conf_folder
+from dlcexp.config.overrides import parse_overrides
 from dlcexp.errors import ConfigError
 from dlcexp.sweeps.sweep import Experiments
 
@@ -56,12 +57,14 @@ def test_jobs_are_those_that_hydra_composes(own: Path) -> None:
     experiments = Experiments(conf_folder(), own)
     for line in LINES:
         words = [f"+{word}" if word.startswith("own/") else word for word in line.split()]
-        assert experiments.tree(words) == dlcexp.compose(*words, config_dir=own), line
+        assert experiments.tree(parse_overrides(words)) == dlcexp.compose(*words, config_dir=own), (
+            line
+        )
     for word in MISTAKES:
         with pytest.raises(ConfigError) as alone:
             dlcexp.compose("seed=1", word, config_dir=own)
         with pytest.raises(ConfigError) as shared:
-            experiments.tree(["seed=1", word])
+            experiments.tree(parse_overrides(["seed=1", word]))
         assert str(shared.value) == str(alone.value)
 
 
@@ -70,6 +73,6 @@ def test_a_finished_run_takes_overrides_as_hydra_does() -> None:
 
     tree = dlcexp.compose()
     with pytest.raises(ConfigError, match=r"seed: .*'seed=3'"):
-        modified(tree, ["+seed=3"])
+        modified(tree, parse_overrides(["+seed=3"]))
     with pytest.raises(ConfigError, match=r"epochs: .*\d+.*0"):
-        modified(tree, ["~epochs=0"])
+        modified(tree, parse_overrides(["~epochs=0"]))

@@ -9,14 +9,16 @@ from pathlib import Path
 import optuna
 import pytest
 from omegaconf import OmegaConf
+from sweep_support import space_of
 
 from dlcexp.config import resolvers
 from dlcexp.config.compose import compose_raw
+from dlcexp.config.overrides import parse_overrides
 from dlcexp.errors import ConfigError
 from dlcexp.results.ledger import Ledger, Objective, SweepRecord
 from dlcexp.runs.status import Status, write_status
 from dlcexp.sweeps.optuna_parts import build_pruner, build_sampler, open_storage
-from dlcexp.sweeps.space import Space, parse_space
+from dlcexp.sweeps.space import Space
 from dlcexp.sweeps.study import StudyPlan
 from dlcexp.sweeps.trial_watch import TrialWatch
 
@@ -37,12 +39,12 @@ RMSE = (Objective("test.rmse", "minimize"),)
 
 
 class Trees:
-    """Composes nothing: a tree is its words."""
+    """Composes nothing: a tree is its overrides."""
 
-    def tree(self, words):
-        if any(word == "b=impossible" for word in words):
+    def tree(self, overrides):
+        if any(override.text == "b=impossible" for override in overrides):
             raise ConfigError("b", "cannot be")
-        return {"words": list(words)}
+        return {"overrides": list(map(str, overrides))}
 
 
 def plan(folder: Path, space: Space, rerun: str = "failed", objectives=RMSE, **changes):
@@ -67,11 +69,11 @@ def study(folder: Path) -> optuna.Study:
     return optuna.load_study(study_name="dlcexp", storage=open_storage(folder, None))
 
 
-SPACE = parse_space(["seed=1", "a=tag(log,interval(1e-4,1e-1))", "b=x,y"], {})
+SPACE = space_of(["seed=1", "a=tag(log,interval(1e-4,1e-1))", "b=x,y"], {})
 
 
 def test_a_study_learns_where_the_metric_is_small(tmp_path):
-    space = parse_space(["a=tag(log,interval(1e-4,1))"], {})
+    space = space_of(["a=tag(log,interval(1e-4,1))"], {})
     sampler = {**TPE, "n_startup_trials": 8}
     made = plan(tmp_path, space, n_trials=40, sampler=sampler)
     values = []
@@ -131,7 +133,7 @@ def test_what_was_cut_off_is_a_further_trial_with_the_same_values(tmp_path):
 
 
 def test_the_same_values_are_not_computed_twice(tmp_path):
-    space = parse_space(["b=x,y"], {})
+    space = space_of(["b=x,y"], {})
     made = plan(
         tmp_path,
         space,
@@ -149,7 +151,12 @@ def test_the_same_values_are_not_computed_twice(tmp_path):
 
 @pytest.mark.parametrize("sampler", [TPE, {"_target_": "optuna.samplers.RandomSampler", "seed": 1}])
 def test_all_of_few_values_are_tried_and_each_once(tmp_path, sampler):
-    made = plan(tmp_path, parse_space(["a=range(4)", "b=x,y,z"], {}), n_trials=12, sampler=sampler)
+    made = plan(
+        tmp_path,
+        space_of(["a=range(4)", "b=x,y,z"], {}),
+        n_trials=12,
+        sampler=sampler,
+    )
     jobs = []
     while (job := made.take()) is not None:
         finish(tmp_path, job, **{"test.rmse": float(len(jobs) != 3)})
@@ -159,7 +166,7 @@ def test_all_of_few_values_are_tried_and_each_once(tmp_path, sampler):
 
 
 def test_values_that_still_run_or_failed_are_not_drawn_again(tmp_path):
-    made = plan(tmp_path, parse_space(["b=x,y"], {}), n_trials=9)
+    made = plan(tmp_path, space_of(["b=x,y"], {}), n_trials=9)
     first, second = made.take(), made.take()
     finish(tmp_path, first, "failed")
     made.ended(first)
@@ -194,7 +201,12 @@ def test_a_metric_that_is_not_measured_ends_the_study(tmp_path):
 
 def test_a_grid_ends_when_all_is_done(tmp_path):
     sampler = {"_target_": "optuna.samplers.BruteForceSampler", "seed": 0}
-    made = plan(tmp_path, parse_space(["b=x,y", "c=range(3)"], {}), n_trials=50, sampler=sampler)
+    made = plan(
+        tmp_path,
+        space_of(["b=x,y", "c=range(3)"], {}),
+        n_trials=50,
+        sampler=sampler,
+    )
     count = 0
     while (job := made.take()) is not None:
         finish(tmp_path, job, **{"test.rmse": 1.0})
@@ -205,10 +217,15 @@ def test_a_grid_ends_when_all_is_done(tmp_path):
 
 def test_an_impossible_combination_is_a_failed_trial_and_an_impossible_value_an_error(tmp_path):
     with pytest.raises(ConfigError, match="cannot be"):
-        plan(tmp_path / "one", parse_space(["b=x,impossible"], {}))
+        plan(tmp_path / "one", space_of(["b=x,impossible"], {}))
     where = {"a=1": {"b": "y,impossible"}}
     sampler = {"_target_": "optuna.samplers.BruteForceSampler", "seed": 0}
-    made = plan(tmp_path, parse_space(["a=range(2)"], {}, where), n_trials=9, sampler=sampler)
+    made = plan(
+        tmp_path,
+        space_of(["a=range(2)"], {}, where),
+        n_trials=9,
+        sampler=sampler,
+    )
     for job in iter(made.take, None):
         finish(tmp_path, job, **{"test.rmse": 1.0})
         made.ended(job)
@@ -222,7 +239,7 @@ def test_an_impossible_combination_is_a_failed_trial_and_an_impossible_value_an_
 
 def test_keys_under_a_choice_are_asked_for_only_there(tmp_path):
     where = {"optimizer=sgd": {"optimizer.momentum": "interval(0.8,0.99)"}}
-    made = plan(tmp_path, parse_space(["optimizer=adamw,sgd"], {}, where), n_trials=12)
+    made = plan(tmp_path, space_of(["optimizer=adamw,sgd"], {}, where), n_trials=12)
     for job in iter(made.take, None):
         momentum = [word for word in job.overrides if word.startswith("optimizer.momentum=")]
         assert len(momentum) == ("optimizer=sgd" in job.overrides)
@@ -282,7 +299,7 @@ def test_pruners_are_built(name, request):
 @pytest.mark.parametrize(("epochs", "interval", "first"), [(60, 5, 10), (200, 10, 33), (12, 4, 4)])
 def test_the_first_rung_is_a_sixth_of_the_epochs(epochs, interval, first):
     words = ["hydra/sweeper=optuna", f"epochs={epochs}", f"trainer.eval_interval={interval}"]
-    assert compose_raw(words).hydra.sweeper.pruner.min_resource == first
+    assert compose_raw(parse_overrides(words)).hydra.sweeper.pruner.min_resource == first
 
 
 def test_a_wrong_argument_of_a_sampler_is_told():

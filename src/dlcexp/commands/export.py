@@ -59,9 +59,10 @@ def run(words: list[str]) -> int:
         raise UserError("snapshot: a pytorch_config.yaml has no weights; export.format=onnx has.")
     if "run" in settings:
         from dlcexp.config.compose import modified
+        from dlcexp.config.overrides import parse_overrides
         from dlcexp.training import Run
 
-        cfg = modified(Run.open(settings["run"]).cfg, overrides)
+        cfg = modified(Run.open(settings["run"]).cfg, parse_overrides(overrides))
     else:
         cfg, _ = compose_run(overrides, config_dir)
     for problem in (cannot_build(cfg), cannot_say(cfg)):
@@ -91,6 +92,7 @@ def _export_network(settings: dict[str, str], overrides: list[str]) -> int:
     from dlcexp.commands.evaluate import chosen_snapshot
     from dlcexp.config.build import allowing
     from dlcexp.config.compose import modified
+    from dlcexp.config.overrides import parse_overrides
     from dlcexp.inference.onnx_network import check_packages, export_detector, export_onnx
     from dlcexp.training import Run
 
@@ -100,7 +102,7 @@ def _export_network(settings: dict[str, str], overrides: list[str]) -> int:
             "run=DIR is needed: the folder of a finished run, whose weights are exported."
         )
     run = Run.open(settings["run"])
-    cfg = modified(run.cfg, overrides)
+    cfg = modified(run.cfg, parse_overrides(overrides))
     if not cfg.export.file:
         raise UserError("export.file=FILE is needed: where the ONNX file goes.")
     target = expanded(cfg.export.file)

@@ -35,7 +35,7 @@ def run(words: list[str]) -> int:
         raise UserError("import takes one file: dlcexp import pytorch_config.yaml")
     from dlcexp.config.checks import check_keys, check_nodes
     from dlcexp.config.compose import compose_tree, resolve
-    from dlcexp.config.overrides import command_line
+    from dlcexp.config.overrides import command_line, parse_overrides
     from dlcexp.deeplabcut.to_overrides import FORMS, import_config
 
     source = expanded(files[0].removeprefix("pytorch_config="))
@@ -43,8 +43,9 @@ def run(words: list[str]) -> int:
         inside = source / "pytorch_config.yaml"
         hint = f", such as {inside}" if inside.is_file() else ""
         raise UserError(f"{source} is a folder; import takes a file{hint}.")
-    imported = import_config(source, overrides)
-    line = [*overrides, *imported.words]
+    own = parse_overrides(overrides)
+    imported = import_config(source, own)
+    line = [*own, *imported.overrides]
     check_nodes(check_keys(resolve(compose_tree(line))))
     equals = f"net_type={imported.net_type}" if imported.net_type else "no net_type; its groups"
     print(f"# {source}: {FORMS[imported.schema]}; {equals}")

@@ -57,6 +57,7 @@ def run(words: list[str]) -> int:
     from dlcexp.commands.evaluate import opened
     from dlcexp.commands.train import log_to_console
     from dlcexp.config.compose import modified
+    from dlcexp.config.overrides import parse_overrides
     from dlcexp.inference.analyze import Wishes, analyze
     from dlcexp.inference.finder import PoseFinder
     from dlcexp.inference.sources import find_sources
@@ -64,7 +65,7 @@ def run(words: list[str]) -> int:
     log_to_console()
     finished, snapshot = opened(settings, overrides)
     if overrides:
-        finished = replace(finished, cfg=modified(finished.cfg, overrides))
+        finished = replace(finished, cfg=modified(finished.cfg, parse_overrides(overrides)))
     sources = find_sources(_several(settings["source"]))
     finder = PoseFinder(
         finished,

@@ -48,9 +48,10 @@ def run(words: list[str]) -> int:
 
 def _page(options: Iterable["Option"]) -> str:
     from dlcexp.config.compose import compose_tree
+    from dlcexp.config.overrides import Override
     from dlcexp.config.reference import reference_page
 
-    tree, top_down = (compose_tree(words) for words in ([], ["method=td"]))
+    tree, top_down = (compose_tree(line) for line in ([], [Override("method", "td")]))
     for name in ("detector", "data_detector"):
         tree[name] = top_down[name]
     return reference_page(tree, options)

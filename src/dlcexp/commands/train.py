@@ -14,6 +14,7 @@ from dlcexp.config.checks import check_combinations, check_keys
 from dlcexp.config.compose import compose_tree, resolve
 from dlcexp.config.mistakes import all_mistakes
 from dlcexp.config.options import CONFIG_MODULE, CONFIG_NAME, groups, options
+from dlcexp.config.overrides import Override
 from dlcexp.config.rewrite import expand
 from dlcexp.errors import UserError
 from dlcexp.files import expanded
@@ -155,8 +156,10 @@ def _hydra_application(words: list[str], flags: set[str]) -> int:
 
     resolvers.register()
     if not flags & _COMPLETION:
-        words = _flags_first(expand(rewritten(words)))
         _checked(words)
+        overrides, config_dir = _overrides_of(words)
+        settings = [word for word in _flags_first(words) if word not in overrides]
+        words = [*settings, *map(str, expand(rewritten(overrides), config_dir))]
     sys.argv = [sys.argv[0], *words]
     hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME)(
         lambda cfg: None
@@ -206,7 +209,7 @@ def _checked(words: Sequence[str]) -> tuple[DictConfig, dict[str, Any]]:
 
 
 def _checked_tree(
-    overrides: Sequence[str], config_dir: Path | None
+    overrides: Sequence[Override], config_dir: Path | None
 ) -> tuple[DictConfig, dict[str, Any]]:
     tree = compose_tree(overrides, config_dir)
     plain = resolve(tree)

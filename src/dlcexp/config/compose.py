@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from dlcexp.config import resolvers
 from dlcexp.config.checks import check_keys, check_tree
-from dlcexp.config.hydra_errors import already_there, diagnose, missing_key, not_to_delete, readable
+from dlcexp.config.hydra_errors import diagnose, readable, unfit
 from dlcexp.config.mistakes import all_mistakes
 from dlcexp.config.options import CONFIG_MODULE, CONFIG_NAME, OVERLAYS, groups
-from dlcexp.config.overrides import group_of, place_of, quoted, unreadable
+from dlcexp.config.overrides import Override
 from dlcexp.config.rewrite import expand
 from dlcexp.config.schedule_checks import late_milestones
 from dlcexp.config.weights_checks import check_weights_file
@@ -28,7 +28,7 @@ _HYDRAS_OWN = ("env", "help", "hydra_help", "hydra_logging", "job_logging", "out
 
 
 def compose_run(
-    overrides: Sequence[str], config_dir: Path | None = None
+    overrides: Sequence[Override], config_dir: Path | None = None
 ) -> tuple[DictConfig, Path]:
     """The validated tree, and the run folder that Hydra's settings give it."""
     raw = compose_raw(overrides, config_dir)
@@ -83,7 +83,7 @@ def resolve(tree: DictConfig) -> dict[str, Any]:
 
 
 def compose_tree(
-    overrides: Sequence[str], config_dir: Path | None = None, packaged: Path | None = None
+    overrides: Sequence[Override], config_dir: Path | None = None, packaged: Path | None = None
 ) -> DictConfig:
     """The experiment as Hydra composes it, unresolved.
 
@@ -95,21 +95,21 @@ def compose_tree(
     Raises:
         ConfigError: an override or an option's file that Hydra refuses, in our words.
     """
-    speaks_of_hydra = any(group_of(word).startswith("hydra") for word in overrides)
-    fewer = [] if speaks_of_hydra else [f"~hydra/{group}" for group in _HYDRAS_OWN]
+    whole = any(override.is_hydras for override in overrides)
+    fewer = [] if whole else [Override(f"hydra/{group}", prefix="~") for group in _HYDRAS_OWN]
     return _without_hydra(_composed(overrides, config_dir, packaged, fewer))
 
 
-def compose_raw(overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
+def compose_raw(overrides: Sequence[Override], config_dir: Path | None = None) -> DictConfig:
     """The same with Hydra's own settings, its `hydra` node."""
     return _composed(overrides, config_dir)
 
 
 def _composed(
-    overrides: Sequence[str],
+    overrides: Sequence[Override],
     config_dir: Path | None,
     packaged: Path | None = None,
-    settings: Sequence[str] = (),
+    settings: Sequence[Override] = (),
 ) -> DictConfig:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir, initialize_config_module
@@ -118,7 +118,8 @@ def _composed(
 
     resolvers.register()
     setup_globals()
-    search = [f"hydra.searchpath=[{config_dir.resolve().as_uri()}]"] if config_dir else []
+    folders = [config_dir.resolve().as_uri()] if config_dir else []
+    search = [Override("hydra.searchpath", folders)] if folders else []
     initialized = (
         initialize_config_dir(str(packaged.resolve()), version_base="1.3", job_name="dlcexp")
         if packaged
@@ -126,8 +127,8 @@ def _composed(
     )
     with initialized:
         try:
-            words = [*search, *settings, *expand(overrides, config_dir)]
-            return hydra_compose(CONFIG_NAME, words, return_hydra_config=True)
+            lines = map(str, [*search, *settings, *expand(overrides, config_dir)])
+            return hydra_compose(CONFIG_NAME, list(lines), return_hydra_config=True)
         except MarkedYAMLError as error:
             where = error.problem_mark
             place = f"{where.name}, line {where.line + 1}: " if where else ""
@@ -140,7 +141,7 @@ def _without_hydra(raw: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(raw, [str(key) for key in raw if key != "hydra"])
 
 
-def modified(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+def modified(cfg: DictConfig, overrides: Sequence[Override]) -> DictConfig:
     """A resolved tree, such as that of a finished run, with overrides put on top, validated.
 
     A group choice (`split=kfold`, `optimizer@detector.optimizer=sgd`) takes the place of the
@@ -153,70 +154,39 @@ def modified(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     return all_mistakes(overrides, lambda left: _modified(cfg, left), decisive=())
 
 
-def _modified(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
+def _modified(cfg: DictConfig, overrides: Sequence[Override]) -> DictConfig:
     tree = copy.deepcopy(cfg)
     OmegaConf.set_readonly(tree, False)
-    known_groups = groups()
-    choices = [word for word in overrides if group_of(word) in known_groups]
-    values = [word for word in overrides if word not in choices]
-    for group in map(group_of, choices):
-        if group in OVERLAYS:
-            raise ConfigError(group, "cannot change in a finished run; start a new one with it.")
+    choices = [override for override in overrides if override.key in groups()]
+    values = [override for override in overrides if override not in choices]
+    for choice in choices:
+        if choice.key in OVERLAYS:
+            raise ConfigError(
+                choice.key, "cannot change in a finished run; start a new one with it."
+            )
     if choices:
-        common = [f"method={tree.method}", f"project={quoted(tree.project)}"]
+        common = [Override("method", tree.method), Override("project", tree.project)]
         composed = compose_tree([*common, *choices])
-        for place in {place_of(word) for word in choices}:
+        for place in {choice.place for choice in choices}:
             OmegaConf.update(tree, place, OmegaConf.select(composed, place), merge=False)
     put_values(tree, values)
     return DictConfig(checked(tree))
 
 
-def put_values(tree: DictConfig, words: Iterable[str]) -> None:
+def put_values(tree: DictConfig, overrides: Iterable[Override]) -> None:
     """Change a tree in place by overrides of keys, as Hydra does; unchecked.
 
     Raises:
-        ConfigError: a word that cannot be read or does not fit the keys and values that are there.
+        ConfigError: an override that does not fit the keys and values that are there.
     """
     OmegaConf.set_struct(tree, True)
-    for word in words:
-        _put(tree, word)
-
-
-def _put(tree: DictConfig, word: str) -> None:
-    """Change a tree in place by an override of a key."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    try:
-        override = OverridesParser.create().parse_override(word)
-    except HydraException as error:
-        raise unreadable(word) from error
-    key = override.key_or_group
-    if override.is_sweep_override():
-        raise ConfigError(key, f"{word!r} has several values, and a finished run takes one.")
-    if problem := _unfit(tree, override, word):
-        raise problem
-    parent, _, name = key.rpartition(".")
-    try:
-        with open_dict(tree):
-            if override.is_delete():
-                del (OmegaConf.select(tree, parent) if parent else tree)[name]
-            else:
-                adds = override.is_add() or override.is_force_add()
-                OmegaConf.update(tree, key, override.value(), merge=True, force_add=adds)
-    except (OmegaConfBaseException, TypeError, AttributeError, ValueError) as error:
-        raise readable(error) from error
-
-
-def _unfit(tree: DictConfig, override: Any, word: str) -> ConfigError | None:
-    """An error if a key is to be added that is there, or changed or deleted and is not."""
-    key, value = override.key_or_group, override.value()
-    if override.package is not None:
-        return ConfigError(key, f"{word!r} names a package, and it is no group of options.")
-    if override.is_delete():
-        return not_to_delete(tree, key, value)
-    if override.is_force_add():
-        return None
-    if override.is_add():
-        return None if isinstance(value, dict | list) else already_there(tree, key, word)
-    return missing_key(tree, key, value)
+    for override in overrides:
+        if override.is_sweep:
+            problem = f"'{override}' has several values, and a finished run takes one."
+            raise ConfigError(override.key, problem)
+        if mismatch := unfit(tree, override):
+            raise mismatch
+        try:
+            override.apply(tree)
+        except (OmegaConfBaseException, TypeError, AttributeError, ValueError) as error:
+            raise readable(error) from error

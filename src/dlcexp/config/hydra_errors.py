@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ from omegaconf.errors import MissingMandatoryValue
 
 from dlcexp.config.checks import DETECTOR_KEYS, needs_top_down
 from dlcexp.config.options import CONFIG_NAME, OVERLAYS, groups, wrong_option
-from dlcexp.config.overrides import group_of, place_of, unreadable
+from dlcexp.config.overrides import Override
 from dlcexp.config.rewrite import expand, weights_in_full
 from dlcexp.errors import ConfigError, ProjectError, UserError, nearest, together
-from dlcexp.trees import join
+from dlcexp.trees import join, keys
 
 
 def readable(error: BaseException, tree: DictConfig | None = None) -> UserError:
@@ -45,128 +46,95 @@ def _of_interpolation(key: str, problem: str, tree: DictConfig | None) -> str:
     missing = re.fullmatch(r"Interpolation key '(.+)' not found", problem)
     if missing is None:
         return f"{value!r}: {problem}." if value is not None else problem
-    keys = _all_keys(OmegaConf.to_container(tree, resolve=False))
-    hint = nearest(missing[1], keys)
+    hint = nearest(missing[1], keys(OmegaConf.to_container(tree, resolve=False)))
     return f"{value!r} leads to nothing: there is no key {missing[1]!r}.{hint}"
 
 
-def _all_keys(node: Any, path: str = "") -> list[str]:
-    """Every dotted key of a plain tree."""
-    if not isinstance(node, dict):
-        return []
-    keys = []
-    for name, child in node.items():
-        full = f"{path}.{name}" if path else str(name)
-        keys += [full, *_all_keys(child, full)]
-    return keys
-
-
 def diagnose(
-    overrides: Sequence[str], error: BaseException, config_dir: Path | None = None
+    overrides: Sequence[Override], error: BaseException, config_dir: Path | None = None
 ) -> UserError:
     """Return what is wrong with each override that Hydra may have stumbled over."""
     if isinstance(error, UserError):
         return error
-    problems = (_problem(each, overrides, config_dir) for each in overrides)
+    problems = (_problem(each, overrides, config_dir) for each in map(weights_in_full, overrides))
     found = [problem for problem in problems if problem]
     return together(found) if found else ConfigError("", str(error))
 
 
-def _problem(word: str, overrides: Sequence[str], config_dir: Path | None) -> ConfigError | None:
+def _problem(
+    override: Override, overrides: Sequence[Override], config_dir: Path | None
+) -> ConfigError | None:
     """Return what is wrong with one of the overrides; None if it is not the one to blame."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    try:
-        override = OverridesParser.create().parse_override(weights_in_full(word))
-    except HydraException:
-        return unreadable(word)
-    key, value = override.key_or_group, override.value()
-    if override.is_sweep_override():
-        return ConfigError(key, "several values are a sweep; add -m.")
+    key, value = override.key, override.value
     if config_dir and Path(config_dir, key, f"{value}.yaml").is_file():
         return None  # an option of the user's own
     if key in groups():
-        problem = wrong_option(key, value, config_dir)
-        return problem or (None if key in OVERLAYS else _wrong_place(word, value, overrides))
-    if key.startswith("hydra/") or override.is_force_add():
+        problem = wrong_option(override, config_dir)
+        return problem or (None if key in OVERLAYS else _wrong_place(override, overrides))
+    if key.startswith("hydra/") or override.prefix == "++":
         return None
-    if override.is_delete():
-        return _cannot_delete(key, value, overrides)
-    if override.is_add():
-        return _cannot_add(key, word, overrides)
-    return _unknown(key, value, groups(), overrides)
+    tree = _choices_alone(overrides, with_hydra=override.is_hydras)
+    return None if tree is None else unfit(tree, override)
 
 
-def _cannot_add(key: str, word: str, overrides: Sequence[str]) -> ConfigError | None:
-    """An error if the key to add is there already."""
-    tree = _choices_alone(overrides)
-    return None if tree is None else already_there(tree, key, word)
-
-
-def _cannot_delete(key: str, value: Any, overrides: Sequence[str]) -> ConfigError | None:
-    """An error if there is no such key to delete, or it has another value than the one given."""
-    tree = _choices_alone(overrides)
-    return None if tree is None else not_to_delete(tree, key, value)
-
-
-def _wrong_place(word: str, value: Any, overrides: Sequence[str]) -> ConfigError | None:
+def _wrong_place(override: Override, overrides: Sequence[Override]) -> ConfigError | None:
     """An error if a group choice fills a node that the tree of the other choices does not have."""
-    key, place = word.partition("=")[0], place_of(word)
-    others = [w for w in overrides if w != word and not place_of(w).startswith(DETECTOR_KEYS)]
+    name, group, place = override.name, override.key, override.place
+    others = [o for o in overrides if o != override and not o.place.startswith(DETECTOR_KEYS)]
     tree = _choices_alone(others)
     if tree is None:
         return None
-    usual = place in (group_of(word).partition("/")[0], f"detector.{group_of(word)}")
+    usual = place in (group.partition("/")[0], f"detector.{group}")
     if usual and OmegaConf.select(tree, place) is not None:
         return None
     top = place.partition(".")[0]
     if top in DETECTOR_KEYS and top not in tree:
-        return needs_top_down(key, value, tree["method"])
-    group = group_of(word)
-    allowed = [group, f"{group}@detector.{group}"] if "@" in key else [group]
-    return ConfigError(key, f"{value!r} cannot stand at {place!r}. Allowed: {', '.join(allowed)}.")
+        return needs_top_down(name, override.value, tree["method"])
+    allowed = [group, f"{group}@detector.{group}"] if override.package is not None else [group]
+    return ConfigError(
+        name, f"{override.value!r} cannot be at {place!r}. Allowed: {', '.join(allowed)}."
+    )
 
 
-def _unknown(
-    key: str, value: Any, known_groups: Sequence[str], overrides: Sequence[str]
-) -> ConfigError | None:
-    """An error if the tree that the group choices alone compose has no such key."""
-    tree = _choices_alone(overrides, with_hydra=key.startswith("hydra"))
-    return None if tree is None else missing_key(tree, key, value, known_groups)
-
-
-def _choices_alone(overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig | None:
+def _choices_alone(overrides: Sequence[Override], *, with_hydra: bool = False) -> DictConfig | None:
     """The tree that the group choices among `overrides` compose, None if they cannot."""
     from hydra import compose as hydra_compose
     from hydra.errors import HydraException
 
-    known_groups = groups()
     hydras = ("hydra/", "hydra.searchpath")
-    words = expand(overrides)
-    choices = [w for w in words if group_of(w) in known_groups or group_of(w).startswith(hydras)]
+    choices = [
+        override.text
+        for override in expand(overrides)
+        if override.key in groups() or override.key.startswith(hydras)
+    ]
     try:
         return hydra_compose(CONFIG_NAME, choices, return_hydra_config=with_hydra)
     except (HydraException, ValueError):
         return None
 
 
-def already_there(tree: DictConfig, key: str, word: str) -> ConfigError | None:
-    """An error if `word` adds a key, `+key=`, that the tree has."""
-    if missing_key(tree, key, None):
+def unfit(tree: DictConfig, override: Override) -> ConfigError | None:
+    """An error if a key is to be added that is there, or changed or deleted and is not."""
+    key, value, prefix = override.key, override.value, override.prefix
+    missing = missing_key(tree, key, None if prefix else value, groups())
+    if override.package is not None:
+        return missing or ConfigError(key, f"'{override}' names a package of what is not a group.")
+    if prefix == "++":
         return None
+    if prefix == "+":
+        return None if missing or isinstance(value, dict | list) else _already_there(tree, override)
     found = OmegaConf.select(tree, key, throw_on_resolution_failure=False)
-    return ConfigError(key, f"it is there already, {found!r}. Write '{word.lstrip('+')}'.")
+    if prefix == "~" and not missing and value is not None and found != value:
+        return ConfigError(key, f"it is {found!r} and not {value!r}. Write '~{key}'.")
+    return missing
 
 
-def not_to_delete(tree: DictConfig, key: str, value: Any) -> ConfigError | None:
-    """An error if a tree has no such key, or `~key=value` names another value than it has."""
-    problem = missing_key(tree, key, None)
-    if problem is None and value is not None:
-        found = OmegaConf.select(tree, key, throw_on_resolution_failure=False)
-        if found != value:
-            return ConfigError(key, f"it is {found!r} and not {value!r}. Write '~{key}'.")
-    return problem
+def _already_there(tree: DictConfig, override: Override) -> ConfigError | None:
+    """An error if the key to be added has a value; Hydra takes null for none."""
+    found = OmegaConf.select(tree, override.key, throw_on_resolution_failure=False)
+    change = replace(override, prefix="", text="")
+    message = f"it is there already, {found!r}. Write '{change}'."
+    return None if found is None else ConfigError(override.key, message)
 
 
 def missing_key(

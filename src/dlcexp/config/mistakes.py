@@ -4,15 +4,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from dlcexp.config.options import groups
-from dlcexp.config.overrides import group_of, key_of
+from dlcexp.config.overrides import Override
 from dlcexp.errors import ConfigError, ProjectError, UserError, separate, together
 
 Result = TypeVar("Result")
 
 
 def all_mistakes(
-    overrides: Sequence[str],
-    attempt: Callable[[list[str]], Result],
+    overrides: Sequence[Override],
+    attempt: Callable[[list[Override]], Result],
     *,
     decisive: Collection[str] | None = None,
 ) -> Result:
@@ -51,7 +51,7 @@ def all_mistakes(
     raise together(error for _, error in sorted(found, key=lambda pair: pair[0]))
 
 
-def _place(error: UserError, left: Mapping[int, str]) -> int:
+def _place(error: UserError, left: Mapping[int, Override]) -> int:
     """Return the place of the override to blame; beyond all of them where there is none."""
     nowhere = max(left, default=0) + 1
     if isinstance(error, ProjectError):
@@ -61,25 +61,25 @@ def _place(error: UserError, left: Mapping[int, str]) -> int:
     else:
         return nowhere
     key = key.replace("/", ".")
-    keys = {place: key_of(text).replace("/", ".") for place, text in left.items()}
-    named = [place for place, text in left.items() if text == override]
+    keys = {place: each.name.replace("/", ".") for place, each in left.items()}
+    named = [place for place, each in left.items() if each.text == override]
     exact = [place for place, own in keys.items() if key == own]
     around = [place for place, own in keys.items() if key.startswith(f"{own}.")]
     return (named or exact or around or [nowhere])[-1]
 
 
 def _set_aside(
-    left: dict[int, str], found: Sequence[tuple[int, UserError]], decisive: Collection[str]
+    left: dict[int, Override], found: Sequence[tuple[int, UserError]], decisive: Collection[str]
 ) -> bool:
     """Take mistakes out of the overrides; return False if no further attempt makes sense."""
     before = dict(left)
     for place, error in found:
-        text = before.get(place)
-        if text is None:
+        override = before.get(place)
+        if override is None:
             continue
-        if isinstance(error, ConfigError) and error.suggestion not in ("", text):
-            left[place] = error.suggestion
-        elif group_of(text) in decisive:
+        if isinstance(error, ConfigError) and error.suggestion not in ("", override.text):
+            left[place] = Override.parse(error.suggestion)
+        elif override.key in decisive:
             return False
         else:
             left.pop(place, None)

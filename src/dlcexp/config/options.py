@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from dlcexp.config.overrides import group_of
+from dlcexp.config.overrides import Override
 from dlcexp.errors import ConfigError, nearest, together
 from dlcexp.spelling import closest
 from dlcexp.trees import merged
@@ -58,41 +58,23 @@ def conf_folder() -> Path:
     return Path(str(resources.files(CONFIG_MODULE)))
 
 
-def check_choices(words: Iterable[str]) -> None:
+def check_choices(overrides: Iterable[Override]) -> None:
     """Check the options of every group choice among overrides, those of a sweep too.
 
     Raises:
         ConfigError: a group has no such option among those that come with dlcexp; `Mistakes` for
             several.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    if any(word.partition("=")[0] in ("--config-dir", "-cd") for word in words):
-        return  # there may be options of the user's own
-    known_groups = groups()
-    problems = []
-    for word in words:
-        if group_of(word) not in known_groups:
-            continue
-        try:
-            override = OverridesParser.create().parse_override(word)
-            swept = override.is_sweep_override() and not override.is_discrete_sweep()
-        except HydraException:
-            continue  # Hydra says what it cannot read
-        if swept:
-            continue
-        values = override.sweep_iterator() if override.is_sweep_override() else [override.value()]
-        for value in values:
-            name = value if isinstance(value, list) else str(value)
-            if problem := wrong_option(group_of(word), name):
-                problems.append(problem)
+    alternatives = (each for override in overrides for each in override.alternatives())
+    chosen = [each for each in alternatives if each.key in groups() and not each.is_sweep]
+    problems = [problem for each in chosen if (problem := wrong_option(each))]
     if problems:
         raise together(problems)
 
 
-def wrong_option(group: str, value: Any, config_dir: Path | None = None) -> ConfigError | None:
+def wrong_option(override: Override, config_dir: Path | None = None) -> ConfigError | None:
     """An error if a group has no such option, neither of dlcexp nor in a folder of the user's."""
+    group, value = override.key, override.value
     own = Path(config_dir, group).glob("*.yaml") if config_dir else ()
     known = [*options(group), *sorted(file.stem for file in own)]
     chosen = value if isinstance(value, list) else [value]
@@ -103,7 +85,7 @@ def wrong_option(group: str, value: Any, config_dir: Path | None = None) -> Conf
             return ConfigError(
                 group,
                 f"{name!r} is not one of {', '.join(known)}.{hint}",
-                suggestion=f"{group}={meant}" if meant and chosen == [value] else "",
+                suggestion=override.with_value(meant).text if meant and len(chosen) == 1 else "",
             )
     return None
 

@@ -1,54 +1,222 @@
-"""Changes of a composed tree as words of the command line, and their effect on the tree."""
+"""Overrides: `key=value`, read by Hydra's own parser and written in its grammar."""
 
+import math
+import random
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from decimal import Decimal
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from dlcexp.errors import ConfigError
+from dlcexp.errors import ConfigError, together
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import RangeSweep
 
 # What Hydra's grammar takes as text without quotes, and words that it takes as something else.
 _BARE = re.compile(r"[A-Za-z_/][\w/.\-]*", re.ASCII)
 _RESERVED = re.compile(r"null|true|false|inf|nan|[-+]?\.?\d.*", re.IGNORECASE)
 _KEY = re.compile(r"[A-Za-z_][\w\-]*|\d+", re.ASCII)
 
+# The parts of an override as typed: prefix, key, package, value.
+_FORM = re.compile(r"(~|\+{0,2})([^=@]*)(?:@([^=]*))?(?:=(.*))?", re.DOTALL)
+
 
 @dataclass(frozen=True)
-class Change:
-    """One override of a key.
+class Override:
+    """One override, such as `batch_size=4`, `~data.collate` or `optimizer@detector.optimizer=sgd`.
 
     Attributes:
-        path: full dotted path in the tree.
-        value: a plain value; not used by "delete".
-        kind: "set" a key that exists, "add" one that does not, "delete" one.
+        key: dotted path of a key, or a group such as `model/backbone`.
+        value: a plain value; one of Hydra's sweeps where there are several; None for `~key`.
+        prefix: empty to change a key, "+" to add, "++" to change or add, "~" to delete one.
+        package: where the option of a group goes, the part after `@`; None without one.
+        text: as typed; written from the others unless given.
     """
 
-    path: str
+    key: str
     value: Any = None
-    kind: Literal["set", "add", "delete"] = "set"
+    prefix: str = ""
+    package: str | None = None
+    text: str = ""
 
-    def word(self) -> str:
-        """The override as Hydra reads it."""
-        if self.kind == "delete":
-            return f"~{self.path}"
-        return f"{'+' if self.kind == 'add' else ''}{self.path}={literal(self.value)}"
+    def __post_init__(self) -> None:
+        if not self.text:
+            value = "" if self.is_deletion and self.value is None else f"={literal(self.value)}"
+            object.__setattr__(self, "text", f"{self.left_side}{value}")
+
+    def __hash__(self) -> int:
+        return hash(self.text)  # a value may be a list
+
+    def __str__(self) -> str:
+        return self.text
+
+    @classmethod
+    def parse(cls, text: str) -> "Override":
+        """Read an override by Hydra's grammar.
+
+        Raises:
+            ConfigError: the grammar refuses it, or it names no key.
+        """
+        return _parsed(text)
+
+    @classmethod
+    def with_text(cls, text: str) -> "Override":
+        """Read `key=value` with a value that is text, whatever characters it has: `run=a/lr=0.1`.
+
+        Quotes around the value are removed. Without `=` the value is None.
+        """
+        form = _FORM.fullmatch(text)
+        prefix, key, package, value = form.groups() if form else ("", text, None, None)
+        if value and value[0] in "'\"":
+            with suppress(ConfigError):
+                if isinstance((quoted := _parsed(text)).value, str):
+                    return quoted
+        return cls(key, value, prefix, package, text)
+
+    @property
+    def name(self) -> str:
+        """The key, and the package if it has one: `optimizer@detector.optimizer`."""
+        return self.key if self.package is None else f"{self.key}@{self.package}"
+
+    @property
+    def left_side(self) -> str:
+        """What is before the `=`: prefix, key and package."""
+        return f"{self.prefix}{self.name}"
+
+    @property
+    def place(self) -> str:
+        """The node that a group's option fills: the package, or that of the outermost group."""
+        return self.package or self.key.partition("/")[0]
+
+    @property
+    def value_text(self) -> str:
+        """The value as typed; empty if there is none."""
+        form = _FORM.fullmatch(self.text)
+        return (form and form[4]) or ""
+
+    @property
+    def is_hydras(self) -> bool:
+        """True if it is about the settings of Hydra itself: its sweeper, launcher, folders ..."""
+        return self.key.startswith(("hydra.", "hydra/"))
+
+    @property
+    def is_deletion(self) -> bool:
+        return self.prefix == "~"
+
+    @property
+    def is_sweep(self) -> bool:
+        """True if it has several values: a list of choices, a range, an interval or a pattern."""
+        return not isinstance(self.value, str | int | float | list | dict | None)
+
+    def values(self) -> list[str]:
+        """Return the values of a list of choices or a range, each as it is typed in an override.
+
+        Raises:
+            ConfigError: a pattern or an interval, whose values are not listed.
+        """
+        from hydra.core.override_parser.types import ChoiceSweep, RangeSweep, Transformer
+
+        if not self.is_sweep:
+            return [self.value_text]
+        if isinstance(self.value, ChoiceSweep):
+            values = [Transformer.str(each) for each in self.value.list]
+        elif isinstance(self.value, RangeSweep):
+            values = _steps(self.value)
+        else:
+            raise ConfigError(self.name, f"{self.value_text!r} does not list its values.")
+        return random.sample(values, len(values)) if self.value.shuffle else values
+
+    def alternatives(self) -> "list[Override]":
+        """Return an override for each value of a sweep, for the ends of an interval; or itself."""
+        from hydra.core.override_parser.types import Glob, IntervalSweep
+
+        if not self.is_sweep or isinstance(self.value, Glob):
+            return [self]
+        if isinstance(self.value, IntervalSweep):
+            whole = "int" in self.value.tags
+            ends: tuple[Any, Any] = (self.value.start, self.value.end)
+            return [self.with_value(str(int(end) if whole else end)) for end in ends]
+        return [self.with_value(value) for value in self.values()]
+
+    def with_value(self, text: str) -> "Override":
+        """Return the override of the same key with another value, as it is typed."""
+        return self.parse(f"{self.left_side}={text}")
 
     def apply(self, tree: DictConfig) -> None:
-        """Do to the tree, resolved or not, what Hydra does when it reads the word."""
-        parent, _, name = self.path.rpartition(".")
+        """Do to a tree, resolved or not, what Hydra does when it reads the override of a key."""
+        parent, _, name = self.key.rpartition(".")
         node = OmegaConf.select(tree, parent) if parent else tree
         with open_dict(tree):
-            if self.kind == "delete":
+            if self.is_deletion:
                 del node[name]
             else:
-                OmegaConf.update(tree, self.path, self.value, merge=True, force_add=True)
+                OmegaConf.update(tree, self.key, self.value, merge=True, force_add=True)
+
+
+def parse_overrides(texts: Iterable[str]) -> list[Override]:
+    """Return the overrides of a command line.
+
+    Raises:
+        ConfigError: as `Override.parse`; `Mistakes` for several.
+    """
+    overrides, errors = [], []
+    for text in texts:
+        try:
+            overrides.append(Override.parse(text))
+        except ConfigError as error:
+            errors.append(error)
+    if errors:
+        raise together(errors)
+    return overrides
+
+
+@lru_cache(maxsize=10_000)
+def _parsed(text: str) -> Override:
+    from hydra.core.override_parser.types import OverrideType
+    from hydra.errors import HydraException
+
+    prefixes = {OverrideType.ADD: "+", OverrideType.FORCE_ADD: "++", OverrideType.DEL: "~"}
+    try:
+        read = _parser().parse_override(text)
+    except HydraException as error:
+        raise _unreadable(text) from error
+    if not read.key_or_group:
+        raise _unreadable(text)
+    prefix = prefixes.get(read.type, "")
+    return Override(read.key_or_group, read.value(), prefix, read.package, text)
+
+
+@cache
+def _parser() -> "OverridesParser":
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    return OverridesParser.create()
+
+
+def _unreadable(text: str) -> ConfigError:
+    name, _, value = text.partition("=")
+    plain = name and value and not set(value) & set("'\"[]{}()")
+    hint = f" Put a value with other characters in quotes: \"{name}='{value}'\"." if plain else ""
+    problem = f"cannot read the override {text!r}; the form is key=value.{hint}"
+    return ConfigError("", problem, override=text)
+
+
+def _steps(sweep: "RangeSweep") -> list[str]:
+    """The values of a range, in decimals: range(0.1,0.4,0.1) has 0.3, not 0.30000000000000004."""
+    start, stop, step = (Decimal(str(each)) for each in (sweep.start, sweep.stop, sweep.step))
+    count = math.ceil((stop - start) / step) if step else 0
+    return [str(start + number * step) for number in range(count)]
 
 
 def literal(value: Any) -> str:
-    """A plain value in Hydra's grammar of overrides.
+    """Return a plain value as Hydra's grammar of overrides has it.
 
     Raises:
         ConfigError: a mapping has a key that the grammar cannot name.
@@ -74,87 +242,28 @@ def literal(value: Any) -> str:
 
 
 def shortened(value: Any) -> str:
-    """A value in at most 60 characters, for messages."""
+    """Return a value in at most 60 characters, for messages."""
     text = repr(value) if isinstance(value, Mapping | list) else literal(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def sayable(path: str) -> bool:
-    """Whether Hydra's grammar can name this key."""
+def can_name(path: str) -> bool:
+    """Return True if Hydra's grammar has a way to write this dotted path."""
     return all(_KEY.fullmatch(part) for part in path.split("."))
 
 
-def command_line(words: Iterable[str], program: str = "dlcexp", width: int = 96) -> str:
-    """A command that a POSIX shell takes; over several lines where one would be too long."""
-    quoted = [shlex.quote(word) for word in words]
-    line = " ".join([program, *quoted])
-    return line if len(line) <= width else " \\\n  ".join([program, *quoted])
+def command_line(words: Iterable[object], program: str = "dlcexp", width: int = 96) -> str:
+    """Return a command for a POSIX shell, on several lines where one would be too long."""
+    quoted = [program, *(shlex.quote(str(word)) for word in words)]
+    line = " ".join(quoted)
+    return line if len(line) <= width else " \\\n  ".join(quoted)
 
 
-def group_of(word: str) -> str:
-    """The group of an override such as `optimizer@detector.optimizer=sgd`."""
-    return key_of(word).partition("@")[0]
-
-
-def key_of(word: str) -> str:
-    """What an override is about, whether it sets (`key=`), adds (`+`, `++`) or deletes (`~`)."""
-    return word.partition("=")[0].lstrip("+~")
-
-
-def place_of(word: str) -> str:
-    """The node that a group choice fills: the package after `@`, or that of the outermost group."""
-    group, _, package = key_of(word).partition("@")
-    return package or group.partition("/")[0]
-
-
-def quoted(value: Any) -> str:
-    """A value as Hydra's overrides take it, whatever characters it has."""
-    escaped = str(value).replace("\\", "/").replace("'", "\\'")
-    return str(value) if isinstance(value, int) else f"'{escaped}'"
-
-
-def unreadable(word: str) -> ConfigError:
-    key, _, value = word.partition("=")
-    plain = key and value and not set(value) & set("'\"[]{}()")
-    quotes = f" A value that is to be taken as it is stands in quotes: \"{key}='{value}'\"."
-    return ConfigError(
-        "",
-        f"cannot read the override {word!r}; the form is key=value.{quotes if plain else ''}",
-        override=word,
-    )
-
-
-def one_at_a_time(columns: Iterable[list[str]]) -> list[list[str]]:
-    """Rows with a value of each column: one of all first values, one more for each other value."""
+def one_at_a_time(columns: Iterable[Sequence[Override]]) -> list[list[Override]]:
+    """Return rows of an override of each column: all the first, then one row for each other."""
     columns = list(columns)
     first = [column[0] for column in columns]
     rows = [first]
     for place, column in enumerate(columns):
         rows += [[*first[:place], value, *first[place + 1 :]] for value in column[1:]]
     return rows
-
-
-def values_of(word: str) -> list[str]:
-    """An override for each value of a sweep; the word itself if it is none."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import IntervalSweep
-    from hydra.errors import HydraException
-
-    try:
-        override = OverridesParser.create().parse_override(word)
-        if not override.is_sweep_override():
-            return [word]
-        name, value = word.partition("=")[0], override.value()
-        if isinstance(value, IntervalSweep):
-            return [f"{name}={_number(end, override)}" for end in (value.start, value.end)]
-        return [f"{name}={each}" for each in override.sweep_string_iterator()] or [word]
-    except (HydraException, NotImplementedError, TypeError, ValueError):
-        return [word]  # said when the whole is composed
-
-
-def _number(end: Any, override: Any) -> Any:
-    """The end of an interval, whole where the sweep is: `int(interval(1, 8))`."""
-    if end is None:
-        raise ConfigError(override.key_or_group, "an interval needs both ends.")
-    whole = "int(" in str(override.input_line).replace(" ", "")
-    return int(end) if whole else end

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dlcexp.config.hydra_errors import readable
-from dlcexp.config.overrides import Change
+from dlcexp.config.overrides import Override
 from dlcexp.deeplabcut.file_differences import differences
 from dlcexp.deeplabcut.node_changes import parent
 from dlcexp.deeplabcut.read import Request
@@ -24,9 +24,9 @@ _SCHEDULE = ("epochs", "optimizer", "eta_min")
 _MAX_ROUNDS = 40
 
 
-def changes_of(raw: DictConfig, request: Request) -> tuple[dict[str, Any], list[Change]]:
+def changes_of(raw: DictConfig, request: Request) -> tuple[dict[str, Any], list[Override]]:
     """Overrides until the export of `raw` has what the file has, and the tree with them."""
-    made: dict[str, Change] = {}
+    made: dict[str, Override] = {}
     try:
         tree = _plain(raw)
     except OmegaConfBaseException as error:
@@ -35,22 +35,23 @@ def changes_of(raw: DictConfig, request: Request) -> tuple[dict[str, Any], list[
         found = [
             change
             for change in differences(request, raw, tree)
-            if made.get(change.path) != change and change not in request.refused
+            if made.get(change.key) != change and change not in request.refused
         ]
         batch = next((list(stage) for stage in _stages(found, raw) if stage), [])
         if not batch:
             break
         raw, tree, batch = _applied(raw, batch, request)
         for change in batch:
-            before = made.pop(change.path, None)
-            merged = replace(change, kind="add") if before and before.kind == "add" else change
-            made[change.path] = merged
-    return tree, sorted(made.values(), key=lambda change: change.path.startswith("export."))
+            before = made.pop(change.key, None)
+            if before and before.prefix == "+":
+                change = replace(change, prefix="+", text="")
+            made[change.key] = change
+    return tree, sorted(made.values(), key=lambda change: change.key.startswith("export."))
 
 
 def _applied(
-    raw: DictConfig, batch: list[Change], request: Request
-) -> tuple[DictConfig, dict[str, Any], list[Change]]:
+    raw: DictConfig, batch: list[Override], request: Request
+) -> tuple[DictConfig, dict[str, Any], list[Override]]:
     """The tree with the changes; one that others depend on and that is deleted stays."""
     changed = copy.deepcopy(raw)
     try:
@@ -61,7 +62,7 @@ def _applied(
         if len(batch) == 1:
             request.refused.append(batch[0])
             request.notes.append(
-                f"{batch[0].path}: {batch[0].word()} is not possible: {str(error).splitlines()[0]}"
+                f"{batch[0].key}: {batch[0].text} is not possible: {str(error).splitlines()[0]}"
             )
             return raw, _plain(raw), []
     done = []
@@ -71,32 +72,32 @@ def _applied(
     return raw, _plain(raw), done
 
 
-def _stages(found: list[Change], raw: DictConfig) -> Iterator[list[Change]]:
+def _stages(found: list[Override], raw: DictConfig) -> Iterator[list[Override]]:
     """The changes in groups: what others may be computed from comes first."""
-    model = [c for c in found if c.path.startswith(("model.", "detector.model."))]
+    model = [c for c in found if c.key.startswith(("model.", "detector.model."))]
     derived = [c for c in model if _follows(raw, c)]
-    schedules = [c for c in found if "scheduler." in c.path and _follows(raw, c, *_SCHEDULE)]
+    schedules = [c for c in found if "scheduler." in c.key and _follows(raw, c, *_SCHEDULE)]
     later = [*derived, *schedules, *_following_menus(found)]
     yield [change for change in found if change not in later]
     yield derived[:1]
     yield schedules
 
 
-def _following_menus(found: list[Change]) -> list[Change]:
+def _following_menus(found: list[Override]) -> list[Override]:
     """Additions to the training menu that may follow from what changes for both menus."""
-    shared = [change.path.split(".")[:2] for change in found if change.kind == "set"]
+    shared = [change.key.split(".")[:2] for change in found if not change.prefix]
     return [
         change
         for change in found
-        if change.kind == "add"
-        and change.path.split(".")[1:2] == ["train"]
-        and [change.path.split(".")[0], change.path.split(".")[2]] in shared
+        if change.prefix == "+"
+        and change.key.split(".")[1:2] == ["train"]
+        and [change.key.split(".")[0], change.key.split(".")[2]] in shared
     ]
 
 
-def _follows(raw: DictConfig, change: Change, *sources: str) -> bool:
+def _follows(raw: DictConfig, change: Override, *sources: str) -> bool:
     """Whether the value that changes is computed from others (from one of `sources`, if given)."""
-    return change.kind == "set" and _interpolated(raw, change.path, sources or ("",))
+    return not change.prefix and _interpolated(raw, change.key, sources or ("",))
 
 
 def _interpolated(raw: DictConfig, path: str, sources: Sequence[str]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from dlcexp.config.overrides import Override
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.project import Project
 from dlcexp.trees import merged, same, select
@@ -22,11 +23,11 @@ class Choice:
 
     Attributes:
         net_type: the net type that the model is, or None.
-        words: the choices as overrides.
+        overrides: the choices.
     """
 
     net_type: str | None
-    words: tuple[str, ...]
+    overrides: tuple[Override, ...]
 
 
 @dataclass(frozen=True)
@@ -57,25 +58,25 @@ def choose(sections: Mapping[str, Any], source: Path, project: Project) -> Choic
     Raises:
         ConfigError: a type that there is no option for.
     """
-    name, words = _model(sections, source, project)
-    model = _model_of(words, name)
-    words += _stage(sections, source, "", "runner", _default_scheduler(name, model))
+    name, choices = _model(sections, source, project)
+    model = _model_of(choices, name)
+    choices += _stage(sections, source, "", "runner", _default_scheduler(name, model))
     if sections["method"] == "td" and isinstance(sections.get("detector"), Mapping):
-        words += _detector(sections["detector"], source)
-        words += _stage(sections, source, "detector", "detector.runner", "lr_list")
+        choices += _detector(sections["detector"], source)
+        choices += _stage(sections, source, "detector", "detector.runner", "lr_list")
     logger = sections.get("logger")
     if isinstance(logger, Mapping):
         kind = logger.get("type")
         if kind == "WandbLogger":
-            words.append("logger=[csv,wandb]")
+            choices.append(Override("logger", ["csv", "wandb"]))
         elif kind != "CSVLogger":
             raise _no_such_type("logger", kind, ("WandbLogger", "CSVLogger"), source)
-    return Choice(name, tuple(words))
+    return Choice(name, tuple(choices))
 
 
 def _model(
     sections: Mapping[str, Any], source: Path, project: Project
-) -> tuple[str | None, list[str]]:
+) -> tuple[str | None, list[Override]]:
     """The net type of a model, or else its groups."""
     method, model = str(sections["method"]), sections["model"]
     head = _kind(model, "heads.bodypart")
@@ -98,15 +99,15 @@ def _model(
     if named:
         best = max(named, key=lambda net: (_likeness(net.node(), model), hint in net.name))
         name = best.name.removeprefix(_MULTI)
-        return name, [f"net_type={name}"]
+        return name, [Override("net_type", name)]
     options = [name for name in _options("model") if _head_of(name) == head]
     if not options:
         known = sorted({_head_of(name) for name in _options("model")})
         raise _no_such_type("model.heads.bodypart", head, known, source)
     used = {net.model for net in fitting}
     option = max(options, key=lambda name: (name in used, _likeness(_option("model", name), model)))
-    words = [f"model={option}", f"model/backbone={best_backbone}"]
-    return None, words if method == "bu" else [f"method={method}", *words]
+    choices = [Override("model", option), Override("model/backbone", best_backbone)]
+    return None, choices if method == "bu" else [Override("method", method), *choices]
 
 
 def _means_the_same(net: _Net, nets: Iterable[_Net], plural: bool) -> bool:
@@ -126,7 +127,7 @@ def _best_backbone(model: Mapping[str, Any], source: Path) -> str:
     return max(fitting, key=lambda name: _likeness(_option("model/backbone", name), node))
 
 
-def _detector(node: Mapping[str, Any], source: Path) -> list[str]:
+def _detector(node: Mapping[str, Any], source: Path) -> list[Override]:
     model = node.get("model")
     kinds = {name: _option("detector", name).get("model") or {} for name in _options("detector")}
     kind = _kind(node, "model")
@@ -135,24 +136,25 @@ def _detector(node: Mapping[str, Any], source: Path) -> list[str]:
         known = sorted({_class(other) for other in kinds.values()})
         raise _no_such_type("detector.model", kind, known, source)
     best = max(fitting, key=lambda name: _likeness(kinds[name], model))
-    return [] if best == "ssdlite" else [f"detector={best}"]
+    return [] if best == "ssdlite" else [Override("detector", best)]
 
 
 def _stage(
     sections: Mapping[str, Any], source: Path, stage: str, runner: str, scheduler: str
-) -> list[str]:
+) -> list[Override]:
     """The optimizer and the scheduler of the pose model, or of the detector."""
-    words = []
+    choices = []
     section = select(sections, runner)
     for group, default in (("optimizer", "adamw"), ("scheduler", scheduler)):
         node = section.get(group) if isinstance(section, Mapping) else None
-        place = f"{group}@{stage}.{group}" if stage else group
+        package = f"{stage}.{group}" if stage else None
         if node:
             option = _option_of(group, node, f"{runner}.{group}", source, default)
-            words += [] if option == default else [f"{place}={option}"]
+            if option != default:
+                choices.append(Override(group, option, package=package))
         elif group == "scheduler" and isinstance(section, Mapping):
-            words.append(f"{place}=none")
-    return words
+            choices.append(Override(group, "none", package=package))
+    return choices
 
 
 def _option_of(group: str, node: Any, key: str, source: Path, default: str) -> str:
@@ -179,9 +181,9 @@ def _default_scheduler(name: str | None, model: str) -> str:
     return "lr_list"
 
 
-def _model_of(words: Iterable[str], name: str | None) -> str:
+def _model_of(choices: Iterable[Override], name: str | None) -> str:
     if name is None:
-        return next(w.partition("=")[2] for w in words if w.startswith("model="))
+        return next(str(choice.value) for choice in choices if choice.key == "model")
     return next(net.model for net in _nets() if net.name.removeprefix(_MULTI) == name)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from dlcexp.config.overrides import Change, sayable
+from dlcexp.config.overrides import Override, can_name
 from dlcexp.deeplabcut.defaults import MENU
 from dlcexp.deeplabcut.export import export_sections, write_conditions
 from dlcexp.deeplabcut.layout import LAYOUT, Key, Part, Stage
@@ -26,7 +26,7 @@ _LOGGER_OWN = ("image_log_interval", "model", "train_folder", "log_filename")
 DETECTOR_VARIANTS = {"FasterRCNN": "fasterrcnn_mobilenet_v3_large_fpn"}
 
 
-def differences(request: Request, raw: DictConfig, tree: dict[str, Any]) -> Iterator[Change]:
+def differences(request: Request, raw: DictConfig, tree: dict[str, Any]) -> Iterator[Override]:
     """The changes by which the export of the tree comes closer to the file."""
     exported = export_sections(tree)
     seen: set[str] = set()
@@ -62,7 +62,7 @@ def _leaf_changes(
     raw: DictConfig,
     tree: dict[str, Any],
     seen: set[str],
-) -> Iterator[Change]:
+) -> Iterator[Override]:
     if isinstance(leaf, Key):
         first = leaf.path not in seen
         seen.add(leaf.path)
@@ -89,8 +89,8 @@ def _leaf_changes(
         yield from node_changes(leaf.path, _inlined(wanted), _inlined(shown), raw, tree)
 
 
-def _extra(path: str, value: Any) -> Change:
-    return Change(f"export.extra.{path}", value, "add")
+def _extra(path: str, value: Any) -> Override:
+    return Override(f"export.extra.{path}", value, "+")
 
 
 def _inlined(node: Any) -> Any:
@@ -107,7 +107,7 @@ def _inlined(node: Any) -> Any:
 
 def _model_changes(
     path: str, place: str, wanted: Any, shown: Any, raw: DictConfig, tree: dict[str, Any]
-) -> Iterator[Change]:
+) -> Iterator[Override]:
     if not isinstance(wanted, Mapping) or not isinstance(shown, Mapping):
         return
     wanted = copy.deepcopy(dict(wanted))
@@ -135,7 +135,7 @@ def _model_changes(
 
 def _menu_changes(
     leaf: Part, wanted: Any, shown: Any, raw: DictConfig, tree: dict[str, Any]
-) -> Iterator[Change]:
+) -> Iterator[Override]:
     """Changes of one of the two menus; what both share stands directly under `data`."""
     if not isinstance(wanted, Mapping):
         return
@@ -148,12 +148,12 @@ def _menu_changes(
         shared = name in data and not own
         if section == "train" and shared:
             place, shared = f"{leaf.path}.train.{name}", False
-            yield Change(place, wanted[name], "add")
+            yield Override(place, wanted[name], "+")
         elif shared or own:
             place = f"{leaf.path}.{name}" if shared else f"{leaf.path}.{section}.{name}"
             yield from node_changes(place, wanted[name], shown[name], raw, tree)
         else:
-            yield Change(f"{leaf.path}.{section}.{name}", wanted[name], "add")
+            yield Override(f"{leaf.path}.{section}.{name}", wanted[name], "+")
 
 
 def _alike(one: Any, other: Any) -> bool:
@@ -162,14 +162,14 @@ def _alike(one: Any, other: Any) -> bool:
     return same(one, other) or (any(one is v for v in off) and any(other is v for v in off))
 
 
-def _conditions_change(path: str, wanted: Any, seen: set[str]) -> Change:
+def _conditions_change(path: str, wanted: Any, seen: set[str]) -> Override:
     """The conditions of a conditional model: a shuffle, a predictions file or a folder."""
     wanted = wanted if isinstance(wanted, Mapping) else {}
     model = wanted.get("config_path")
     value = wanted.get("shuffle") or wanted.get("filepath") or (model and str(Path(model).parent))
     try:
         if "conditions" not in seen and value and same(write_conditions(value), wanted):
-            return Change("conditions", value)
+            return Override("conditions", value)
     except (UserError, TypeError):
         pass  # it lies on another machine
     return _extra(path, dict(wanted))
@@ -177,7 +177,7 @@ def _conditions_change(path: str, wanted: Any, seen: set[str]) -> Change:
 
 def _logger_changes(
     wanted: Any, shown: Any, raw: DictConfig, tree: dict[str, Any]
-) -> Iterator[Change]:
+) -> Iterator[Override]:
     if not isinstance(wanted, Mapping):
         return
     if wanted.get("type") != "WandbLogger":
@@ -195,20 +195,20 @@ def _logger_changes(
                 yield _extra(f"logger.{name}", value)
     node = select(tree, place)
     for name, value in ({"project_name": "deeplabcut", "run_name": None} | settings).items():
-        if not sayable(name):
+        if not can_name(name):
             raise ConfigError(f"logger.{name}", f"{name!r} cannot be the name of a key.")
         if name not in node:
-            yield Change(f"{place}.{name}", value, "add")
+            yield Override(f"{place}.{name}", value, "+")
         elif not same(value, node[name]):
-            yield Change(f"{place}.{name}", value)
+            yield Override(f"{place}.{name}", value)
 
 
-def _metadata_changes(request: Request, exported: Mapping[str, Any]) -> Iterator[Change]:
+def _metadata_changes(request: Request, exported: Mapping[str, Any]) -> Iterator[Override]:
     """Where the file lies, and names of a single animal that older versions gave it."""
     theirs, ours = request.sections.get("metadata") or {}, exported["metadata"]
     named = _below(theirs.get("pose_config_path"), theirs.get("project_path"))
     if named and named != _below(ours["pose_config_path"], ours["project_path"]):
-        yield Change("export.pose_config_path", named)
+        yield Override("export.pose_config_path", named)
     individuals = theirs.get("individuals")
     alone = isinstance(individuals, list) and len(individuals) == len(ours["individuals"]) == 1
     if alone and individuals != ours["individuals"]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dlcexp.config.overrides import literal
+from dlcexp.config.overrides import Override
 from dlcexp.deeplabcut.read import Request
 from dlcexp.errors import ConfigError, ProjectError
 from dlcexp.files import expanded
@@ -11,41 +11,30 @@ from dlcexp.project import Project, open_project
 from dlcexp.trees import select
 
 
-def find_project(request: Request, overrides: Sequence[str]) -> tuple[list[str], Project]:
-    """The word that names the project, empty where the user names one, and the project.
+def find_project(request: Request, overrides: Sequence[Override]) -> tuple[Override, Project]:
+    """Return the project of a file, and the override that names it.
 
-    That of the user counts; then the one in whose folder the file lies; then the path in it.
+    That of the user counts, the first one of a sweep; then the one in whose folder the file lies;
+    then the path in it.
     """
+    given = [override for override in overrides if override.key == "project"]
+    if given:
+        first = given[-1].alternatives()[0]
+        return first, open_project(str(first.value))
     named = str(select(request.sections, "metadata.project_path") or "")
-    if any(word.startswith("project=") for word in overrides):
-        return [], open_project(_given_project(overrides))
     around = _project_around(request.source)
     if around and named and _same_folder(expanded(named), around):
         around = Path(named)
     for path in (around, named):
         try:
             if path:
-                return [f"project={literal(str(path))}"], open_project(str(path))
+                return Override("project", str(path)), open_project(str(path))
         except ProjectError:
             continue
     raise ProjectError(
         f"{request.source}: its project cannot be found: the file names {named or 'none'!r}, "
         "which is not here, and lies in no project. Give one with project=PATH."
     )
-
-
-def _given_project(overrides: Sequence[str]) -> str:
-    """The project that the overrides name; the first of those of a sweep."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    word = [word for word in overrides if word.startswith("project=")][-1]
-    try:
-        override = OverridesParser.create().parse_override(word)
-    except HydraException:
-        raise ConfigError("project", f"cannot read the override {word!r}.") from None
-    swept = override.is_sweep_override() and override.is_discrete_sweep()
-    return str(next(iter(override.sweep_iterator())) if swept else override.value())
 
 
 def _same_folder(one: Path, other: Path) -> bool:

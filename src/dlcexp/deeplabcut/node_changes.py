@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from dlcexp.config.overrides import Change, sayable
+from dlcexp.config.overrides import Override, can_name
 from dlcexp.errors import ConfigError
 from dlcexp.trees import ABSENT, same, select
 
@@ -27,7 +27,7 @@ _LR_LIST = "dlcexp.training.schedulers.LRListScheduler"
 
 def node_changes(
     path: str, wanted: Any, shown: Any, raw: DictConfig, tree: dict[str, Any]
-) -> Iterator[Change]:
+) -> Iterator[Override]:
     """Changes at and below one place of the tree.
 
     Args:
@@ -49,36 +49,36 @@ def node_changes(
             for index, (one, other) in enumerate(zip(wanted, shown, strict=True))
             for change in node_changes(f"{path}.{index}", one, other, raw, tree)
         ]
-        if all(change.kind == "set" for change in inner):
+        if all(not change.prefix for change in inner):
             yield from inner
             return
-    yield Change(path, _targeted(wanted, path), "set" if exists else "add")
+    yield Override(path, _targeted(wanted, path), "" if exists else "+")
 
 
 def _mapping_changes(
     path: str, wanted: Mapping[str, Any], shown: Any, raw: DictConfig, tree: dict[str, Any]
-) -> Iterator[Change]:
+) -> Iterator[Override]:
     node = select(tree, path)
     shown = shown if isinstance(shown, Mapping) else {}
     for name, value in wanted.items():
         key = "_target_" if name == "type" and ("_target_" in node or "type" not in node) else name
         full = f"{path}.{key}"
-        if not sayable(full):
+        if not can_name(full):
             raise ConfigError(full, f"{name!r} cannot be the name of a key.")
         if key == "_target_":
             if shown.get("type") != value:
                 target = _target(str(value), path, node.get("_target_"))
-                yield Change(full, target, "set" if "_target_" in node else "add")
+                yield Override(full, target, "" if "_target_" in node else "+")
         elif name not in shown and name in node and same(value, node[name]):
             continue
         else:
             yield from node_changes(full, value, shown.get(name, node.get(name)), raw, tree)
             if name not in shown and name not in node and value is None:
-                yield Change(full, None, "add")
+                yield Override(full, None, "+")
     for name in shown:
         # Hydra cannot delete a null, which goes without saying.
         if name not in wanted and name != "type" and node.get(name) is not None:
-            yield Change(f"{path}.{name}", kind="delete")
+            yield Override(f"{path}.{name}", prefix="~")
 
 
 def parent(raw: DictConfig, path: str) -> tuple[Any, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dlcexp.config.overrides import Change
+from dlcexp.config.overrides import Override
 from dlcexp.deeplabcut.defaults import MENU, assume, schema_of
 from dlcexp.deeplabcut.flat import PLACES, unflatten
 from dlcexp.deeplabcut.layout import LAYOUT, Part, Stage
@@ -28,7 +28,7 @@ class Request:
     schema: str
     sections: dict[str, Any]
     notes: list[str] = field(default_factory=list)
-    refused: list[Change] = field(default_factory=list)
+    refused: list[Override] = field(default_factory=list)
 
 
 def read_request(source: Path, document: dict[str, Any]) -> Request:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dlcexp.config.overrides import Change, shortened
+from dlcexp.config.overrides import Override, shortened
 from dlcexp.deeplabcut.defaults import FOLLOWERS
 from dlcexp.deeplabcut.export import export_sections
 from dlcexp.deeplabcut.read import Request
@@ -20,14 +20,14 @@ _FOLLOW_PROJECT = (
 
 def form_of(
     tree: dict[str, Any], request: Request, document: dict[str, Any]
-) -> tuple[list[Change], list[str]]:
+) -> tuple[list[Override], list[str]]:
     """Overrides of `export` that give the file back in its own form, and what is different then."""
     changes = []
     if request.schema != "dlc3":
-        changes.append(Change("export.schema", request.schema))
+        changes.append(Override("export.schema", request.schema))
     exported = export_sections(tree, schema=request.schema)
     if not _identical(exported, document):
-        like = Change("export.like", str(request.source))
+        like = Override("export.like", str(request.source))
         export = tree["export"] | {"like": like.value}
         written = export_sections(tree | {"export": export}, schema=request.schema)
         if _distance(written, document) < _distance(exported, document):

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from dlcexp.config.overrides import Override
 from dlcexp.errors import ConfigError, ProjectError
 from dlcexp.project import Project
 from dlcexp.project.dlc_tables import read_table
@@ -87,20 +88,21 @@ def find_trained_shuffle(project: Project, shuffle: int, key: str = "conditions"
     return (trained or folders)[-1]
 
 
-def split_overrides(folder: Path) -> list[str]:
-    """The overrides that choose the split of the shuffle in whose `train` folder something lies.
+def split_overrides(folder: Path) -> list[Override]:
+    """Return the overrides that choose the split of a shuffle.
 
-    Empty where the folder is that of no shuffle.
+    Args:
+        folder: its folder `train`; none are returned for a folder of another kind.
     """
     match = MODEL.fullmatch(folder.parent.name)
     iteration = folder.parent.parent.name
     if match is None or not iteration.startswith(_ITERATION):
         return []
     return [
-        "split=dlc_shuffle",
-        f"split.shuffle={int(match['shuffle'])}",
-        f"split.trainset_fraction={int(match['percent']) / 100}",
-        f"split.iteration={int(iteration.removeprefix(_ITERATION))}",
+        Override("split", "dlc_shuffle"),
+        Override("split.shuffle", int(match["shuffle"])),
+        Override("split.trainset_fraction", int(match["percent"]) / 100),
+        Override("split.iteration", int(iteration.removeprefix(_ITERATION))),
     ]
 
 

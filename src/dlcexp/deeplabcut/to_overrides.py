@@ -12,6 +12,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from dlcexp.config.compose import compose_tree
+from dlcexp.config.overrides import Override
 from dlcexp.deeplabcut.changes import changes_of
 from dlcexp.deeplabcut.choose_options import choose
 from dlcexp.deeplabcut.find_project import check_metadata, find_project
@@ -36,7 +37,7 @@ class Imported:
         source: the file.
         schema: `dlc3`, `sectioned` or `flat`.
         net_type: the net type that its model equals, or None.
-        words: the command line: group choices, then overrides of keys.
+        overrides: the command line: group choices, then overrides of keys.
         notes: what the line cannot carry, or carries otherwise than the file has it.
         kept: values that DeepLabCut reads and that have no effect here.
     """
@@ -44,12 +45,12 @@ class Imported:
     source: Path
     schema: str
     net_type: str | None
-    words: tuple[str, ...]
+    overrides: tuple[Override, ...]
     notes: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
 
 
-def import_config(source: Path, overrides: Sequence[str] = ()) -> Imported:
+def import_config(source: Path, overrides: Sequence[Override] = ()) -> Imported:
     """Translate a file.
 
     Args:
@@ -63,24 +64,26 @@ def import_config(source: Path, overrides: Sequence[str] = ()) -> Imported:
     """
     document = read_mapping(source)
     request = read_request(source, document)
-    project_word, project = find_project(request, overrides)
+    named, project = find_project(request, overrides)
     check_metadata(request, project)
     choice = choose(request.sections, source, project)
-    given = [word for word in overrides if word.startswith("project=")][-1:]
-    groups = [*project_word, *choice.words]
-    raw = compose_tree([*(project_word or given), *choice.words])
+    raw = compose_tree([named, *choice.overrides])
     OmegaConf.set_struct(raw, False)
     adjust_crops(request)
     adjust_padding(request, raw)
     tree, changes = changes_of(raw, request)
     form, differences = form_of(tree, request, document)
     changes += form
-    kept = [c.word() for c in changes if c.path.startswith("export.extra.")]
+    given = any(override.key == "project" for override in overrides)
     return Imported(
         source=source,
         schema=request.schema,
         net_type=choice.net_type,
-        words=(*groups, *(change.word() for change in changes)),
+        overrides=(*([] if given else [named]), *choice.overrides, *changes),
         notes=(*request.notes, *differences),
-        kept=tuple(word.removeprefix("+export.extra.") for word in kept),
+        kept=tuple(
+            change.text.removeprefix("+export.extra.")
+            for change in changes
+            if change.key.startswith("export.extra.")
+        ),
     )

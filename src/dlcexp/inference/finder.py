@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dlcexp.config.build import allowing
 from dlcexp.config.compose import modified
-from dlcexp.config.overrides import quoted
+from dlcexp.config.overrides import Override
 from dlcexp.data.dataset import SampleDataset
 from dlcexp.data.loading import FrameData
 from dlcexp.errors import ConfigError, SnapshotError, UserError, nearest
@@ -57,7 +57,8 @@ class PoseFinder:
         backend: str = "torch",
     ) -> None:
         if conditions is not None:
-            run = replace(run, cfg=modified(run.cfg, [f"conditions={quoted(conditions)}"]))
+            value = conditions if isinstance(conditions, int) else str(conditions)
+            run = replace(run, cfg=modified(run.cfg, [Override("conditions", value)]))
         if precision not in PRECISIONS:
             raise ConfigError(
                 "predict.precision", f"{precision!r} is not one of {', '.join(PRECISIONS)}."

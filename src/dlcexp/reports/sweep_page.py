@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cv2
 
-from dlcexp.config.overrides import command_line
+from dlcexp.config.overrides import Override, command_line
 from dlcexp.deeplabcut.export import cannot_build
 from dlcexp.files import write_text
 from dlcexp.reports.html_page import Picture, embedded_picture, render
@@ -70,9 +70,9 @@ def commands(sweep: Sweep) -> list[tuple[str, str]]:
     if job is None:
         return found
     folder = job.folder.as_posix()
-    overrides = [each for each in job.overrides if not each.lstrip("+~").startswith("hydra.")]
+    overrides = map(Override.with_text, job.overrides)
     found += [
-        ("Train the winner alone", command_line(overrides)),
+        ("Train the winner alone", command_line(each for each in overrides if not each.is_hydras)),
         ("Its numbers again, with another threshold, split or snapshot",
          command_line(["evaluate", f"run={folder}", "evaluation.pcutoff=0.4"])),
     ]  # fmt: skip

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dlcexp.config.overrides import Override
 from dlcexp.trees import ABSENT, leaves, select
 
 # A factor that makes a repeat of the same recipe, not another recipe.
@@ -92,14 +93,10 @@ def find_factors(
     return _named(factors)
 
 
-def words_by_key(words: Iterable[str]) -> dict[str, str]:
-    """Overrides as typed, by key, without the signs before and the quotes around."""
-    found: dict[str, str] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        key = key.lstrip("+~")
-        found[key] = _unquoted(value) if equals else "(removed)"
-    return found
+def values_by_key(overrides: Iterable[str]) -> dict[str, str]:
+    """Return the values of overrides as typed, without quotes, by key without prefix."""
+    read = map(Override.with_text, overrides)
+    return {each.name: "(removed)" if each.value is None else str(each.value) for each in read}
 
 
 def _differs(
@@ -196,8 +193,3 @@ def _target(tree: Mapping[str, Any], path: str) -> Any:
     """The class of a node whose option was not typed."""
     target = select(tree, f"{path}.{_TARGET}", ABSENT)
     return target.rpartition(".")[2] if isinstance(target, str) else ABSENT
-
-
-def _unquoted(text: str) -> str:
-    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
-    return text[1:-1] if quoted else text

@@ -18,7 +18,7 @@ import yaml
 
 from dlcexp.errors import UserError, nearest
 from dlcexp.files import expanded
-from dlcexp.results.factors import Factor, find_factors, words_by_key
+from dlcexp.results.factors import Factor, find_factors, values_by_key
 from dlcexp.results.ledger import TREES, Objective
 from dlcexp.results.objective import gain, natural
 from dlcexp.runs.metric_names import spelling
@@ -376,7 +376,7 @@ def _read_job(root: Path, name: str, number: int, overrides: Iterable[Any]) -> J
         "history": history,
         "tree": tree,
         "overrides": overrides,
-        "typed": words_by_key(overrides),
+        "typed": values_by_key(overrides),
         "snapshot": folder / "snapshots" / str(snapshot) if snapshot else None,
     }
     label = folder.resolve().name if name == "." else name

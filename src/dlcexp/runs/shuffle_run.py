@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from dlcexp.composition import compose
-from dlcexp.config.overrides import quoted
+from dlcexp.config.overrides import Override
 from dlcexp.deeplabcut.shuffles import split_overrides, trained_shuffles
 
 _FILE = "pytorch_config.yaml"
@@ -31,9 +31,10 @@ def shuffle_tree(folder: Path, overrides: Sequence[str] = ()) -> DictConfig:
     Raises:
         UserError: the file cannot be imported.
     """
-    project = [each for each in overrides if each.startswith("project=")]
-    split = split_overrides(folder.resolve()) or ["split=all"]
-    return compose(*project, f"pytorch_config={quoted(folder / _FILE)}", *split)
+    project = [text for text in overrides if Override.with_text(text).key == "project"]
+    file = Override("pytorch_config", str(folder / _FILE))
+    split = split_overrides(folder.resolve()) or [Override("split", "all")]
+    return compose(*project, *map(str, [file, *split]))
 
 
 def no_run(folder: Path) -> str:

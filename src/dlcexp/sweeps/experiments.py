@@ -17,7 +17,7 @@ from dlcexp.config.compose import (
 )
 from dlcexp.config.mistakes import all_mistakes
 from dlcexp.config.options import groups
-from dlcexp.config.overrides import group_of
+from dlcexp.config.overrides import Override
 from dlcexp.config.rewrite import expand
 from dlcexp.errors import ConfigError
 
@@ -32,10 +32,10 @@ class Experiments:
 
     def __init__(self, packaged: Path, own: Path | None) -> None:
         self._packaged, self._own = packaged, own
-        self._composed: dict[tuple[str, ...], DictConfig] = {}  # by the options that are chosen
+        self._composed: dict[tuple[Override, ...], DictConfig] = {}  # by the chosen options
         self._logged: set[str] = set()  # warnings, which all jobs may have in common
 
-    def tree(self, overrides: Sequence[str]) -> dict[str, Any]:
+    def tree(self, overrides: Sequence[Override]) -> dict[str, Any]:
         """The resolved tree of a job, checked, in plain containers.
 
         Raises:
@@ -45,16 +45,16 @@ class Experiments:
         log_warnings(tree, self._logged)
         return tree
 
-    def draft(self, overrides: Sequence[str]) -> DictConfig:
+    def draft(self, overrides: Sequence[Override]) -> DictConfig:
         """Return the same, its keys checked and not its targets; imports nothing heavy."""
         return all_mistakes(
             overrides, lambda left: DictConfig(check_keys(resolve(self._raw(left))))
         )
 
-    def _raw(self, overrides: Sequence[str]) -> DictConfig:
+    def _raw(self, overrides: Sequence[Override]) -> DictConfig:
         """The tree before it is resolved; jobs that differ in values alone share the composing."""
         overrides = expand(overrides, self._own)
-        choices = tuple(each for each in overrides if self._decides_options(each))
+        choices = tuple(each for each in overrides if self._decides_options(each.key))
         values = [each for each in overrides if each not in choices]
         if choices not in self._composed:
             self._composed[choices] = self._whole(choices)
@@ -65,10 +65,9 @@ class Experiments:
             return self._whole(overrides)  # raises Hydra's error in full
         return tree
 
-    def _decides_options(self, override: str) -> bool:
-        group = group_of(override)
-        own = self._own is not None and (self._own / group).is_dir()
-        return own or group in (*groups(), "project") or group.startswith("hydra")
+    def _decides_options(self, key: str) -> bool:
+        own = self._own is not None and (self._own / key).is_dir()
+        return own or key in (*groups(), "project") or key.startswith("hydra")
 
-    def _whole(self, overrides: Sequence[str]) -> DictConfig:
+    def _whole(self, overrides: Sequence[Override]) -> DictConfig:
         return compose_tree(overrides, self._own, self._packaged)

@@ -12,14 +12,15 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from dlcexp.config.overrides import Override, parse_overrides
 from dlcexp.results.ledger import Job
 
-_FOLDER = "hydra.sweep.subdir="
+_SUBFOLDER = "hydra.sweep.subdir"
 
 
 def launch_overrides(job: Job) -> list[str]:
     """Return the overrides with which a launcher runs a job."""
-    return [f"{_FOLDER}{job.folder}"]
+    return [Override(_SUBFOLDER, job.folder).text]
 
 
 class FrozenLoader(ConfigLoader):
@@ -31,8 +32,8 @@ class FrozenLoader(ConfigLoader):
         """Hydra's settings for a job: those of the sweep, and its folder."""
         config = copy.deepcopy(master_config)
         with open_dict(config):
-            for override in sweep_overrides:
-                config.hydra.sweep.subdir = override.removeprefix(_FOLDER)
+            for override in parse_overrides(sweep_overrides):
+                config.hydra.sweep.subdir = str(override.value)
             config.hydra.overrides.task = list(sweep_overrides)
         return config
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from time import monotonic
 from typing import Any, Protocol
 
+from dlcexp.config.overrides import Override
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.errors import ConfigError, UserError, separate
 from dlcexp.files import write_text
@@ -67,7 +68,7 @@ class ListPlan:
 
     def __init__(
         self,
-        lines: Iterable[Sequence[str]],
+        lines: Iterable[Sequence[Override]],
         experiments: Experiments,
         ledger: Ledger,
         rerun: str,
@@ -80,7 +81,8 @@ class ListPlan:
         fresh = [n for n, _ in enumerate(wanted) if n not in self._jobs]
         trees = check_jobs([wanted[number] for number in fresh], experiments, swept)
         for number, tree in zip(fresh, trees, strict=True):
-            job = Job(number, str(number), wanted[number], tree_hash(tree))
+            typed = tuple(map(str, wanted[number]))
+            job = Job(number, str(number), typed, tree_hash(tree))
             self._new.append((job, tree))
         self._left: list[Job] = []
         self.total: int | None = len(wanted)
@@ -115,7 +117,7 @@ class ListPlan:
 
 
 def check_jobs(
-    lines: Sequence[Sequence[str]], experiments: Experiments, swept: Sequence[str]
+    lines: Sequence[Sequence[Override]], experiments: Experiments, swept: Sequence[str]
 ) -> list[dict[str, Any]]:
     """The trees of jobs.
 
@@ -127,24 +129,24 @@ def check_jobs(
     trees: list[dict[str, Any]] = []
     mistakes: dict[str, list[int]] = {}
     logged = started = monotonic()
-    for number, overrides in enumerate(lines):
+    for number, line in enumerate(lines):
         if monotonic() - logged > _LOG_EVERY:
             logged = monotonic()
             left = timedelta(seconds=round((logged - started) / number * (len(lines) - number)))
             logger.info("checked %d of %d jobs  %s left", number, len(lines), left)
         try:
-            trees.append(experiments.tree(overrides))
+            trees.append(experiments.tree(line))
         except UserError as error:
             for each in separate(error):
                 mistakes.setdefault(str(each), []).append(number)
     if mistakes:
-        raise _invalid(mistakes, [differing(overrides, swept) for overrides in lines])
+        raise _invalid(mistakes, [differing(line, swept) for line in lines])
     return trees
 
 
-def differing(overrides: Sequence[str], swept: Sequence[str]) -> list[str]:
+def differing(overrides: Iterable[Override], swept: Sequence[str]) -> str:
     """Return the overrides of a job that vary in its sweep."""
-    return [override for override in overrides if override.partition("=")[0] in swept]
+    return " ".join(override.text for override in overrides if override.name in swept)
 
 
 def save_tree(ledger: Ledger, job: Job, tree: Mapping[str, Any]) -> None:
@@ -163,7 +165,7 @@ def is_missing(status: Status, rerun: str) -> bool:
     return True
 
 
-def _invalid(mistakes: dict[str, list[int]], wanted: Sequence[Sequence[str]]) -> ConfigError:
+def _invalid(mistakes: dict[str, list[int]], wanted: Sequence[str]) -> ConfigError:
     """Return one error for all invalid jobs, with each mistake once."""
     if len(mistakes) == 1:
         ((message, numbers),) = mistakes.items()
@@ -171,6 +173,6 @@ def _invalid(mistakes: dict[str, list[int]], wanted: Sequence[Sequence[str]]) ->
             return ConfigError("", message)
     lines = []
     for message, numbers in mistakes.items():
-        first = " ".join(wanted[numbers[0]])
+        first = wanted[numbers[0]]
         lines.append(f"  {message}\n    in {len(numbers)} of {len(wanted)} jobs, first: {first}")
     return ConfigError("", "the sweep has invalid jobs; none was started.\n" + "\n".join(lines))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from time import monotonic
 
+from dlcexp.config.overrides import Override
 from dlcexp.results.ledger import Job, Ledger, Objective
 from dlcexp.results.objective import better, reached, unmeasured
 from dlcexp.runs.metric_names import split_of
@@ -77,8 +78,8 @@ class Progress:
     def log_start(self, job: Job) -> None:
         """Log that a job is about to run."""
         self._running += 1
-        overrides = differing(job.overrides, self._space.swept)
-        logger.info("job %s  %s", self._place(job), " ".join(overrides))
+        varying = differing(map(Override.with_text, job.overrides), self._space.swept)
+        logger.info("job %s  %s", self._place(job), varying)
 
     def log_end_of(self, job: Job) -> None:
         """Log how a job has ended, and the time left."""

@@ -7,24 +7,39 @@ optimizer.lr=tag(log,interval(1e-5,1e-2))  epochs=int(interval(10,50))
 import itertools
 import math
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 from dlcexp.config.options import options
-from dlcexp.config.overrides import one_at_a_time
+from dlcexp.config.overrides import Override, literal, one_at_a_time, parse_overrides
 from dlcexp.errors import ConfigError
-
-# What one dimension of a space contributes to a job, `optimizer.lr=0.001`.
-Word = str
 
 
 @dataclass(frozen=True)
-class Choices:
-    """A key with a list of values, as they stand in an override."""
+class _Varying:
+    """A key that varies.
+
+    Attributes:
+        key: as in an override, with its prefix and package.
+    """
 
     key: str
+
+    @property
+    def name(self) -> str:
+        """The key without a prefix."""
+        return Override.with_text(self.key).name
+
+    def override(self, value: object) -> Override:
+        """Return what the dimension contributes to a job: `optimizer.lr=0.001`."""
+        return Override.parse(f"{self.key}={value}")
+
+
+@dataclass(frozen=True)
+class Choices(_Varying):
+    """A key with a list of values, as they are in an override."""
+
     values: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -32,17 +47,15 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class Interval:
+class Interval(_Varying):
     """A key with all numbers from `low` to `high`, both included.
 
     Attributes:
-        key: the key.
         low, high: its limits.
         log: drawn evenly in the logarithm.
         integer: whole numbers only.
     """
 
-    key: str
     low: float
     high: float
     log: bool = False
@@ -66,22 +79,23 @@ class Condition:
         """Read `optimizer=sgd,rmsprop scheduler=none`: all of these hold.
 
         Raises:
-            ConfigError: a word without `=`.
+            ConfigError: a part that is not an override.
         """
-        allowed = {}
-        for word in text.split():
-            key, equals, values = word.partition("=")
-            if not equals:
-                raise ConfigError(
-                    "hydra.sweeper.where", f"{text!r} is no condition; write optimizer=sgd."
-                )
-            allowed[key] = tuple(values.split(","))
-        return cls(allowed)
+        try:
+            return cls({each.name: tuple(each.values()) for each in parse_overrides(text.split())})
+        except ConfigError:
+            raise ConfigError(
+                "hydra.sweeper.where", f"{text!r} is not a condition; write optimizer=sgd."
+            ) from None
 
-    def holds(self, words: Iterable[Word]) -> bool:
-        """Whether it is so in a job, of which the last word on a key counts."""
-        chosen = dict(word.partition("=")[::2] for word in words)
-        return all(chosen.get(key) in values for key, values in self.allowed.items())
+    def holds(self, overrides: Iterable[Override]) -> bool:
+        """Return True if it holds in a job, of which the last override of a key counts."""
+        chosen = {each.name: each for each in overrides}
+        return all(
+            name in chosen
+            and any(chosen[name].with_value(value).value == chosen[name].value for value in values)
+            for name, values in self.allowed.items()
+        )
 
 
 @dataclass(frozen=True)
@@ -89,155 +103,158 @@ class Space:
     """What varies, and what stays the same.
 
     Attributes:
-        fixed: words that every job has.
+        fixed: overrides that every job has.
         dimensions: what varies in every job, in the order of the command line.
         where: what varies only where choices of the job ask for it.
-        variants: words that go together; each job of a grid is run with each of these.
+        variants: overrides that go together; each job of a grid is run with each of these.
     """
 
-    fixed: tuple[Word, ...] = ()
+    fixed: tuple[Override, ...] = ()
     dimensions: tuple[Dimension, ...] = ()
     where: tuple[tuple[Condition, tuple[Dimension, ...]], ...] = field(default_factory=tuple)
-    variants: tuple[tuple[Word, ...], ...] = ((),)
+    variants: tuple[tuple[Override, ...], ...] = ((),)
 
     @property
     def swept(self) -> list[str]:
         """The keys that vary, in order."""
         further = (dimension for _, group in self.where for dimension in group)
-        varied = [_key(word) for words in self.variants for word in words]
-        return list(dict.fromkeys([*(each.key for each in (*self.dimensions, *further)), *varied]))
+        varied = [override.name for variant in self.variants for override in variant]
+        return list(dict.fromkeys([*(each.name for each in (*self.dimensions, *further)), *varied]))
 
-    def following(self, words: Sequence[Word]) -> list[Dimension]:
-        """The dimensions that the choices of a job add."""
-        chosen = [*self.fixed, *words]
+    def following(self, overrides: Sequence[Override]) -> list[Dimension]:
+        """Return the dimensions that the choices of a job add."""
+        chosen = [*self.fixed, *overrides]
         return [
             each for condition, group in self.where if condition.holds(chosen) for each in group
         ]
 
-    def representative(self) -> list[Word]:
-        """One job of the space, the first: enough to compose and check what all have in common."""
-        words = [_first(each) for each in self.dimensions]
-        return [*self.fixed, *words, *map(_first, self.following(words))]
+    def representative(self) -> list[Override]:
+        """Return one job, the first: enough to compose and check what all have in common."""
+        overrides = [_first(each) for each in self.dimensions]
+        return [*self.fixed, *overrides, *map(_first, self.following(overrides))]
 
 
 def parse_space(
-    words: Sequence[Word],
+    overrides: Sequence[Override],
     params: Mapping[str, Any],
     where: Mapping[str, Mapping[str, Any]] | None = None,
     variants: Sequence[str | None] = (),
 ) -> Space:
-    """The space of a sweep.
+    """Return the space of a sweep.
 
     Args:
-        words: overrides of the command line; they win over `params`.
+        overrides: those of the command line; they win over `params`.
         params: key to values, as `hydra.sweeper.params` of a file has them.
         where: condition to such params, `hydra.sweeper.where`.
-        variants: words with spaces between them, `hydra.sweeper.variants`; None: none.
+        variants: overrides with spaces between them, `hydra.sweeper.variants`; None: none.
 
     Raises:
         ConfigError: a value that cannot be read, a key without values.
     """
-    given = {_key(word) for word in words}
-    lines = [f"{key}={_text(value)}" for key, value in params.items() if key not in given]
-    fixed: list[Word] = []
+    given = {override.name for override in overrides}
+    fixed: list[Override] = []
     dimensions: list[Dimension] = []
-    for line in _last_words([*lines, *words]):
-        dimension = parse_dimension(line)
+    for override in _last_of_each([*_of_file(params, given), *overrides]):
+        dimension = dimension_of(override)
         if dimension is None:
-            fixed.append(line)
+            fixed.append(override)
         else:
             dimensions.append(dimension)
     further = []
     for text, group in (where or {}).items():
-        lines = [f"{key}={_text(value)}" for key, value in group.items() if key not in given]
-        found = [parse_dimension(line) or Choices(*_single(line)) for line in lines]
+        found = [
+            dimension_of(each) or Choices(each.left_side, (each.value_text,))
+            for each in _of_file(group, given)
+        ]
         further.append((Condition.parse(text), tuple(found)))
-    groups = tuple(tuple((text or "").split()) for text in variants) or ((),)
-    return Space(tuple(fixed), tuple(dimensions), tuple(further), groups)
+    together = tuple(tuple(parse_overrides((text or "").split())) for text in variants)
+    return Space(tuple(fixed), tuple(dimensions), tuple(further), together or ((),))
 
 
-def _last_words(words: Iterable[Word]) -> list[Word]:
-    """Of several words on a key the last, at its place."""
-    last: dict[str, Word] = {}
-    for word in words:
-        last.pop(_key(word), None)
-        last[_key(word)] = word
+def _of_file(params: Mapping[str, Any], given: Collection[str]) -> list[Override]:
+    """Return params of a YAML file as overrides, without those of keys that are given."""
+    return [
+        Override.parse(f"{key}={value if isinstance(value, str) else literal(value)}")
+        for key, value in params.items()
+        if key not in given
+    ]
+
+
+def _last_of_each(overrides: Iterable[Override]) -> list[Override]:
+    """Return the last of several overrides of a key, at its place."""
+    last: dict[str, Override] = {}
+    for override in overrides:
+        last.pop(override.name, None)
+        last[override.name] = override
     return list(last.values())
 
 
-def parse_dimension(word: Word) -> Dimension | None:
-    """What a word varies; None where it has one value."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.core.override_parser.types import Glob, IntervalSweep, RangeSweep
-    from hydra.errors import HydraException
+def dimension_of(override: Override) -> Dimension | None:
+    """Return what an override varies; None where it has one value."""
+    from hydra.core.override_parser.types import Glob, IntervalSweep
 
-    try:
-        override = OverridesParser.create().parse_override(word)
-        if not override.is_sweep_override():
-            return None
-        key, value = override.get_key_element(), override._value
-        if isinstance(value, IntervalSweep):
-            return _interval(key, value)
-        if isinstance(value, RangeSweep) and not value.shuffle:
-            return _choices(key, _steps(value))
-        if isinstance(value, Glob):
-            return _choices(key, value.filter(options(override.key_or_group)))
-        return _choices(key, list(override.sweep_string_iterator()))
-    except HydraException as error:
-        first = str(error).splitlines()[0]
-        raise ConfigError("", f"cannot read the override {word!r} ({first}).") from error
+    if not override.is_sweep:
+        return None
+    key, sweep = override.left_side, override.value
+    if isinstance(sweep, IntervalSweep):
+        return _interval(key, sweep)
+    glob = isinstance(sweep, Glob)
+    values = sweep.filter(options(override.key)) if glob else override.values()
+    if not values:
+        raise ConfigError(key, "no values to sweep over.")
+    return Choices(key, tuple(dict.fromkeys(values)))
 
 
-def grid(space: Space) -> Iterator[list[Word]]:
-    """Every value with every other, the last key fastest.
+def grid(space: Space) -> Iterator[list[Override]]:
+    """Yield every value with every other, the last key fastest.
 
     Raises:
-        ConfigError: an interval has no end of values.
+        ConfigError: an interval, whose values are endless.
     """
-    for words in itertools.product(*(_words(each, "grid") for each in space.dimensions)):
-        further = [_words(each, "grid") for each in space.following(words)]
+    for line in itertools.product(*(_values(each, "grid") for each in space.dimensions)):
+        further = [_values(each, "grid") for each in space.following(line)]
         for more in itertools.product(*further):
             for variant in space.variants:
-                yield [*space.fixed, *words, *more, *variant]
+                yield [*space.fixed, *line, *more, *variant]
 
 
-def paired(space: Space) -> Iterator[list[Word]]:
-    """The first values of all keys together, then the second, and so on.
+def paired(space: Space) -> Iterator[list[Override]]:
+    """Yield the first values of all keys together, then the second, and so on.
 
     Raises:
         ConfigError: lists of different lengths.
     """
-    columns = [_words(each, "paired") for each in space.dimensions]
+    columns = [_values(each, "paired") for each in space.dimensions]
     lengths = {
         each.key: len(column) for each, column in zip(space.dimensions, columns, strict=True)
     }
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{key} has {length}" for key, length in lengths.items())
-        raise ConfigError("hydra.sweeper", f"paired values go side by side, but {told}.")
-    for words in zip(*columns, strict=True):
-        further = [_words(each, "paired") for each in space.following(words)]
+        counts = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+        raise ConfigError("hydra.sweeper", f"paired values go side by side, but {counts}.")
+    for line in zip(*columns, strict=True):
+        further = [_values(each, "paired") for each in space.following(line)]
         for more in itertools.product(*further):
-            yield [*space.fixed, *words, *more]
+            yield [*space.fixed, *line, *more]
 
 
-def drawn(space: Space, count: int, seed: int) -> Iterator[list[Word]]:
-    """Random jobs, the same for the same seed, none of them twice."""
+def drawn(space: Space, count: int, seed: int) -> Iterator[list[Override]]:
+    """Yield random jobs, the same for the same seed, none of them twice."""
     generator = random.Random(seed)
-    seen: set[tuple[Word, ...]] = set()
+    seen: set[tuple[Override, ...]] = set()
     misses = 0
     while len(seen) < count and misses < _MISSES:
-        words = [_draw(each, generator) for each in space.dimensions]
-        words += [_draw(each, generator) for each in space.following(words)]
-        if tuple(words) in seen:
+        line = [_draw(each, generator) for each in space.dimensions]
+        line += [_draw(each, generator) for each in space.following(line)]
+        if tuple(line) in seen:
             misses += 1
             continue
         misses = 0
-        seen.add(tuple(words))
-        yield [*space.fixed, *words]
+        seen.add(tuple(line))
+        yield [*space.fixed, *line]
 
 
-def samples(space: Space) -> list[list[Word]]:
-    """The first job, and one more for each further value: each is so in one of them."""
+def samples(space: Space) -> list[list[Override]]:
+    """Return the first job, and one more for each further value: each is in one of them."""
     rows = one_at_a_time([_first(each), *_further(each)] for each in space.dimensions)
     return [[*space.fixed, *row, *map(_first, space.following(row))] for row in rows]
 
@@ -254,23 +271,36 @@ def refuse_intervals(space: Space, sampler: str) -> None:
             raise _endless(each, sampler, "hydra/sweeper/sampler=tpe")
 
 
-def _further(dimension: Dimension) -> list[Word]:
+def _first(dimension: Dimension) -> Override:
+    if isinstance(dimension, Choices):
+        return dimension.override(dimension.values[0])
+    return dimension.override(_number(dimension, dimension.low))
+
+
+def _further(dimension: Dimension) -> list[Override]:
     if isinstance(dimension, Interval):
-        return [f"{dimension.key}={_number(dimension, dimension.high)}"]
-    return [f"{dimension.key}={value}" for value in dimension.values[1:]]
+        return [dimension.override(_number(dimension, dimension.high))]
+    return [dimension.override(value) for value in dimension.values[1:]]
 
 
 def _number(interval: Interval, value: float) -> float:
     return int(value) if interval.integer else value
 
 
+def _values(dimension: Dimension, sweeper: str) -> list[Override]:
+    if isinstance(dimension, Interval):
+        other = "hydra/sweeper=optuna or hydra/sweeper=random"
+        raise _endless(dimension, f"hydra/sweeper={sweeper}", other)
+    return [dimension.override(value) for value in dimension.values]
+
+
 # Draws in a row that brought nothing new: the space has no more.
 _MISSES = 1000
 
 
-def _draw(dimension: Dimension, generator: random.Random) -> Word:
+def _draw(dimension: Dimension, generator: random.Random) -> Override:
     if isinstance(dimension, Choices):
-        return f"{dimension.key}={generator.choice(dimension.values)}"
+        return dimension.override(generator.choice(dimension.values))
     low, high = dimension.low, dimension.high
     if dimension.log:
         value = math.exp(generator.uniform(math.log(low), math.log(high)))
@@ -278,27 +308,14 @@ def _draw(dimension: Dimension, generator: random.Random) -> Word:
         value = generator.uniform(low, high)
     if dimension.integer:
         value = round(value) if dimension.log else generator.randint(round(low), round(high))
-    return f"{dimension.key}={min(max(value, low), high)!r}"
+    return dimension.override(min(max(value, low), high))
 
 
 def _endless(interval: Interval, place: str, other: str) -> ConfigError:
     return ConfigError(
         interval.key,
-        f"an interval has no end of values for {place}; list some, or take {other}.",
+        f"an interval has an endless number of values for {place}; list some, or use {other}.",
     )
-
-
-def _words(dimension: Dimension, sweeper: str) -> list[Word]:
-    if isinstance(dimension, Interval):
-        other = "hydra/sweeper=optuna or hydra/sweeper=random"
-        raise _endless(dimension, f"hydra/sweeper={sweeper}", other)
-    return [f"{dimension.key}={value}" for value in dimension.values]
-
-
-def _first(dimension: Dimension) -> Word:
-    if isinstance(dimension, Choices):
-        return f"{dimension.key}={dimension.values[0]}"
-    return f"{dimension.key}={_number(dimension, dimension.low)}"
 
 
 def _interval(key: str, sweep: Any) -> Interval:
@@ -315,36 +332,3 @@ def _interval(key: str, sweep: Any) -> Interval:
     if log and low <= 0:
         raise ConfigError(key, f"an interval on a logarithmic scale begins above 0, not at {low}.")
     return Interval(key, low, high, log, whole)
-
-
-def _steps(sweep: Any) -> list[str]:
-    """The values of a range, in decimals: range(0.1,0.4,0.1) has 0.3, not 0.30000000000000004."""
-    start, stop, step = (Decimal(str(each)) for each in (sweep.start, sweep.stop, sweep.step))
-    count = math.ceil((stop - start) / step) if step else 0
-    return [str(start + number * step) for number in range(count)]
-
-
-def _choices(key: str, values: Sequence[str]) -> Choices:
-    if not values:
-        raise ConfigError(key, "no values to sweep over.")
-    return Choices(key, tuple(dict.fromkeys(values)))
-
-
-def _key(word: Word) -> str:
-    return word.lstrip("+~").partition("=")[0]
-
-
-def _single(line: Word) -> tuple[str, tuple[str, ...]]:
-    key, _, value = line.partition("=")
-    return key, (value,)
-
-
-def _text(value: Any) -> str:
-    """A value of a YAML file as it would stand on the command line."""
-    from hydra.core.override_parser.types import Override
-
-    if value is None:
-        return "null"
-    if isinstance(value, str):
-        return value
-    return Override._get_value_element_as_str(value)

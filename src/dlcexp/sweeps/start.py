@@ -16,7 +16,7 @@ from dlcexp.config.checks import check_keys
 from dlcexp.config.compose import compose_raw, compose_tree, resolve
 from dlcexp.config.mistakes import all_mistakes
 from dlcexp.config.options import check_choices, conf_folder
-from dlcexp.config.overrides import group_of
+from dlcexp.config.overrides import Override
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.sweeps.space import parse_space
 
@@ -48,8 +48,8 @@ def start(typed: Sequence[str], config_dir: Path | None) -> int:
         UserError: the sweep is invalid.
     """
     overrides = rewritten(typed)
-    own = [each for each in overrides if not _is_hydras(each)]
-    hydras = [each for each in overrides if _is_hydras(each)]
+    own = [override for override in overrides if not override.is_hydras]
+    hydras = [override for override in overrides if override.is_hydras]
     _check_options(hydras)
     if config_dir is None:
         all_mistakes(own, _check_first)
@@ -59,26 +59,32 @@ def start(typed: Sequence[str], config_dir: Path | None) -> int:
         return _sweep(master, own, overrides, config_dir)
 
 
-def _check_first(own: Sequence[str]) -> None:
+def _check_first(own: Sequence[Override]) -> None:
     """Check the options of a sweep, and the keys of its first job if no file adds dimensions."""
     check_choices(own)
-    if not any(group_of(override) == "experiment" for override in own):
+    if not any(override.key == "experiment" for override in own):
         check_keys(resolve(compose_tree(parse_space(own, {}).representative())))
 
 
-def _compose(own: Sequence[str], hydras: Sequence[str], config_dir: Path | None) -> DictConfig:
+def _compose(
+    own: Sequence[Override], hydras: Sequence[Override], config_dir: Path | None
+) -> DictConfig:
     """The tree of a first job, for the sake of Hydra's own node."""
     first = parse_space(own, {}).representative()
     try:
         return compose_raw([*first, *hydras], config_dir)
     except ConfigError:
         # A key may exist only under a choice that a file sweeps over.
-        overlays = [w for w in first if w.startswith(("experiment=", "project=", "sweep."))]
+        kept = ("experiment", "project")
+        overlays = [each for each in first if each.key in kept or each.key.startswith("sweep.")]
         return compose_raw([*overlays, *hydras], config_dir)
 
 
 def _sweep(
-    master: DictConfig, own: Sequence[str], overrides: Sequence[str], config_dir: Path | None
+    master: DictConfig,
+    own: Sequence[Override],
+    overrides: Sequence[Override],
+    config_dir: Path | None,
 ) -> int:
     from hydra._internal.callbacks import Callbacks
     from hydra.core.plugins import Plugins
@@ -99,30 +105,27 @@ def _sweep(
         config=master,
     )
     flags = ["-m", *([f"--config-dir={config_dir}"] if config_dir else [])]
+    recorded = tuple(_without_password(override.text) for override in overrides)
     choices = master.hydra.runtime.choices
     sweeper.command = Command(
-        line=shlex.join(["dlcexp", *flags, *map(_without_password, overrides)]),
-        overrides=tuple(map(_without_password, overrides)),
+        line=shlex.join(["dlcexp", *flags, *recorded]),
+        overrides=recorded,
         config_dir=config_dir,
         sweeper=str(choices[SWEEPER]),
         launcher=str(choices[LAUNCHER]),
     )
-    return int(sweeper.sweep(list(own)))
+    return int(sweeper.sweep([override.text for override in own]))
 
 
-def _without_password(override: str) -> str:
+def _without_password(text: str) -> str:
     """`postgresql://me:secret@host` is recorded without the secret."""
-    return re.sub(r"(://[^:/@\s]+):[^@\s]+@", r"\1:***@", override)
+    return re.sub(r"(://[^:/@\s]+):[^@\s]+@", r"\1:***@", text)
 
 
-def _is_hydras(override: str) -> bool:
-    return override.lstrip("+~").startswith(("hydra.", "hydra/"))
-
-
-def _check_options(overrides: Sequence[str]) -> None:
+def _check_options(overrides: Sequence[Override]) -> None:
     """Refuse an unknown sweeper, sampler, pruner or launcher, and one that is not installed."""
     for override in overrides:
-        group, _, name = override.partition("=")
+        group, name = override.key, str(override.value)
         if group == LAUNCHER:
             _check_launcher(name)
         elif group.startswith("hydra/"):
@@ -158,7 +161,7 @@ def _check_launcher(name: str) -> None:
 def _check_chosen(master: DictConfig) -> None:
     """Check what a file has chosen as `_check_options` does, and the numbers of jobs."""
     chosen = master.hydra.runtime.choices
-    _check_options([f"{group}={chosen[group]}" for group in (SWEEPER, LAUNCHER)])
+    _check_options([Override(group, chosen[group]) for group in (SWEEPER, LAUNCHER)])
     _check_count(master, "hydra.sweeper.n_trials")
     _check_count(master, "hydra.sweeper.n_jobs")
     if chosen[LAUNCHER] == "processes":  # that of joblib may be negative

@@ -15,6 +15,7 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from dlcexp.config.overrides import Override
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.errors import ConfigError, UserError
 from dlcexp.results.ledger import Job, Ledger, Objective
@@ -23,7 +24,7 @@ from dlcexp.runs.status import COMPLETED, FAILED, MISTAKE, PRUNED, QUEUED, Statu
 from dlcexp.sweeps.experiments import Experiments
 from dlcexp.sweeps.optuna_parts import build_pruner, build_sampler, open_storage, quiet
 from dlcexp.sweeps.plan import check_jobs, is_missing, save_tree
-from dlcexp.sweeps.space import Choices, Dimension, Space, Word, drawn, refuse_intervals, samples
+from dlcexp.sweeps.space import Choices, Dimension, Space, drawn, refuse_intervals, samples
 
 logger = logging.getLogger(__name__)
 
@@ -190,8 +191,9 @@ class StudyPlan:
             return None
         trial = self._study.ask()
         overrides = [*self._space.fixed, *self._suggested(trial)]
-        self._tried.add(tuple(overrides))
-        twin = self._known(lambda job: job.overrides == tuple(overrides))
+        typed = tuple(map(str, overrides))
+        self._tried.add(typed)
+        twin = self._known(lambda job: job.overrides == typed)
         if twin is not None:
             self._repeat(trial, twin)
             return None
@@ -199,7 +201,7 @@ class StudyPlan:
         try:
             tree = self._experiments.tree(overrides)
         except UserError as error:
-            job = Job(number, str(number), tuple(overrides), "", trial.number)
+            job = Job(number, str(number), typed, "", trial.number)
             self._add(job)
             write_status(self._ledger.path(job), Status(FAILED, str(error), MISTAKE))
             self._report(job)
@@ -211,7 +213,7 @@ class StudyPlan:
             self._repeat(trial, twin)
             return None
         self._repeats = 0
-        job = Job(number, str(number), tuple(overrides), digest, trial.number)
+        job = Job(number, str(number), typed, digest, trial.number)
         save_tree(self._ledger, job, tree)
         write_status(self._ledger.path(job), Status(QUEUED))
         self._add(job)
@@ -227,9 +229,9 @@ class StudyPlan:
         """Have the next trial be one of new values, drawn at random; whether there are any."""
         known = self._tried
         for overrides in drawn(self._space, len(known) + 1, seed=len(known)):
-            if tuple(overrides) not in known:
+            if tuple(map(str, overrides)) not in known:
                 dimensions = [*self._space.dimensions, *self._space.following(overrides)]
-                values = dict(override.partition("=")[::2] for override in overrides)
+                values = {override.left_side: override.value_text for override in overrides}
                 fixed = {each.key: parameter(each, values[each.key]) for each in dimensions}
                 self._study.enqueue_trial(fixed)
                 return True
@@ -242,7 +244,7 @@ class StudyPlan:
         self._ledger.add(job)
         self._jobs[job.number] = job
 
-    def _suggested(self, trial: optuna.Trial) -> list[Word]:
+    def _suggested(self, trial: optuna.Trial) -> list[Override]:
         first = [_suggest(trial, each) for each in self._space.dimensions]
         return first + [_suggest(trial, each) for each in self._space.following(first)]
 
@@ -274,12 +276,10 @@ def parameter(dimension: Dimension, value: str) -> str | int | float:
     return int(float(value)) if dimension.integer else float(value)
 
 
-def _suggest(trial: optuna.Trial, dimension: Dimension) -> Word:
+def _suggest(trial: optuna.Trial, dimension: Dimension) -> Override:
     if isinstance(dimension, Choices):
-        return f"{dimension.key}={trial.suggest_categorical(dimension.key, dimension.values)}"
-    low, high = dimension.low, dimension.high
+        return dimension.override(trial.suggest_categorical(dimension.key, dimension.values))
+    key, low, high, log = dimension.key, dimension.low, dimension.high, dimension.log
     if dimension.integer:
-        whole = trial.suggest_int(dimension.key, int(low), int(high), log=dimension.log)
-        return f"{dimension.key}={whole}"
-    value = trial.suggest_float(dimension.key, low, high, log=dimension.log)
-    return f"{dimension.key}={value!r}"
+        return dimension.override(trial.suggest_int(key, int(low), int(high), log=log))
+    return dimension.override(trial.suggest_float(key, low, high, log=log))

@@ -48,7 +48,7 @@ class Command:
 
     Attributes:
         line: the command as it was typed.
-        overrides: all of them, those of Hydra included.
+        overrides: all of them as typed, those of Hydra included.
         config_dir: a folder with the user's options.
         sweeper, launcher: names of their options.
     """
@@ -140,7 +140,7 @@ class Sweep:
             "sweeper": self._command.sweeper,
             "space": [str(each) for each in self.space.dimensions],
             "where": [str(each) for each in self.space.where],
-            "variants": self.space.variants,
+            "variants": [list(map(str, variant)) for variant in self.space.variants],
             "tree": tree_hash(OmegaConf.to_container(plain)),  # type: ignore[arg-type]
             "project": project if project == "demo" else str(expanded(project).resolve()),
         }

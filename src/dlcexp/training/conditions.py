@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from dlcexp.composition import compose
 from dlcexp.config.build import allowing
 from dlcexp.config.conditions_checks import check_conditions
-from dlcexp.config.overrides import quoted
+from dlcexp.config.overrides import Override
 from dlcexp.data.conditional_crops import MIN_SCORE, Conditions, usable_conditions
 from dlcexp.data.loading import FrameData, PoseData, unlabelled_frames
 from dlcexp.deeplabcut.predictions import Predictions, read_predictions
@@ -214,9 +214,8 @@ def _of_shuffle(cfg: DictConfig, shuffle: int, bodyparts: Sequence[str]) -> Mode
     if snapshot is None:
         raise ConfigError("conditions", f"{origin} has no snapshot: train it first.")
     try:
-        tree = compose(
-            f"project={quoted(cfg.project)}", f"pytorch_config={quoted(file)}", "device=cpu"
-        )
+        overrides = (Override("project", cfg.project), Override("pytorch_config", str(file)))
+        tree = compose(*map(str, overrides), "device=cpu")
     except UserError as error:
         raise ConfigError("conditions", f"{origin}: {error}") from error
     tree.data.cache = cfg.data.cache

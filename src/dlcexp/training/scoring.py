@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from dlcexp.config.build import allowing
 from dlcexp.config.compose import modified
+from dlcexp.config.overrides import parse_overrides
 from dlcexp.data.conditional_crops import Conditions
 from dlcexp.data.loading import PoseData
 from dlcexp.deeplabcut.snapshots import snapshot_epoch
@@ -72,12 +73,13 @@ def score(
     run: Run, *, snapshot: Path | None = None, overrides: Sequence[str] = (), progress: bool = False
 ) -> Scored:
     """As `evaluate`, with what else a report needs."""
-    cfg = modified(run.cfg, overrides)
+    changes = parse_overrides(overrides)
+    cfg = modified(run.cfg, changes)
     changed = replace(run, cfg=cfg)
     with allowing(cfg.allow_targets):
         data = PoseData(cfg)
         _check_project(cfg, data)
-        another = any(each.startswith("detector.snapshot=") for each in overrides)
+        another = any(change.key == "detector.snapshot" for change in changes)
         detector = foreign_detector(cfg) if another else None
         device = choose_hardware(cfg).device
         evaluation = evaluate_run(

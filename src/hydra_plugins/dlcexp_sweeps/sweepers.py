@@ -9,6 +9,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
+    from dlcexp.config.overrides import Override
     from dlcexp.sweeps.plan import Plan
     from dlcexp.sweeps.space import Space
     from dlcexp.sweeps.sweep import Command, Sweep
@@ -47,10 +48,11 @@ class DlcexpSweeper(Sweeper):
 
     def sweep(self, arguments: Sequence[str]) -> int:  # type: ignore[override]
         """Run all jobs; the exit code of the command."""
+        from dlcexp.config.overrides import parse_overrides
         from dlcexp.sweeps.space import parse_space
         from dlcexp.sweeps.sweep import Sweep
 
-        space = parse_space(arguments, self.params, self.where, self.variants)
+        space = parse_space(parse_overrides(arguments), self.params, self.where, self.variants)
         sweep = Sweep(self._hydra, space, self.command)
         return sweep.run(self.plan(sweep))
 
@@ -70,7 +72,7 @@ class ListSweeper(DlcexpSweeper):
         return ListPlan(jobs, sweep.experiments, sweep.ledger, rerun, sweep.space.swept)
 
     @abstractmethod
-    def jobs(self, space: "Space") -> Iterator[list[str]]:
+    def jobs(self, space: "Space") -> "Iterator[list[Override]]":
         """Yield the overrides of each job."""
 
 
@@ -86,7 +88,7 @@ class GridSweeper(ListSweeper):
         super().__init__(**space)
         self.variants = list(variants)
 
-    def jobs(self, space: "Space") -> Iterator[list[str]]:
+    def jobs(self, space: "Space") -> "Iterator[list[Override]]":
         """Yield the overrides of each job."""
         from dlcexp.sweeps.space import grid
 
@@ -96,7 +98,7 @@ class GridSweeper(ListSweeper):
 class PairedSweeper(ListSweeper):
     """The first values together, then the second, and so on."""
 
-    def jobs(self, space: "Space") -> Iterator[list[str]]:
+    def jobs(self, space: "Space") -> "Iterator[list[Override]]":
         """Yield the overrides of each job."""
         from dlcexp.sweeps.space import paired
 
@@ -116,7 +118,7 @@ class RandomSweeper(ListSweeper):
         super().__init__(**space)
         self.n_trials, self.seed = n_trials, seed
 
-    def jobs(self, space: "Space") -> Iterator[list[str]]:
+    def jobs(self, space: "Space") -> "Iterator[list[Override]]":
         """Yield the overrides of each job."""
         from dlcexp.sweeps.space import drawn
 
