@@ -1,16 +1,20 @@
-"""Text of a stranger's YAML file as plain values: nothing in it can run, name or repeat things.
+"""YAML as plain values: our own files, a project's config.yaml, and files of strangers.
 
-Scalars are those of YAML 1.2, which DeepLabCut reads and writes: `1e-4` is a number, `no` a string.
+In a file of a stranger (`read_mapping`) nothing can run, name or repeat things, and scalars are
+those of YAML 1.2, which DeepLabCut reads and writes: `1e-4` is a number, `no` a string.
 """
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from dlcexp.errors import ProjectError
+from dlcexp.text import first_line
+from dlcexp.trees import join
 
 # DeepLabCut's own files have up to 30 kB, 4,000 values and 12 levels.
 MAX_BYTES = 4_000_000
@@ -18,6 +22,8 @@ MAX_VALUES = 100_000
 MAX_DEPTH = 40
 
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_ALL_TEXT = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+_COMMENT = re.compile(r"\s#\s*(.*)$")
 _HYDRA_KEY = re.compile(r"_\w*_")
 _QUOTED_PATH = re.compile(r'^(\s*[\w-]*path[\w-]*\s*:\s*)"([^"\']*\\[^"\']*)"(\s*(?:#.*)?)$', re.M)
 
@@ -72,6 +78,105 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
 _Loader.add_constructor("tag:yaml.org,2002:float", _number)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Writes a node that is in two places twice, not as an anchor and an alias."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def read_yaml(source: Path) -> Any:
+    """Return what a YAML file says.
+
+    Raises:
+        ProjectError: it cannot be read, is not UTF-8, or is not YAML.
+    """
+    return parse_yaml(_decoded(source), source)
+
+
+def read_as_text(source: Path) -> Any:
+    """Return what a YAML file says with every scalar as text.
+
+    A bodypart called `no`, `1` or `1e5` keeps its name, as in the YAML 1.2 that DeepLabCut reads.
+
+    Raises:
+        ProjectError: as `read_yaml`.
+    """
+    return parse_yaml(_decoded(source), source, _ALL_TEXT)
+
+
+def parse_yaml(text: str, source: Path, loader: Any = _PARSER) -> Any:
+    """Return what the text of a YAML file says; no tag in it can make an object.
+
+    Args:
+        text: of the file.
+        source: where the text is from, for messages.
+        loader: of PyYAML, safe.
+
+    Raises:
+        ProjectError: it is not YAML.
+    """
+    try:
+        return yaml.load(text, Loader=loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise _invalid(error, source) from error
+
+
+def comments_in(text: str) -> dict[str, str]:
+    """Return the comment on the line of each key, by the key's dotted path."""
+    return dict(_comments(yaml.compose(text), text.splitlines(), ""))
+
+
+def _comments(node: Any, lines: list[str], path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(node, yaml.SequenceNode):
+        for child in node.value:
+            yield from _comments(child, lines, path)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    for key, value in node.value:
+        full = join(path, key.value)
+        line = lines[key.start_mark.line]
+        scalar = isinstance(value, yaml.ScalarNode) and value.end_mark.line == key.start_mark.line
+        rest = line[value.end_mark.column :] if scalar else line[key.end_mark.column :]
+        if found := _COMMENT.search(rest):
+            yield full, found[1].strip()
+        yield from _comments(value, lines, full)
+
+
+def dump_yaml(content: Any) -> str:
+    """Return plain mappings, lists and scalars as YAML, in the order of their keys."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _decoded(source: Path) -> str:
+    """Return the text of a file, without a byte order mark and with Unix line ends."""
+    with _reading(source):
+        raw = source.read_bytes()
+        encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        return raw.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
+
+
+@contextmanager
+def _reading(source: Path) -> Iterator[None]:
+    """Turn what can go wrong while a file is read into a message."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise ProjectError(
+            f"{source}: is not UTF-8 text (byte {error.start}); save it as UTF-8."
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ProjectError(f"{source}: cannot be read: {reason}.") from None
+
+
+def _invalid(error: Exception, source: Path) -> ProjectError:
+    mark = getattr(error, "problem_mark", None)
+    line = f", line {mark.line + 1}" if mark else ""
+    problem = getattr(error, "problem", None) or first_line(error)
+    return ProjectError(f"{source}{line}: is not valid YAML: {problem}.")
+
+
 def read_mapping(source: Path) -> dict[str, Any]:
     """The plain mappings, lists and scalars of a YAML file.
 
@@ -89,10 +194,7 @@ def read_mapping(source: Path) -> dict[str, Any]:
         try:
             document = _load(_mended(text), source)
         except yaml.YAMLError:
-            mark = getattr(first, "problem_mark", None)
-            line = f", line {mark.line + 1}" if mark else ""
-            problem = getattr(first, "problem", None) or str(first).splitlines()[0]
-            raise ProjectError(f"{source}{line}: is not valid YAML: {problem}.") from None
+            raise _invalid(first, source) from None
     if not isinstance(document, dict):
         what = "is empty" if document is None else "has no keys"
         raise ProjectError(f"{source}: {what}; it must be a mapping like a pytorch_config.yaml.")
@@ -101,7 +203,8 @@ def read_mapping(source: Path) -> dict[str, Any]:
 
 
 def _text(source: Path) -> str:
-    try:
+    """Return the text of a stranger's file, unless it is larger than such a file can be."""
+    with _reading(source):
         if not source.is_file():
             what = "is a folder" if source.is_dir() else "there is no such file"
             raise ProjectError(f"{source}: {what}.")
@@ -110,17 +213,7 @@ def _text(source: Path) -> str:
                 f"{source}: has {source.stat().st_size:,} bytes; a pytorch_config.yaml has at most "
                 f"{MAX_BYTES:,}."
             )
-        raw = source.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ProjectError(f"{source}: cannot be read: {reason}.") from None
-    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        return raw.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        raise ProjectError(
-            f"{source}: is not UTF-8 text (byte {error.start}); save it as UTF-8."
-        ) from None
+    return _decoded(source)
 
 
 def _load(text: str, source: Path) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcexp.commands.arguments import take_config_dir, wants_help
-from dlcexp.errors import ConfigError, UserError
+from dlcexp.errors import ConfigError, ProjectError, UserError
 from dlcexp.files import expanded
 
 HELP = """\
@@ -106,11 +106,11 @@ def _is_path(source: str, path: Path) -> bool:
 
 def _run_tree(file: Path) -> dict[str, Any] | None:
     """The tree of a run's `config.yaml`; None for any other file."""
-    import yaml
+    from dlcexp.yaml_files import read_yaml
 
     try:
-        document = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        document = read_yaml(file)
+    except ProjectError:
         return None
     is_tree = isinstance(document, dict) and {"trainer", "metadata", "split"} <= document.keys()
     return document if is_tree else None

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.files import expanded, names_in
+from dlcexp.yaml_files import read_yaml
 
 FILE_TYPES = (".h5", ".csv", ".json")
 ALLOWED = (
@@ -48,7 +47,7 @@ def check_conditions(conditions: Any, method: str) -> None:
 def _check_run(folder: Path, conditions: str) -> None:
     """A folder is that of a run whose model finds poses itself, and all of them."""
     config = folder / "config.yaml"
-    run = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else None
+    run = read_yaml(config) if config.is_file() else None
     if not isinstance(run, dict) or "method" not in run:
         raise ConfigError(
             "conditions", f"{conditions!r} is no run folder of dlcexp. Allowed: {ALLOWED}."

@@ -1,6 +1,5 @@
 """The groups of `conf/` and their options: names, values, and what their comments say."""
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -8,12 +7,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dlcexp.config.overrides import Override
 from dlcexp.errors import ConfigError, nearest, together
 from dlcexp.spelling import closest
 from dlcexp.trees import merged
+from dlcexp.yaml_files import comments_in, parse_yaml
 
 CONFIG_MODULE = "dlcexp.conf"
 CONFIG_NAME = "config"
@@ -24,7 +22,6 @@ HEADS = "model/heads"
 # Groups whose options choose those of other groups.
 OVERLAYS = ("method", "net_type", "experiment")
 
-_COMMENT = re.compile(r"\s#\s*(.*)$")
 _GLOBAL = "# @package _global_"
 
 
@@ -128,30 +125,13 @@ def read_options(conf: Path) -> Iterator[Option]:
 
 def _read(path: Path, group: str) -> Option:
     text = path.read_text(encoding="utf-8")
-    values = yaml.safe_load(text) or {}
+    values = parse_yaml(text, path) or {}
     lines = [line for line in text.splitlines() if line != _GLOBAL]
     first = lines[0].removeprefix("# ") if lines and lines[0].startswith("#") else ""
-    comments = dict(_comments(yaml.compose(text), text.splitlines(), ""))
+    comments = comments_in(text)
     for entry in values.pop("defaults", None) or []:
         if isinstance(entry, str) and entry != "_self_":
             shared = _read(path.with_name(f"{entry}.yaml"), group)
             values = merged(shared.values, values)
             comments = shared.comments | comments
     return Option(group, path.stem, first, values, comments)
-
-
-def _comments(node: Any, lines: list[str], path: str) -> Iterator[tuple[str, str]]:
-    """The comment on the line of each key."""
-    if isinstance(node, yaml.SequenceNode):
-        for child in node.value:
-            yield from _comments(child, lines, path)
-    if not isinstance(node, yaml.MappingNode):
-        return
-    for key, value in node.value:
-        full = f"{path}.{key.value}" if path else str(key.value)
-        line = lines[key.start_mark.line]
-        scalar = isinstance(value, yaml.ScalarNode) and value.end_mark.line == key.start_mark.line
-        rest = line[value.end_mark.column :] if scalar else line[key.end_mark.column :]
-        if found := _COMMENT.search(rest):
-            yield full, found[1].strip()
-        yield from _comments(value, lines, full)

@@ -6,11 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dlcexp.config.options import HEADS, conf_folder, groups, options, wrong_option
 from dlcexp.config.overrides import Override
 from dlcexp.errors import ConfigError, ProjectError
+from dlcexp.yaml_files import read_yaml
 
 
 def expand(overrides: Iterable[Override], config_dir: Path | None = None) -> list[Override]:
@@ -143,8 +142,8 @@ def _project(overrides: Sequence[Override], config_dir: Path | None) -> str:
 def _project_in(overlay: Path) -> str | None:
     """Return the project that an overlay sets; Hydra reports a file that cannot be read."""
     try:
-        content = yaml.safe_load(overlay.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        content = read_yaml(overlay)
+    except ProjectError:
         return None
     project = content.get("project") if isinstance(content, dict) else None
     return project if isinstance(project, str) and "${" not in project else None

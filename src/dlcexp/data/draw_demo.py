@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from dlcexp.errors import ProjectError, UserError
 from dlcexp.files import expanded
 from dlcexp.project import demo, open_project
 from dlcexp.project.frames import LABELED_DATA
+from dlcexp.yaml_files import dump_yaml
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,7 +156,7 @@ def _write(folder: Path, final: Path, seed: int) -> None:
 
     for number, video in enumerate(demo.VIDEOS):
         _write_video(folder, video, np.random.default_rng([seed, number]))
-    text = yaml.safe_dump(_config(final), sort_keys=False, allow_unicode=True)
+    text = dump_yaml(_config(final))
     (folder / "config.yaml").write_text(text, encoding="utf-8", newline="\n")
     (folder / _MARK).write_text(_mark(seed), encoding="utf-8", newline="\n")
 

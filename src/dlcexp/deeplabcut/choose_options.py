@@ -7,12 +7,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dlcexp.config.overrides import Override
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.project import Project
 from dlcexp.trees import merged, same, select
+from dlcexp.yaml_files import read_yaml
 
 _MULTI = "multi_animal/"
 
@@ -230,9 +229,7 @@ def _option(group: str, name: str) -> dict[str, Any]:
 
 @functools.cache
 def _read(group: str, name: str) -> dict[str, Any]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    text = (_conf() / group / f"{name}.yaml").read_text(encoding="utf-8")
-    return dict(yaml.load(text, Loader=loader) or {})
+    return dict(read_yaml(_conf() / group / f"{name}.yaml") or {})
 
 
 def _conf() -> Path:

@@ -4,13 +4,12 @@ import filecmp
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dlcexp.deeplabcut.export import shuffle_conditions
 from dlcexp.deeplabcut.shuffles import MODEL, trained_shuffles
 from dlcexp.deeplabcut.snapshots import best_snapshot
 from dlcexp.errors import ProjectError
 from dlcexp.project import Project
+from dlcexp.yaml_files import read_yaml
 
 
 def find_copy(project: Project, snapshot: Path) -> Path | None:
@@ -42,7 +41,7 @@ def conditions_of(project: Project, train: Path) -> dict[str, Any]:
     match, snapshot = MODEL.fullmatch(train.parent.name), best_snapshot(train)
     if match is None or snapshot is None:
         raise ProjectError(f"{train} has no snapshot: train it first.")
-    config = yaml.safe_load(project.source.read_text(encoding="utf-8"))
+    config = read_yaml(project.source)
     percents = [int(100 * float(each)) for each in config.get("TrainingFraction") or []]
     percent = int(match["percent"])
     if percent not in percents:

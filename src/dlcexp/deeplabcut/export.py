@@ -12,7 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from dlcexp.config.augmentation_keys import is_off
@@ -23,7 +22,7 @@ from dlcexp.deeplabcut.layout import LAYOUT, fill
 from dlcexp.errors import ConfigError
 from dlcexp.files import expanded
 from dlcexp.trees import select
-from dlcexp.yaml_files import read_mapping
+from dlcexp.yaml_files import dump_yaml, read_mapping, read_yaml
 
 # Keys of ours that DeepLabCut's classes do not have.
 _OURS = {"_partial_", "_convert_", "recipe", "weights"}
@@ -65,13 +64,6 @@ _OF_PEOPLE = ("ctd_coam_w48", "ctd_prenet_rtmpose_x")
 _TALL = [384, 288]
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes a node that stands in two places twice, not as an anchor and an alias."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
 def export_config(
     tree: Mapping[str, Any] | DictConfig,
     *,
@@ -94,7 +86,7 @@ def export_config(
     if isinstance(tree, DictConfig):
         tree = cast(Mapping[str, Any], OmegaConf.to_container(tree, resolve=True))
     sections = export_sections(tree, schema=schema, path=path)
-    text = yaml.dump(sections, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    text = dump_yaml(sections)
     return (_header(tree, schema, command) if command else "") + text
 
 
@@ -399,7 +391,7 @@ def _option_values(group: str, target: str) -> dict[str, Any]:
     """The literal values of the option of `group` that has this target."""
     folder = Path(str(resources.files("dlcexp.conf"))) / group
     for option in sorted(folder.glob("*.yaml")):
-        values = yaml.safe_load(option.read_text(encoding="utf-8")) or {}
+        values = read_yaml(option) or {}
         if values.get("_target_") == target:
             return dict(values)
     return {}

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from dlcexp.deeplabcut.shuffles import DOCUMENTATION
@@ -25,6 +24,7 @@ from dlcexp.files import replacing, write_text
 from dlcexp.project import Labels, Project
 from dlcexp.project.dlc_tables import read_table
 from dlcexp.project.frames import frame_name
+from dlcexp.yaml_files import dump_yaml, parse_yaml, read_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +99,7 @@ def install(
     """
     number = free_number(project, number)
     places = _Places(project)
-    config = yaml.safe_load(pytorch_config)
+    config = parse_yaml(pytorch_config, Path("pytorch_config.yaml"))
     if conditions is not None:
         config["inference"]["conditions"] = dict(conditions)
     fraction = round(len(train) / (len(train) + len(test)), 2)
@@ -180,9 +180,9 @@ class _Places:
         if not path.is_file():
             return self._unregistered()
         try:
-            shuffles = yaml.safe_load(path.read_text(encoding="utf-8"))["shuffles"]
+            shuffles = read_yaml(path)["shuffles"]
             return {str(name): dict(entry) for name, entry in (shuffles or {}).items()}
-        except (OSError, yaml.YAMLError, TypeError, KeyError, ValueError, AttributeError) as error:
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise ProjectError(f"{path}: cannot be read: {error}") from error
 
     def _unregistered(self) -> dict[str, Any]:
@@ -198,8 +198,7 @@ class _Places:
         return found
 
     def write_metadata(self, shuffles: Mapping[str, Any]) -> None:
-        text = yaml.safe_dump({"shuffles": dict(shuffles)}, sort_keys=False)
-        write_text(self.dataset / _METADATA, _HEADER + text)
+        write_text(self.dataset / _METADATA, _HEADER + dump_yaml({"shuffles": dict(shuffles)}))
 
     def merge(self, labels: Labels) -> dict[str, int]:
         """See that the merged labels have every frame; the row of each."""
@@ -365,8 +364,9 @@ def _with_fraction(config: Path, fraction: float) -> tuple[int, str | None]:
     text = config.read_bytes().decode("utf-8")
     match = _FRACTIONS.search(text)
     try:
-        fractions = [float(each) for each in (yaml.safe_load(text).get("TrainingFraction") or [])]
-    except (yaml.YAMLError, TypeError, ValueError, AttributeError):
+        listed = parse_yaml(text, config).get("TrainingFraction") or []
+        fractions = [float(each) for each in listed]
+    except (ProjectError, TypeError, ValueError, AttributeError):
         fractions, match = [], None
     if fraction in fractions:
         return fractions.index(fraction), None
@@ -388,7 +388,7 @@ def _with_fraction(config: Path, fraction: float) -> tuple[int, str | None]:
 
 
 def _write_yaml(path: Path, content: Mapping[str, Any]) -> None:
-    write_text(path, yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True))
+    write_text(path, dump_yaml(dict(content)))
 
 
 def _remove(paths: Iterable[Path]) -> None:

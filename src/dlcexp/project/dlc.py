@@ -4,16 +4,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dlcexp.errors import ProjectError, nearest
 from dlcexp.project.frames import images_per_folder
 from dlcexp.project.model import SINGLE_ANIMAL, Project
-from dlcexp.text import first_line
+from dlcexp.yaml_files import read_as_text
 
-# Every scalar is read as text: a bodypart called `no`, `1` or `1e5` keeps its name, as in the
-# YAML 1.2 that DeepLabCut reads, and no tag can make an object.
-_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _NULL = ("", "~", "null", "Null", "NULL")
 
 
@@ -59,7 +54,7 @@ class _ConfigYaml:
 
     def __init__(self, source: Path) -> None:
         self.source = source
-        self._fields = _read_yaml(source)
+        self._fields = _fields_of(source)
 
     def error(self, key: str, problem: str) -> ProjectError:
         return ProjectError(f"{self.source}: {key}: {problem}")
@@ -130,20 +125,8 @@ class _ConfigYaml:
         return "" if key in self._fields else nearest(key, map(str, self._fields))
 
 
-def _read_yaml(source: Path) -> Mapping[str, Any]:
-    try:
-        fields = yaml.load(source.read_text(encoding="utf-8-sig"), Loader=_LOADER)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or first_line(error)
-        raise ProjectError(f"{source}{line}: is not valid YAML: {problem}.") from None
-    except UnicodeDecodeError as error:
-        raise ProjectError(
-            f"{source}: is not UTF-8 text (byte {error.start}); save it as UTF-8."
-        ) from None
-    except OSError as error:
-        raise ProjectError(f"{source}: cannot be read: {error.strerror}.") from None
+def _fields_of(source: Path) -> Mapping[str, Any]:
+    fields = read_as_text(source)
     if not isinstance(fields, dict):
         raise ProjectError(f"{source}: is not the config.yaml of a DeepLabCut project: no keys.")
     if "Task" not in fields and "bodyparts" not in fields:

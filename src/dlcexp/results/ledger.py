@@ -17,12 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from filelock import FileLock, Timeout
 
-from dlcexp.errors import UserError
+from dlcexp.errors import ProjectError, UserError
 from dlcexp.files import write_text
 from dlcexp.runs.status import QUEUED, RUNNING, Status, read_status, write_status
+from dlcexp.yaml_files import dump_yaml, read_yaml
 
 # Folders of `conf/`: the options that come with dlcexp, and those of `--config-dir`.
 PACKAGED, OWN = "dlcexp", "own"
@@ -133,12 +133,12 @@ class Ledger:
         if not self.record_file.is_file():
             return None
         try:
-            content = yaml.safe_load(self.record_file.read_text(encoding="utf-8"))
+            content = read_yaml(self.record_file)
             content["objectives"] = tuple(Objective(**each) for each in content["objectives"])
             for name in ("overrides", "swept"):
                 content[name] = tuple(content[name])
             return SweepRecord(**content)
-        except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        except (ProjectError, KeyError, TypeError, ValueError) as error:
             raise _foreign(self.record_file) from error
 
     def begin(self, record: SweepRecord, packaged: Path, own: Path | None) -> None:
@@ -152,7 +152,7 @@ class Ledger:
             if own is not None:
                 _copy_yaml(own, self.conf / OWN)
         content = json.loads(json.dumps(asdict(record)))
-        write_text(self.record_file, yaml.safe_dump(content, sort_keys=False, width=100))
+        write_text(self.record_file, dump_yaml(content))
 
     @property
     def config_folders(self) -> tuple[Path, Path | None]:

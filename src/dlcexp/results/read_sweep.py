@@ -14,16 +14,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from dlcexp.errors import UserError, nearest
+from dlcexp.errors import ProjectError, UserError, nearest
 from dlcexp.files import expanded
 from dlcexp.results.factors import Factor, find_factors, values_by_key
 from dlcexp.results.ledger import TREES, Objective
 from dlcexp.results.objective import gain, natural
 from dlcexp.runs.metric_names import spelling
 from dlcexp.runs.status import COMPLETED, FAILED, KILLED, QUEUED
+from dlcexp.text import first_line
 from dlcexp.trees import ABSENT, select
+from dlcexp.yaml_files import read_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +38,6 @@ TRAINING_SPEED, INFERENCE_SPEED = "images_per_second", "speed.images_per_second"
 
 # How deep runs may lie below the folder that is read: sweeps of a project, their jobs.
 _DEPTH = 3
-
-_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, eq=False)
@@ -352,17 +350,16 @@ def _read_job(root: Path, name: str, number: int, overrides: Iterable[Any]) -> J
     folder = root / name
     problems: list[str] = []
 
-    def read(path: Path, kind: str) -> Mapping[str, Any]:
+    def read(path: Path) -> Mapping[str, Any]:
         try:
-            return _checked_mapping(path, kind)
-        except ValueError as error:
-            problems.append(f"{path}: {error}")
+            return _checked_mapping(path)
+        except ProjectError as error:
+            problems.append(str(error))
             return {}
 
-    status = read(folder / "status.json", "json")
-    metrics = read(folder / "metrics.json", "json")
-    tree = read(folder / "config.yaml", "yaml")
-    tree = tree or read(root / "conf" / TREES / f"{name}.json", "json")
+    status = read(folder / "status.json")
+    metrics = read(folder / "metrics.json")
+    tree = read(folder / "config.yaml") or read(root / "conf" / TREES / f"{name}.json")
     overrides = tuple(map(str, _list(_read_yaml(folder / "overrides.yaml")) or overrides))
     history = _history(folder / "metrics.csv")
     epochs = max((epoch for values in history.values() for epoch in values), default=0)
@@ -388,23 +385,26 @@ def _read_job(root: Path, name: str, number: int, overrides: Iterable[Any]) -> J
     return Job(number, label, folder, state, kind, str(error) if error else None, **common)
 
 
-def _checked_mapping(path: Path, kind: str) -> Mapping[str, Any]:
-    """The mapping in a file; empty where there is no file.
+def _checked_mapping(path: Path) -> Mapping[str, Any]:
+    """Return the mapping in a YAML or JSON file; empty where there is no file.
 
     Raises:
-        ValueError: the message is what is wrong with it.
+        ProjectError: it cannot be read, or is not a mapping.
     """
     if not path.is_file():
         return {}
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if kind == "json" else yaml.load(text, Loader=_YAML)
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ValueError(f"cannot be read: {reason}") from None
+    content = _read_json(path) if path.suffix == ".json" else read_yaml(path)
     if not isinstance(content, Mapping):
-        raise ValueError("is empty" if content is None else "is not a mapping")
+        what = "is empty" if content is None else "is not a mapping"
+        raise ProjectError(f"{path}: {what}")
     return {str(key): value for key, value in content.items()}
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ProjectError(f"{path}: cannot be read: {first_line(error)}") from None
 
 
 def _history(path: Path) -> dict[str, dict[int, float]]:
@@ -424,8 +424,8 @@ def _history(path: Path) -> dict[str, dict[int, float]]:
 
 def _read_yaml(path: Path) -> Any:
     try:
-        return yaml.load(_text(path), Loader=_YAML)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        return read_yaml(path)
+    except ProjectError:
         return None
 
 

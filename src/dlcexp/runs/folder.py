@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from dlcexp.config.resolvers import tree_hash
@@ -32,6 +31,7 @@ from dlcexp.runs.status import (
     write_status,
 )
 from dlcexp.trees import leaves
+from dlcexp.yaml_files import dump_yaml, read_yaml
 
 # Keys that a resumed run may change: where it computes, how it is shown, how long it trains.
 _FREE_KEYS = [
@@ -125,9 +125,7 @@ class RunFolder:
             folder.mkdir(parents=True, exist_ok=True)
         for path in self.snapshots.glob(".*"):
             path.unlink()  # what a killed process had begun to write
-        write_text(
-            self.path / "overrides.yaml", OmegaConf.to_yaml(OmegaConf.create(list(overrides)))
-        )
+        write_text(self.path / "overrides.yaml", dump_yaml(list(overrides)))
         self.write_tree(cfg)
         write_json(self.path / "environment.json", describe_environment(device))
 
@@ -137,7 +135,7 @@ class RunFolder:
 
         tree = plain(cfg)
         typed = self.path / "overrides.yaml"
-        overrides = yaml.safe_load(typed.read_text(encoding="utf-8")) if typed.is_file() else []
+        overrides = read_yaml(typed) if typed.is_file() else []
         command = ["train", *map(str, overrides)]
         write_text(self.config, OmegaConf.to_yaml(OmegaConf.create(tree)))
         write_text(self.configurations[1], export_config(tree, command=command))

@@ -7,17 +7,17 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from dlcexp.deeplabcut.snapshots import best_snapshot, load_plain
-from dlcexp.errors import ConfigError, SnapshotError
+from dlcexp.errors import ConfigError, ProjectError, SnapshotError
 from dlcexp.files import expanded
 from dlcexp.models.keypoint_axes import Points
 from dlcexp.models.transfer import Layout
 from dlcexp.project import open_project
 from dlcexp.project.superanimal import SUPERANIMALS, superanimal_of
+from dlcexp.yaml_files import read_as_text
 
 # The head of the bodyparts, by whose points backbone and neck go too.
 BODYPART = "bodypart"
@@ -25,8 +25,6 @@ BODYPART = "bodypart"
 _SECTIONS = ("model", "state_dict")
 _PREFIXES = ("module.", "model.")
 _PARTS = ("backbone.", "heads.", "neck.")
-# All scalars as text: a bodypart called `no` or `1` keeps its name.
-_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 # Layers of the third stage of a ResNet, channels of the stem of a CSPNeXt: names of DeepLabCut.
 _RESNETS = {6: "resnet_50", 23: "resnet_101"}
@@ -165,9 +163,9 @@ def _config_beside(path: Path) -> dict[str, Any] | None:
         file = folder / "pytorch_config.yaml"
         if file.is_file():
             try:
-                content = yaml.load(file.read_text(encoding="utf-8-sig"), Loader=_LOADER)
-            except (yaml.YAMLError, UnicodeDecodeError) as error:
-                raise SnapshotError(f"weights.path: {file} cannot be read: {error}") from error
+                content = read_as_text(file)
+            except ProjectError as error:
+                raise SnapshotError(f"weights.path: {error}") from error
             return content if isinstance(content, dict) else None
     return None
 

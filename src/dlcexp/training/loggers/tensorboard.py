@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import yaml
 
 from dlcexp.training.loggers.naming import by_key
 from dlcexp.training.loggers.run_logger import RunLogger
+from dlcexp.yaml_files import dump_yaml
 
 
 class TensorBoardLogger(RunLogger):
@@ -42,7 +42,7 @@ class TensorBoardLogger(RunLogger):
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Send the resolved tree, as a text; as hyper-parameters it goes with the final numbers."""
         self._tree = by_key(params)
-        text = yaml.safe_dump(params, sort_keys=False)
+        text = dump_yaml(params)
         self.experiment.add_text("config", f"```yaml\n{text}```", self.last_epoch())
 
     def send_epoch(self, row: Mapping[str, float], axis: str, epoch: int) -> None:
