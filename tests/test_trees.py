@@ -1,6 +1,6 @@
 """Two trees side by side: what only one has, what both have otherwise, nothing else."""
 
-from dlcexp.trees import ABSENT, Difference, differences
+from dlcexp.trees import ABSENT, Difference, differences, nodes
 
 
 def test_only_what_differs_is_told_with_its_full_key():
@@ -25,3 +25,17 @@ def test_nodes_of_a_list_are_compared_one_by_one():
     second = {"s": [{"lr": 1}, {"lr": 3}]}
     assert list(differences(first, second)) == [Difference("s[1].lr", 2, 3)]
     assert [each.key for each in differences(first, {"s": [{"lr": 1}]})] == ["s"]
+
+
+def test_every_node_has_its_path():
+    tree = {"a": {"b": [{"c": 1}, 2]}, "d": {}}
+    assert dict(nodes(tree)) == {
+        "": tree,
+        "a": tree["a"],
+        "a.b": [{"c": 1}, 2],
+        "a.b[0]": {"c": 1},
+        "a.b[0].c": 1,
+        "a.b[1]": 2,
+        "d": {},
+    }
+    assert [path for path, _ in nodes([1], "x")] == ["x", "x[0]"]

@@ -5,7 +5,15 @@ import re
 import pytest
 
 from dlcexp.errors import ProjectError
-from dlcexp.yaml_files import MAX_BYTES, read_mapping
+from dlcexp.yaml_files import (
+    MAX_BYTES,
+    comments_in,
+    dump_yaml,
+    parse_yaml,
+    read_as_text,
+    read_mapping,
+    read_yaml,
+)
 
 EXPLODING = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9)
@@ -81,3 +89,47 @@ def test_a_missing_file_and_a_folder_are_told(tmp_path):
     for path in (tmp_path / "none.yaml", tmp_path):
         with pytest.raises(ProjectError, match=f"{re.escape(str(path))}: "):
             read_mapping(path)
+
+
+# Our own files
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    shared = {"names": ["näme", "no", "1"], "values": [None, True, 1e-4, 3]}
+    text = dump_yaml({"b": shared, "a": shared})
+    assert "&" not in text
+    assert "näme" in text
+    assert list(parse_yaml(text, tmp_path)) == ["b", "a"]
+    assert parse_yaml(text, tmp_path)["a"] == shared
+
+
+def test_a_name_keeps_its_spelling_as_text(tmp_path):
+    source = tmp_path / "config.yaml"
+    source.write_text("bodyparts: [no, 1, 1e5, ~]\nTask:\n", encoding="utf-8-sig")
+    assert read_as_text(source) == {"bodyparts": ["no", "1", "1e5", "~"], "Task": ""}
+
+
+@pytest.mark.parametrize("read_file", [read_yaml, read_as_text])
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"a: [1", "line 2: is not valid YAML"),
+        (b"a: \xff", r"is not UTF-8 text \(byte 3\)"),
+        (b"a: !!python/object/apply:os.getcwd []", "is not valid YAML"),
+        (None, "cannot be read"),
+    ],
+)
+def test_what_cannot_be_read_names_the_file(tmp_path, read_file, content, problem):
+    source = tmp_path / "file.yaml"
+    if content is not None:
+        source.write_bytes(content)
+    if read_file is read_as_text and content and b"python" in content:
+        assert read_file(source) == {"a": []}  # a tag has no effect on text
+        return
+    with pytest.raises(ProjectError, match=rf"file\.yaml.*{problem}"):
+        read_file(source)
+
+
+def test_the_comment_of_a_key_is_the_one_on_its_line():
+    text = "# first\na: 1  # one\nb:   # of b\n  c: 'x # y'  # of c\nd: 2\n"
+    assert comments_in(text) == {"a": "one", "b": "of b", "b.c": "of c"}

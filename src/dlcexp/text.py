@@ -7,10 +7,15 @@ from datetime import timedelta
 _MINUTE, _HOUR = 60, 3600
 
 
-def listed(names: Iterable[object], most: int = 8) -> str:
-    """Return names as a list for a sentence, such as `a, b and 4 more`; `none` without any."""
+def listed(names: Iterable[object], most: int | None = 8) -> str:
+    """Return names as a list for a sentence, such as `a, b and 4 more`; `none` without any.
+
+    Args:
+        names: what is listed.
+        most: how many are named; None: all.
+    """
     texts = [str(name) for name in names]
-    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    more = f" and {len(texts) - most} more" if most and len(texts) > most else ""
     return f"{', '.join(texts[:most])}{more}" if texts else "none"
 
 

@@ -56,12 +56,15 @@ def leaves(node: Any, path: str = "") -> dict[str, Any]:
     return found
 
 
-def keys(node: Any, path: str = "") -> Iterator[str]:
-    """Yield every dotted key of a tree of mappings, those of the mappings in it included."""
-    for name, child in node.items() if isinstance(node, Mapping) else ():
-        full = join(path, name)
-        yield full
-        yield from keys(child, full)
+def nodes(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield a tree and everything in it, each by its dotted path: `split.test[0]` in a list."""
+    yield path, tree
+    if isinstance(tree, Mapping):
+        for name, child in tree.items():
+            yield from nodes(child, join(path, name))
+    elif isinstance(tree, list | tuple):
+        for index, child in enumerate(tree):
+            yield from nodes(child, f"{path}[{index}]")
 
 
 def join(path: str, name: object) -> str:

@@ -14,7 +14,7 @@ import yaml
 
 from dlcexp.errors import ProjectError
 from dlcexp.text import first_line
-from dlcexp.trees import join
+from dlcexp.trees import join, nodes
 
 # DeepLabCut's own files have up to 30 kB, 4,000 values and 12 levels.
 MAX_BYTES = 4_000_000
@@ -271,26 +271,27 @@ def _refuse_excess(text: str, source: Path) -> None:
             raise ProjectError(f"{where}: has more than {MAX_VALUES:,} values.")
 
 
-def _refuse_commands(node: Any, source: Path, path: str = "") -> None:
+def _refuse_commands(document: dict[Any, Any], source: Path) -> None:
     """Stop at what Hydra or OmegaConf would act on: the file is data."""
-    if isinstance(node, dict):
-        for name, child in node.items():
-            full = f"{path}.{name}" if path else str(name)
+    for path, node in nodes(document):
+        for name in node if isinstance(node, dict) else ():
+            full = join(path, name)
             if not isinstance(name, str):
                 raise ProjectError(f"{source}: {full}: a key must be text, not {name!r}.")
             if _HYDRA_KEY.fullmatch(name):
                 raise ProjectError(f"{source}: {full}: {name!r} is refused in an imported file.")
-            _refuse_commands(name, source, full)
-            _refuse_commands(child, source, full)
-    elif isinstance(node, list):
-        for index, child in enumerate(node):
-            _refuse_commands(child, source, f"{path}[{index}]")
-    elif isinstance(node, str) and ("${" in node or node == "???"):
+            _refuse_text(name, f"{source}: {full}")
+        if isinstance(node, str):
+            _refuse_text(node, f"{source}: {path}")
+
+
+def _refuse_text(text: str, place: str) -> None:
+    if "${" in text or text == "???":
         raise ProjectError(
-            f"{source}: {path}: {_shown(node)} is refused; a file holds values, no interpolations."
+            f"{place}: {_shown(text)} is refused; a file holds values, no interpolations."
         )
-    elif isinstance(node, str) and "\0" in node:
-        raise ProjectError(f"{source}: {path}: {_shown(node)} holds a NUL, which no text has.")
+    if "\0" in text:
+        raise ProjectError(f"{place}: {_shown(text)} holds a NUL, which no text has.")
 
 
 def _shown(text: str) -> str:

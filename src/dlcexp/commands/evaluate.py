@@ -83,6 +83,7 @@ def chosen_snapshot(folder: Path, word: str) -> Path | None:
     if word == "best":
         return None
     from dlcexp.deeplabcut.snapshots import all_snapshots, snapshot_folder
+    from dlcexp.text import listed
 
     inside = snapshot_folder(folder)
     if not word.isdecimal():
@@ -90,10 +91,8 @@ def chosen_snapshot(folder: Path, word: str) -> Path | None:
         return inside / word if not named.exists() and (inside / word).is_file() else named
     path = inside / f"snapshot-{int(word):03d}.pt"
     if not path.is_file():
-        found = [each.name for each in all_snapshots(inside)]
-        raise UserError(
-            f"snapshot: there is no {path.name}; there are {', '.join(found) or 'none'}."
-        )
+        found = listed(each.name for each in all_snapshots(inside))
+        raise UserError(f"snapshot: there is no {path.name}; there are {found}.")
     return path
 
 

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 
 from dlcexp.config.signatures import arguments
 from dlcexp.errors import ConfigError, UserError, nearest, run_checks, together
+from dlcexp.trees import nodes
 
 ALLOWED = ("dlcexp.", "torch.optim.", "albumentations.")
 
@@ -78,15 +79,10 @@ def check_targets(node: Any, key: str = "") -> None:
 
 
 def iterate_targets(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every mapping with a `_target_` in a plain container, with its dotted path."""
-    if isinstance(node, Mapping):
-        if "_target_" in node:
-            yield key, dict(node)
-        for name, child in node.items():
-            yield from iterate_targets(child, f"{key}.{name}" if key else str(name))
-    elif isinstance(node, list | tuple):
-        for index, child in enumerate(node):
-            yield from iterate_targets(child, f"{key}[{index}]")
+    """Yield every mapping with a `_target_` in a plain container, by its dotted path."""
+    for path, child in nodes(node, key):
+        if isinstance(child, Mapping) and "_target_" in child:
+            yield path, dict(child)
 
 
 def bind(node: Mapping[str, Any], key: str) -> None:

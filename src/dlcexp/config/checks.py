@@ -24,6 +24,7 @@ from dlcexp.config.schema import Tree
 from dlcexp.config.signatures import type_in_words
 from dlcexp.config.weights_checks import check_modules, weights_node
 from dlcexp.errors import ConfigError, nearest, run_checks
+from dlcexp.text import first_line, listed
 
 # Keys that only a top-down tree has.
 DETECTOR_KEYS = ("detector", "data_detector")
@@ -243,7 +244,7 @@ def _check_heads(tree: Mapping[str, Any]) -> None:
     """Heads beside the bodyparts, which predict what the project must have."""
     metadata, heads = tree["metadata"], tree["model"].get("heads", {})
     if "bodypart" not in heads:
-        raise ConfigError("model.heads", f"has {', '.join(heads) or 'none'}, and no 'bodypart'.")
+        raise ConfigError("model.heads", f"has {listed(heads)}, and no 'bodypart'.")
     if "unique_bodypart" in heads and not metadata["unique_bodyparts"]:
         raise ConfigError(
             "model.heads.unique_bodypart",
@@ -409,7 +410,7 @@ def _wrong_type(key: str, error: BaseException, tree: Mapping[str, Any]) -> Conf
         return ConfigError(key, f"{value!r} is not a list; write '{key}=[{value}]'.")
     field = _field_at(key)
     if field is None:
-        return ConfigError(key, _first_line(error))
+        return ConfigError(key, first_line(error))
     words = type_in_words(field.type)
     return ConfigError(
         key, f"{value!r} is not allowed. Allowed: {words} ({field.metadata['doc']})."
@@ -467,7 +468,3 @@ def _comparison_bodyparts(tree: Mapping[str, Any]) -> list[str]:
     if wanted == "all":
         return []
     return [wanted] if isinstance(wanted, str) else [str(name) for name in wanted]
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0]

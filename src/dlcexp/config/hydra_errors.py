@@ -14,13 +14,14 @@ from dlcexp.config.options import CONFIG_NAME, OVERLAYS, groups, wrong_option
 from dlcexp.config.overrides import Override
 from dlcexp.config.rewrite import expand, weights_in_full
 from dlcexp.errors import ConfigError, ProjectError, UserError, nearest, together
-from dlcexp.trees import join, keys
+from dlcexp.text import first_line
+from dlcexp.trees import join, nodes
 
 
 def readable(error: BaseException, tree: DictConfig | None = None) -> UserError:
     """A message of ours for an error while the tree is resolved."""
     # OmegaConf cuts the chain of causes; the message still names the class of the first.
-    first = str(error).splitlines()[0]
+    first = first_line(error)
     key = str(getattr(error, "full_key", None) or "")
     raised = re.match(r"(\w+) raised while resolving interpolation: (.*)", first)
     if raised and raised[1] == ProjectError.__name__:
@@ -46,7 +47,8 @@ def _of_interpolation(key: str, problem: str, tree: DictConfig | None) -> str:
     missing = re.fullmatch(r"Interpolation key '(.+)' not found", problem)
     if missing is None:
         return f"{value!r}: {problem}." if value is not None else problem
-    hint = nearest(missing[1], keys(OmegaConf.to_container(tree, resolve=False)))
+    paths = (path for path, _ in nodes(OmegaConf.to_container(tree, resolve=False)))
+    hint = nearest(missing[1], paths)
     return f"{value!r} leads to nothing: there is no key {missing[1]!r}.{hint}"
 
 
@@ -153,7 +155,7 @@ def missing_key(
             deeper = [join(join(path, name), part) for name in names if _holds(node, name, part)]
             hint = f" Did you mean {deeper[0]!r}?" if deeper else nearest(part, candidates)
             return ConfigError(key, f"there is no such key{given}.{allowed}{hint}")
-        path = f"{path}.{part}" if path else part
+        path = join(path, part)
         node = OmegaConf.select(tree, path)
     return None
 

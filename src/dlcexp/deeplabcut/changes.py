@@ -16,6 +16,7 @@ from dlcexp.config.overrides import Override
 from dlcexp.deeplabcut.file_differences import differences
 from dlcexp.deeplabcut.node_changes import parent
 from dlcexp.deeplabcut.read import Request
+from dlcexp.text import first_line
 
 # What schedules are computed from.
 _SCHEDULE = ("epochs", "optimizer", "eta_min")
@@ -62,7 +63,7 @@ def _applied(
         if len(batch) == 1:
             request.refused.append(batch[0])
             request.notes.append(
-                f"{batch[0].key}: {batch[0].text} is not possible: {str(error).splitlines()[0]}"
+                f"{batch[0].key}: {batch[0].text} is not possible: {first_line(error)}"
             )
             return raw, _plain(raw), []
     done = []

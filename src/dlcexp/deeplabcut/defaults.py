@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dlcexp.deeplabcut.layout import LAYOUT, Key, Part, Stage
-from dlcexp.trees import same
+from dlcexp.deeplabcut.layout import LAYOUT, Key, entries
+from dlcexp.trees import join, same
 
 # DeepLabCut's menu of augmentations, in its order, with the values that mean "off".
 MENU: dict[str, Any] = {
@@ -142,7 +142,7 @@ def without_what_is_off(sections: Mapping[str, Any], path: str = "") -> dict[str
     """The sections as before DeepLabCut 3.0.1: no null, nothing off, nothing said twice."""
     written: dict[str, Any] = {}
     for name, value in sections.items():
-        full = f"{path}.{name}" if path else name
+        full = join(path, name)
         menu = full.rpartition(".")[0].endswith((".train", ".inference"))
         if value is None or (menu and value is False) or full in FOLLOWERS - {"net_type"}:
             continue
@@ -193,10 +193,10 @@ def _in_order(template: Any, sections: Any, explicit: Any, assumed: Any, path: s
     for name, model in template.items():
         if name in sections or name in explicit or model is None:
             value = sections.get(name, explicit.get(name))
-            full = f"{path}.{name}" if path else name
+            full = join(path, name)
             written[name] = _in_order(model, value, explicit.get(name), assumed.get(name), full)
     for name, value in sections.items():
-        full = f"{path}.{name}" if path else name
+        full = join(path, name)
         if name not in template and not _goes_without_saying(full, value, assumed.get(name)):
             written[name] = value
     return written
@@ -223,21 +223,11 @@ def _followers() -> set[str]:
     """Places in the file that follow another one, as they show the same key of the tree."""
     seen: set[str] = set()
     followers = {"config_version", "net_type"}
-
-    def walk(layout: Any, path: str) -> None:
-        if isinstance(layout, Stage):
-            layout = layout.layout
-        if isinstance(layout, Key):
-            if layout.path in seen:
-                followers.add(path)
-            seen.add(layout.path)
-        elif isinstance(layout, Mapping):
-            for name, child in layout.items():
-                walk(child, f"{path}.{name}" if path else name)
-        elif not isinstance(layout, Part) and isinstance(layout, str):
+    for path, entry in entries(LAYOUT):
+        if isinstance(entry, str) or (isinstance(entry, Key) and entry.path in seen):
             followers.add(path)
-
-    walk(LAYOUT, "")
+        if isinstance(entry, Key):
+            seen.add(entry.path)
     return followers
 
 

@@ -21,7 +21,7 @@ from dlcexp.deeplabcut.flat import flatten
 from dlcexp.deeplabcut.layout import LAYOUT, fill
 from dlcexp.errors import ConfigError
 from dlcexp.files import expanded
-from dlcexp.trees import select
+from dlcexp.trees import merged, select
 from dlcexp.yaml_files import dump_yaml, read_mapping, read_yaml
 
 # Keys of ours that DeepLabCut's classes do not have.
@@ -203,18 +203,10 @@ def _dlc3(
         "logger": lambda tree, path: _logger(tree[path]),
     }
     sections = cast(dict[str, Any], fill(LAYOUT, tree, parts))
-    return _with_extra(sections, tree["export"].get("extra") or {})
-
-
-def _with_extra(sections: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """The sections with what `export.extra` has for them, a detector only where there is one."""
-    merged = dict(sections)
-    for name, value in extra.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(name), Mapping):
-            merged[name] = _with_extra(merged[name], value)
-        elif name != "detector":
-            merged[name] = value
-    return merged
+    extra = dict(tree["export"].get("extra") or {})
+    if not sections["detector"]:
+        extra.pop("detector", None)
+    return merged(sections, extra)
 
 
 def _sorted_model(node: Mapping[str, Any]) -> dict[str, Any]:

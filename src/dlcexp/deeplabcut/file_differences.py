@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from dlcexp.config.overrides import Override, can_name
 from dlcexp.deeplabcut.defaults import MENU
 from dlcexp.deeplabcut.export import export_sections, write_conditions
-from dlcexp.deeplabcut.layout import LAYOUT, Key, Part, Stage
+from dlcexp.deeplabcut.layout import LAYOUT, Key, Part, entries
 from dlcexp.deeplabcut.node_changes import node_changes
 from dlcexp.deeplabcut.read import KNOWN, Request
 from dlcexp.errors import ConfigError, UserError
@@ -30,7 +30,7 @@ def differences(request: Request, raw: DictConfig, tree: dict[str, Any]) -> Iter
     """The changes by which the export of the tree comes closer to the file."""
     exported = export_sections(tree)
     seen: set[str] = set()
-    for path, leaf in _leaves(LAYOUT, ""):
+    for path, leaf in entries(LAYOUT):
         if path.startswith("detector.") and not tree.get("detector"):
             continue
         wanted = select(request.sections, path, ABSENT)
@@ -42,16 +42,6 @@ def differences(request: Request, raw: DictConfig, tree: dict[str, Any]) -> Iter
         if select(request.sections, path) is not None and select(exported, path) is None:
             yield _extra(path, select(request.sections, path))
     yield from _metadata_changes(request, exported)
-
-
-def _leaves(layout: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(layout, Stage):
-        layout = layout.layout
-    if isinstance(layout, Mapping):
-        for name, child in layout.items():
-            yield from _leaves(child, f"{path}.{name}" if path else name)
-    else:
-        yield path, layout
 
 
 def _leaf_changes(

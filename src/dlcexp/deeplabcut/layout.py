@@ -4,11 +4,11 @@
 it from a tree; `dlcexp.deeplabcut.file_differences` walks it beside a file.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dlcexp.trees import select
+from dlcexp.trees import join, select
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,17 @@ def fill(layout: Any, tree: Mapping[str, Any], parts: Mapping[str, Callable[...,
     if isinstance(layout, Stage):
         return fill(layout.layout, tree, parts) if tree.get(layout.path) else None
     return layout
+
+
+def entries(layout: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield what stands at each place of a file: a `Key`, a `Part` or a constant."""
+    if isinstance(layout, Stage):
+        layout = layout.layout
+    if isinstance(layout, Mapping):
+        for name, child in layout.items():
+            yield from entries(child, join(path, name))
+    else:
+        yield path, layout
 
 
 def _runner(name: str, stage: str, trainer: str, schedule: str) -> dict[str, Any]:

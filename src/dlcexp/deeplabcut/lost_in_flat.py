@@ -1,12 +1,12 @@
 """What the flat form of a file has no words for."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from dlcexp.config.overrides import shortened
 from dlcexp.deeplabcut.defaults import FOLLOWERS, MENU, assume
 from dlcexp.deeplabcut.flat import flatten, unflatten
-from dlcexp.trees import ABSENT, same, select
+from dlcexp.trees import leaves, same, select
 
 # What the file says of its project and of itself, which is found again where it lies.
 _OF_THE_PROJECT = ("metadata", "net_type", "config_version", "model.pose_model")
@@ -29,18 +29,23 @@ def lost_in_flat(sections: Mapping[str, Any]) -> list[str]:
     lost.
     """
     back = assume(with_menus(unflatten(flatten(sections))))
-    return [*_differences(sections, back, "")]
+    lines = []
+    for path, ours in leaves(sections).items():
+        theirs = select(back, path)
+        if path.startswith(_OF_THE_PROJECT) or _follows(path) or _is_alike(ours, theirs):
+            continue
+        read = "" if theirs is None else f", read there as {shortened(theirs)}"
+        lines.append(f"{path}: {shortened(ours)}{read}")
+    return lines
 
 
-def _differences(ours: Any, back: Any, path: str) -> Iterator[str]:
-    if path in FOLLOWERS or path.startswith(_OF_THE_PROJECT):
-        return
-    if isinstance(ours, Mapping) and isinstance(back, Mapping | type(None) | type(ABSENT)):
-        for name, value in ours.items():
-            inner = back.get(name, ABSENT) if isinstance(back, Mapping) else ABSENT
-            yield from _differences(value, inner, f"{path}.{name}" if path else str(name))
-    elif back is ABSENT or back is None:
-        if ours not in (None, False, [], {}):
-            yield f"{path}: {shortened(ours)}"
-    elif not same(ours, back) and not (ours in (None, False) and back in (None, False)):
-        yield f"{path}: {shortened(ours)}, read there as {shortened(back)}"
+def _follows(path: str) -> bool:
+    """Return True if a value is at or in a place of the file that repeats another one."""
+    return any(path == place or path.startswith(f"{place}.") for place in FOLLOWERS)
+
+
+def _is_alike(ours: Any, theirs: Any) -> bool:
+    """Return True if values mean the same; nothing, off and empty do where the other is absent."""
+    if theirs in (None, False):
+        return ours in ((None, False, [], {}) if theirs is None else (None, False))
+    return ours == {} or same(ours, theirs)

@@ -12,6 +12,7 @@ from dlcexp.deeplabcut.layout import LAYOUT, Part, Stage
 from dlcexp.deeplabcut.lost_in_flat import with_menus
 from dlcexp.deeplabcut.value_kinds import check_shapes
 from dlcexp.errors import ConfigError, ProjectError, nearest
+from dlcexp.trees import join
 
 # Keys of the flat form that say nothing.
 _FLAT_IGNORED = ("cfg_path",)
@@ -80,7 +81,7 @@ def _check_names(document: Any, layout: Any, source: Path, path: str) -> None:
     if not isinstance(document, Mapping):
         raise ConfigError(path, f"{source}: {document!r} is not a mapping of keys.")
     for name, value in document.items():
-        full = f"{path}.{name}" if path else name
+        full = join(path, name)
         if name not in layout and full not in KNOWN:
             raise ConfigError(
                 full,

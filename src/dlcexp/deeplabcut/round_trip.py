@@ -7,7 +7,7 @@ from dlcexp.config.overrides import Override, shortened
 from dlcexp.deeplabcut.defaults import FOLLOWERS
 from dlcexp.deeplabcut.export import export_sections
 from dlcexp.deeplabcut.read import Request
-from dlcexp.trees import ABSENT, same
+from dlcexp.trees import ABSENT, differences, same
 
 # Paths of a file that follow the project.
 _FOLLOW_PROJECT = (
@@ -34,7 +34,8 @@ def form_of(
             changes.append(like)
             exported = written
     noted = tuple(note.partition(":")[0] for note in request.notes) + _FOLLOW_PROJECT
-    return changes, [line for line in _told(document, exported, "") if not line.startswith(noted)]
+    lines = _unlike(document, exported)
+    return changes, [line for line in lines if not line.startswith(noted)]
 
 
 def _identical(one: Any, other: Any) -> bool:
@@ -47,20 +48,16 @@ def _identical(one: Any, other: Any) -> bool:
 
 
 def _distance(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[int, bool]:
-    return len([*_told(other, one, "")]), not _identical(one, other)
+    return len([*_unlike(other, one)]), not _identical(one, other)
 
 
-def _told(theirs: Any, ours: Any, path: str) -> Iterator[str]:
-    """A line for each value of the file that comes out otherwise."""
-    if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
-        for name in dict.fromkeys([*theirs, *ours]):
-            full = f"{path}.{name}" if path else str(name)
-            one, other = theirs.get(name, ABSENT), ours.get(name, ABSENT)
-            yield from _told(one, other, full)
-    elif theirs is ABSENT:
-        if path not in FOLLOWERS:
-            yield f"{path}: not in the file, written as {shortened(ours)}"
-    elif ours is ABSENT:
-        yield f"{path}: {shortened(theirs)} in the file is not carried"
-    elif not same(theirs, ours):
-        yield f"{path}: {shortened(theirs)} in the file, written as {shortened(ours)}"
+def _unlike(document: Mapping[str, Any], exported: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each value of the file that is written otherwise."""
+    for each in differences(document, exported):
+        theirs, ours = shortened(each.first), shortened(each.second)
+        if each.first is not ABSENT and each.second is not ABSENT:
+            yield f"{each.key}: {theirs} in the file, written as {ours}"
+        elif each.second is ABSENT:
+            yield f"{each.key}: {theirs} in the file is not carried"
+        elif each.key not in FOLLOWERS:
+            yield f"{each.key}: not in the file, written as {ours}"

@@ -18,6 +18,7 @@ from dlcexp.errors import ConfigError, ProjectError
 from dlcexp.project import Project
 from dlcexp.project.dlc_tables import read_table
 from dlcexp.project.frames import frame_name
+from dlcexp.text import listed
 
 DOCUMENTATION = re.compile(r"Documentation_data-.*_(?P<percent>\d+)shuffle(?P<shuffle>\d+)\.pickle")
 MODEL = re.compile(r".*-trainset(?P<percent>\d+)shuffle(?P<shuffle>\d+)")
@@ -82,7 +83,7 @@ def find_trained_shuffle(project: Project, shuffle: int, key: str = "conditions"
         raise ConfigError(
             key,
             f"there is no shuffle {shuffle} with a model of DeepLabCut 3 in {parent}; there "
-            f"{'are ' + _listed(numbers) if numbers else 'is none'}.",
+            f"{f'are {listed(numbers, None)}' if numbers else 'is none'}.",
         )
     trained = [folder for folder in folders if any(folder.glob("snapshot*.pt"))]
     return (trained or folders)[-1]
@@ -147,9 +148,9 @@ def _documentation(folder: Path, shuffle: int, trainset_fraction: float | None) 
         numbers = sorted({number for number, _ in found})
         raise ConfigError(
             "split.shuffle",
-            f"there is no shuffle {shuffle} in {folder}; it has {_listed(numbers) or 'none'}.",
+            f"there is no shuffle {shuffle} in {folder}; it has {listed(numbers, None)}.",
         )
-    fractions = _listed(percent / 100 for percent in sorted(percents))
+    fractions = listed((percent / 100 for percent in sorted(percents)), None)
     if trainset_fraction is not None:
         near = [p for p in percents if -1e-6 <= 100 * trainset_fraction - p < 1]
         if not near:
@@ -182,10 +183,6 @@ def _names_of(rows: Iterable[int], names: list[str], source: Path) -> tuple[str,
             f"{source}: names row {max(numbers)} of the merged labels, which have {len(names)}."
         )
     return tuple(names[number] for number in numbers)
-
-
-def _listed(values: Iterable[object]) -> str:
-    return ", ".join(map(str, values))
 
 
 # The pickle

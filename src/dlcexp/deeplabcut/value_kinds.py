@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcexp.errors import ConfigError
-from dlcexp.trees import ABSENT, select
+from dlcexp.trees import ABSENT, join, select
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _check(value: Any, shape: Any, source: Path, path: str) -> None:
         for name, child in value.items():
             inner = shape.get(name, shape.get("*", ABSENT))
             if inner is not ABSENT:
-                _check(child, inner, source, f"{path}.{name}" if path else name)
+                _check(child, inner, source, join(path, name))
     elif isinstance(shape, list):
         for index, item in enumerate(value):
             _check(item, shape[0], source, f"{path}[{index}]")

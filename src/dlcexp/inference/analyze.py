@@ -21,6 +21,7 @@ from dlcexp.inference.sources import Source, VideoSource
 from dlcexp.inference.stream import find_poses, shapes
 from dlcexp.inference.unfinished import Unfinished
 from dlcexp.project import open_project
+from dlcexp.text import listed
 from dlcexp.yaml_files import read_mapping
 
 logger = logging.getLogger(__name__)
@@ -147,11 +148,10 @@ def _progress(source: Source, done: int) -> Iterator[Any]:
 def _warn_of_unreadable(source: Source, readable: np.ndarray) -> None:
     missing = np.flatnonzero(~readable)
     if len(missing):
-        shown = ", ".join(str(source.names[number]) for number in missing[:_SHOWN])
+        shown = listed((source.names[int(number)] for number in missing), _SHOWN)
         logger.warning(
-            "%s: %d of %d frames cannot be read and have no pose: %s%s",
+            "%s: %d of %d frames cannot be read and have no pose: %s",
             *(source.path, len(missing), len(readable), shown),
-            ", ..." if len(missing) > _SHOWN else "",
         )
 
 

@@ -10,7 +10,7 @@ from dlcexp.results.ledger import Objective
 from dlcexp.results.objective import MINIMIZE
 from dlcexp.results.read_sweep import Job, Recipe, Sweep
 from dlcexp.results.statistics import Comparison, compare
-from dlcexp.text import number
+from dlcexp.text import listed, number
 from dlcexp.trees import ABSENT
 
 # Characters of a value, at most.
@@ -46,9 +46,7 @@ def label(factors: Iterable[Factor], values: Mapping[str, Any]) -> str:
         else f"{factor.name}={shown(values.get(factor.key, ABSENT))}"
         for factor in factors
     ]
-    if len(parts) > _MOST_KEYS:
-        parts = [*parts[:_MOST_KEYS], f"and {len(parts) - _MOST_KEYS} more"]
-    return ", ".join(parts) or "the only recipe"
+    return listed(parts, _MOST_KEYS) if parts else "the only recipe"
 
 
 def better(objective: Objective) -> str:

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from dlcexp.composition import compose
 from dlcexp.config.overrides import Override
 from dlcexp.deeplabcut.shuffles import split_overrides, trained_shuffles
+from dlcexp.text import listed
 
 _FILE = "pytorch_config.yaml"
 
@@ -41,7 +42,5 @@ def no_run(folder: Path) -> str:
     """Return why a folder is not that of a run, and what there is instead."""
     if not (folder / "config.yaml").is_file():
         return f"{folder} is not a run folder: it has no config.yaml, and no {_FILE} of DeepLabCut"
-    found = ", ".join(path.as_posix() for path in trained_shuffles(folder))
-    return (
-        f"{folder} is not a run folder, but a project; shuffles with a snapshot: {found or 'none'}"
-    )
+    found = listed(path.as_posix() for path in trained_shuffles(folder))
+    return f"{folder} is not a run folder, but a project; shuffles with a snapshot: {found}"

@@ -11,6 +11,7 @@ from optuna.exceptions import ExperimentalWarning
 
 from dlcexp.config.build import allowing, build
 from dlcexp.errors import ConfigError
+from dlcexp.text import first_line
 
 # Storage of a study by default, in the folder of its sweep.
 JOURNAL = "study.journal"
@@ -35,8 +36,8 @@ def open_storage(folder: Path, url: str | None) -> optuna.storages.BaseStorage:
     try:
         return optuna.storages.get_storage(url)
     except Exception as error:  # of any database driver
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError("hydra.sweeper.storage", f"cannot be opened ({first}).") from error
+        problem = f"cannot be opened ({first_line(error)})."
+        raise ConfigError("hydra.sweeper.storage", problem) from error
 
 
 def build_sampler(node: Any, trials: int) -> optuna.samplers.BaseSampler:

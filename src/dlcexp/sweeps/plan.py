@@ -4,7 +4,6 @@ import json
 import logging
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
 from time import monotonic
 from typing import Any, Protocol
 
@@ -24,6 +23,7 @@ from dlcexp.runs.status import (
     write_status,
 )
 from dlcexp.sweeps.experiments import Experiments
+from dlcexp.text import time_left
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def check_jobs(
     for number, line in enumerate(lines):
         if monotonic() - logged > _LOG_EVERY:
             logged = monotonic()
-            left = timedelta(seconds=round((logged - started) / number * (len(lines) - number)))
+            left = time_left(logged - started, number, len(lines))
             logger.info("checked %d of %d jobs  %s left", number, len(lines), left)
         try:
             trees.append(experiments.tree(line))

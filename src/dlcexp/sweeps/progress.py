@@ -3,7 +3,6 @@
 import logging
 import shlex
 from collections.abc import Sequence
-from datetime import timedelta
 from time import monotonic
 
 from dlcexp.config.overrides import Override
@@ -13,6 +12,7 @@ from dlcexp.runs.metric_names import split_of
 from dlcexp.runs.status import COMPLETED, Status
 from dlcexp.sweeps.plan import Plan, differing
 from dlcexp.sweeps.space import Space
+from dlcexp.text import clock, time_left
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class Progress:
             "job %s  %s in %s%s%s",
             self._place(job),
             status.kind if status.kind not in (None, "error") else status.status,
-            timedelta(seconds=round(status.seconds)),
+            clock(status.seconds),
             self._outcome(job, status),
             self._left(),
         )
@@ -139,5 +139,4 @@ class Progress:
         jobs = self._plan.missing() + self._running
         if not jobs:
             return ""
-        seconds = (monotonic() - self._started) / self._done * jobs
-        return f"  {timedelta(seconds=round(seconds))} left"
+        return f"  {time_left(monotonic() - self._started, self._done, self._done + jobs)} left"

@@ -27,6 +27,7 @@ from dlcexp.evaluation.model_poses import predict_frames
 from dlcexp.files import expanded
 from dlcexp.project import open_project
 from dlcexp.runs.run import Run, load_model
+from dlcexp.text import listed
 from dlcexp.yaml_files import read_mapping
 
 logger = logging.getLogger(__name__)
@@ -80,10 +81,9 @@ class ConditionSource(ABC):
             found[row] = usable_conditions(kept, most)
         empty = [data.labels.names[row] for row, poses in found.items() if not len(poses)]
         if empty:
-            shown = ", ".join(empty[:_SHOWN]) + (", ..." if len(empty) > _SHOWN else "")
             logger.warning(
                 "conditions: %s has not %s in %d of %d frames, where no animal will be found: %s",
-                *(self.origin, _USABLE, len(empty), len(rows), shown),
+                *(self.origin, _USABLE, len(empty), len(rows), listed(empty, _SHOWN)),
             )
         return found
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from dlcexp.errors import ConfigError, SnapshotError
 from dlcexp.models.transfer import ABSENT, Entry, Transfer, transfer
+from dlcexp.text import listed
 from dlcexp.training.weights_file import (
     BODYPART,
     Source,
@@ -28,8 +29,8 @@ from dlcexp.training.weights_file import (
 
 # Columns of the table; a narrow terminal has fewer.
 WIDTH = 100
-# Most reasons given for one module, and most names given of one list.
-_REASONS, _NAMED = 3, 8
+# Most reasons given for one module.
+_REASONS = 3
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ def _table(started: Started) -> Table:
         table.add_row(
             "in the file, not used",
             f"0/{left_over.total()}",
-            _listed([f"{module} ({count})" for module, count in left_over.items()]),
+            listed(f"{module} ({count})" for module, count in left_over.items()),
         )
     return table
 
@@ -184,17 +185,12 @@ def _why(entries: Sequence[Entry], left_over: Collection[str]) -> str:
     given = [f"{reason} ({count})" for reason, count in reasons.most_common(_REASONS)]
     if len(reasons) > _REASONS:
         given.append(f"{len(reasons) - _REASONS} more reasons, see weights.json")
-    return "; ".join(([f"new: {_listed(new)}"] if new else []) + given)
+    return "; ".join(([f"new: {listed(new)}"] if new else []) + given)
 
 
 def _bodyparts(names: Mapping[str, str | None]) -> str:
     found = [name if there == name else f"{name} (there {there})" for name, there in names.items()]
     found = [text for text, there in zip(found, names.values(), strict=True) if there]
     new = [name for name, there in names.items() if there is None]
-    lines = [f"bodyparts of the file: {', '.join(found) or 'none'}"]
-    return "\n".join(lines + ([f"not in the file: {', '.join(new)}"] if new else []))
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    lines = [f"bodyparts of the file: {listed(found, None)}"]
+    return "\n".join(lines + ([f"not in the file: {listed(new, None)}"] if new else []))

@@ -3,7 +3,6 @@
 import logging
 import sys
 from contextlib import ExitStack
-from datetime import timedelta
 from time import monotonic
 from typing import Any
 
@@ -11,6 +10,7 @@ from lightning.pytorch import Callback, Trainer
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from dlcexp.text import clock
 from dlcexp.training.module import StageModule, whole_epochs
 
 logger = logging.getLogger(__name__)
@@ -121,11 +121,10 @@ class Clock:
         self._done = done
         self._started = monotonic()
 
-    def left(self, done: int, total: int) -> timedelta:
-        """Time for the rest, in whole seconds, when `done` of `total` are behind us."""
-        seconds = monotonic() - self._started
-        each = seconds / max(done - self._done, 1)
-        return timedelta(seconds=round(each * (total - done)))
+    def left(self, done: int, total: int) -> str:
+        """Return the time for the rest, `0:03:05`, when `done` of `total` are behind us."""
+        each = (monotonic() - self._started) / max(done - self._done, 1)
+        return clock(each * (total - done))
 
 
 def _images_per_epoch(trainer: Trainer) -> int:

@@ -23,6 +23,7 @@ from dlcexp.evaluation.evaluate import (
 from dlcexp.evaluation.records import pose_records
 from dlcexp.runs.hardware import choose_hardware
 from dlcexp.runs.run import Run
+from dlcexp.text import listed
 from dlcexp.training.conditions import condition_source, split_conditions
 from dlcexp.training.resume import foreign_detector
 
@@ -110,8 +111,8 @@ def _check_project(cfg: DictConfig, data: PoseData) -> None:
         if list(found) != list(labelled):
             raise ConfigError(
                 "project",
-                f"{project.source} has the {name} {', '.join(labelled) or 'none'}; those of the "
-                f"model are {', '.join(found) or 'none'}.",
+                f"{project.source} has the {name} {listed(labelled, None)}; those of the model are "
+                f"{listed(found, None)}.",
             )
     several = metadata.num_individuals > 1
     if several and not project.multianimal and not cfg.evaluation.force_multi_animal:

@@ -13,8 +13,10 @@ from typing import Any
 from filelock import FileLock
 
 from dlcexp.errors import ConfigError
-from dlcexp.training.loggers.naming import by_key, name_of, sweep_of
+from dlcexp.text import first_line
+from dlcexp.training.loggers.naming import name_of, sweep_of
 from dlcexp.training.loggers.run_logger import Record, RunLogger
+from dlcexp.trees import leaves
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +116,7 @@ class MLFlowLogger(RunLogger):
         """Send the resolved tree as parameters; MLflow lets no run change them later."""
         self.experiment  # noqa: B018  (begins the run)
         if self._new:
-            named = {_allowed(key): value for key, value in by_key(params).items()}
+            named = {_allowed(key): value for key, value in leaves(params).items()}
             with self._failures_logged():
                 self._lightning.log_hyperparams(named)
 
@@ -206,4 +208,4 @@ def _allowed(name: str) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return _without_password(str(error).splitlines()[0])
+    return _without_password(first_line(error))

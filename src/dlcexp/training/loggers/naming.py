@@ -26,16 +26,6 @@ def with_slashes(metrics: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def by_key(node: Any, key: str = "") -> dict[str, Any]:
-    """The leaves of a tree by their dotted keys, as they are typed; lists are leaves."""
-    if not isinstance(node, Mapping):
-        return {key: node}
-    leaves: dict[str, Any] = {}
-    for name, child in node.items():
-        leaves |= by_key(child, f"{key}.{name}" if key else str(name))
-    return leaves
-
-
 def sweep_of(folder: Path) -> str | None:
     """Name of the sweep that a run folder is a job of."""
     sweep = folder.resolve().parent

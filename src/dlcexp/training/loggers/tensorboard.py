@@ -7,8 +7,8 @@ from typing import Any
 
 import cv2
 
-from dlcexp.training.loggers.naming import by_key
 from dlcexp.training.loggers.run_logger import RunLogger
+from dlcexp.trees import leaves
 from dlcexp.yaml_files import dump_yaml
 
 
@@ -41,7 +41,7 @@ class TensorBoardLogger(RunLogger):
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Send the resolved tree, as a text; as hyper-parameters it goes with the final numbers."""
-        self._tree = by_key(params)
+        self._tree = leaves(params)
         text = dump_yaml(params)
         self.experiment.add_text("config", f"```yaml\n{text}```", self.last_epoch())
 
