@@ -35,7 +35,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def expanded(path: str | Path) -> Path:
-    """A path with home folders for `~` and `~name`; that of a stranger stays as it is."""
+    """Expand `~` and `~name` of a path; that of an unknown user stays as it is."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 (that of pathlib raises RuntimeError)
 
 

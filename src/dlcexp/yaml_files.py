@@ -178,7 +178,7 @@ def _invalid(error: Exception, source: Path) -> ProjectError:
 
 
 def read_mapping(source: Path) -> dict[str, Any]:
-    """The plain mappings, lists and scalars of a YAML file.
+    """Read the plain mappings, lists and scalars of a YAML file.
 
     Byte order marks, CRLF, comments and double-quoted Windows paths are taken; so are tabs, one
     for two spaces.

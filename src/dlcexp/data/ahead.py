@@ -13,7 +13,7 @@ WAITING = 2
 
 
 def ahead(items: Iterable[T], waiting: int = WAITING) -> Iterator[T]:
-    """The items in order, the next ones made in a thread while the caller works on one.
+    """Yield the items in order, the next ones made in a thread while the caller works on one.
 
     Args:
         items: iterated in that thread alone; what it raises is raised here, in its place.
@@ -30,7 +30,7 @@ def ahead(items: Iterable[T], waiting: int = WAITING) -> Iterator[T]:
 
 
 def behind(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """The function of each item in order, computed in a thread while the caller makes the next."""
+    """Yield the function of each item, computed in a thread while the caller makes the next."""
     with ThreadPoolExecutor(max_workers=1) as thread:
         last: Future[R] | None = None
         for item in items:

@@ -19,7 +19,7 @@ _SPARE_PIXELS = 2
 def ground_truth_boxes(
     labels: Labels, index: int, image_shape: Sequence[int], margin: float
 ) -> NDArray[np.float64]:
-    """The boxes of one frame: those that the project gives, else those around the keypoints.
+    """Return the boxes of one frame: those of the project, else those around the keypoints.
 
     A given box without any extent counts as not given. Boxes end at the border of the image, as
     in DeepLabCut, and have sides of at least one pixel.
@@ -44,7 +44,7 @@ def ground_truth_boxes(
 def keypoint_boxes(
     keypoints: NDArray[Any], image_shape: Sequence[int], margin: float
 ) -> NDArray[np.float64]:
-    """The boxes around poses, within the image.
+    """Return the boxes around poses, within the image.
 
     Args:
         keypoints: (n, bodyparts, 2) px, NaN where missing.
@@ -58,7 +58,7 @@ def keypoint_boxes(
 
 
 def whole_pixels(boxes: NDArray[Any], margin: float) -> NDArray[Any]:
-    """Boxes (..., 4) of labels with corner and sides truncated, as DeepLabCut trains on them.
+    """Truncate corner and sides of boxes (..., 4) of labels, as DeepLabCut trains on them.
 
     Those that its detector finds, and those of conditions in inference, it does not truncate.
     Without a margin keypoints would be lost: such boxes stay as they are.
@@ -72,7 +72,7 @@ def _around(keypoints: NDArray[Any], margin: float) -> NDArray[Any]:
 
 
 def extent(points: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Lowest and highest x, y (n, 2) of points (n, k, 2); NaN for individuals without any."""
+    """Return lowest and highest x, y (n, 2) of points (n, k, 2); NaN for those without any."""
     low = np.min(points, axis=1, where=np.isfinite(points), initial=np.inf)
     high = np.max(points, axis=1, where=np.isfinite(points), initial=-np.inf)
     empty = ~np.isfinite(low)

@@ -124,6 +124,6 @@ _shared = ImageCache(0)
 
 
 def shared_cache(budget: int) -> ImageCache:
-    """The cache that all runs in this process share; its budget is the latest caller's."""
+    """Return the cache that all runs in this process share; its budget is the latest caller's."""
     _shared.limit(budget)
     return _shared

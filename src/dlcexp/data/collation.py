@@ -56,7 +56,7 @@ class ResizeCollate:
 
     @abstractmethod
     def draw_size(self, height: int, width: int, generator: np.random.Generator) -> tuple[int, int]:
-        """Height and width of a batch whose first image is height x width."""
+        """Return height and width of a batch whose first image is height x width."""
 
     def _resized(
         self, sample: Sample, size: tuple[int, int], generator: np.random.Generator
@@ -163,7 +163,7 @@ class ResizeFromList(ResizeCollate):
 def build_collate(
     settings: Mapping[str, Any] | None, *, seed: int, with_center_keypoints: bool
 ) -> PadCollate | ResizeCollate:
-    """The collation that a validated `collate` entry of a menu asks for; padding without one."""
+    """Build the collation of a validated `collate` entry of a menu; padding without one."""
     if settings is None:
         return PadCollate()
     classes = {"ResizeFromDataSize": ResizeFromDataSize, "ResizeFromList": ResizeFromList}

@@ -166,7 +166,7 @@ class _Frame(NamedTuple):
 
 
 def usable_conditions(poses: NDArray[Any], most: int) -> NDArray[np.float64]:
-    """Conditions (m, bodyparts, 3) among predicted poses (n, bodyparts, 3): x px, y px, score.
+    """Return conditions (m, bodyparts, 3) among poses (n, bodyparts, 3): x px, y px, score.
 
     A keypoint that is NaN, or has no positive score, is missing: all zeros. A pose whose scores
     are all below `MIN_SCORE` is none. Of more than `most` poses those with the highest mean score

@@ -39,7 +39,7 @@ class Window:
 
     @classmethod
     def around(cls, box: NDArray[Any], size: tuple[int, int]) -> "Window":
-        """The smallest window around a box with the aspect ratio of the crop.
+        """Return the smallest window around a box with the aspect ratio of the crop.
 
         One side of the box grows, its centre stays; then the edges are rounded to whole pixels.
         This is DeepLabCut's `top_down_crop`, which fails where less than a pixel is left.
@@ -57,7 +57,7 @@ class Window:
 
     @classmethod
     def showing(cls, box: NDArray[Any], size: tuple[int, int]) -> "Window":
-        """As `around`, and what is not in the box is black.
+        """Return the window as `around`, with black outside of the box.
 
         The edges of the box are rounded to whole pixels, and as many are added on both sides. For
         square crops this is DeepLabCut's `top_down_crop(crop_with_context=False)`.
@@ -83,7 +83,7 @@ class Window:
         )
 
     def with_surroundings(self) -> "Window":
-        """About the same centre and scale, and all around what a turned crop would show.
+        """Return a window of about this centre and scale, with all that a turned crop would show.
 
         Its crop is so large that the middle of it, of the size of this one, has no empty corner
         after any rotation, even when the image is made smaller by a tenth.
@@ -106,16 +106,16 @@ class Window:
         return np.array([self.left, self.top], dtype=float)
 
     def points(self, points: NDArray[Any]) -> NDArray[np.float64]:
-        """Points (..., 2) in px of the image, as px of the crop."""
+        """Convert points (..., 2) from px of the image to px of the crop."""
         inside: NDArray[np.float64] = (points - self.offset) / self.scale
         return inside
 
     def boxes(self, boxes: NDArray[Any]) -> NDArray[np.float64]:
-        """Boxes (..., 4) in px of the image, as px of the crop."""
+        """Convert boxes (..., 4) from px of the image to px of the crop."""
         return np.concatenate([self.points(boxes[..., :2]), boxes[..., 2:] / self.scale], axis=-1)
 
     def cut(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The crop (height, width, 3) of an image (h, w, 3); black outside the image."""
+        """Cut the crop (height, width, 3) out of an image (h, w, 3); black outside the image."""
         height, width = image.shape[:2]
         canvas = np.zeros((self.bottom - self.top, self.right - self.left, 3), np.uint8)
         edges = self.shown or (self.left, self.top, self.right, self.bottom)
@@ -244,6 +244,6 @@ class CropDataset(SampleDataset):
 
 
 def labelled_animals(labels: Labels, indices: Sequence[int]) -> list[tuple[int, int]]:
-    """(row of `labels`, slot) of each individual that has a keypoint, frame after frame."""
+    """Return (row of `labels`, slot) of each individual that has a keypoint, by frame."""
     visible = np.isfinite(labels.keypoints).all(axis=-1).sum(axis=-1)
     return [(index, int(slot)) for index in indices for slot in np.flatnonzero(visible[index])]

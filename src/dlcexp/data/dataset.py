@@ -121,7 +121,7 @@ def as_sample(
     scale: NDArray[Any] | None = None,
     offset: NDArray[Any] | None = None,
 ) -> Sample:
-    """Tensors of an augmented image and its labels.
+    """Convert an augmented image and its labels to tensors.
 
     Args:
         augmented: what a pipeline gave.
@@ -152,7 +152,7 @@ def label_arrays(
     *,
     with_center_keypoints: bool,
 ) -> dict[str, NDArray[Any]]:
-    """Labels as a network's targets want them: zeros instead of NaN.
+    """Return labels in the form of a network's targets: zeros instead of NaN.
 
     Args:
         keypoints: (n, k, 2) px, NaN where not visible.

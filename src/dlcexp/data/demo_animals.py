@@ -86,7 +86,7 @@ class Video:
         self._rng = rng
 
     def frame(self, number: int) -> tuple[Bytes, Array]:
-        """A frame and its labels; draw the frames in order, each takes from the random numbers.
+        """Draw a frame and its labels; draw in order, as each takes from the random numbers.
 
         Returns:
             image (height, width, 3) RGB, and keypoints (individuals, bodyparts, 2) px, NaN where
@@ -145,7 +145,7 @@ class _Walk:
         return path
 
     def spine(self, number: int) -> "_Spine":
-        """The animal's midline in frame `number`, with the sway of its gait."""
+        """Return the animal's midline in frame `number`, with the sway of its gait."""
         travelled = float(self._travelled[number])
         u = np.linspace(0, 1, 81)
         at = (travelled - u * self._length) / self._step
@@ -168,7 +168,7 @@ class _Spine:
     travelled: float
 
     def at(self, u: float, ahead: float = 0.0, left: float = 0.0) -> Array:
-        """The point a fraction `u` down the body, shifted by px."""
+        """Return the point a fraction `u` down the body, shifted by px."""
         i = round(u * (len(self.line) - 1))
         place: Array = self.line[i] + ahead * self.ahead[i] + left * self.left[i]
         return place
@@ -196,7 +196,7 @@ class _Body:
         }
 
     def keypoints(self) -> Array:
-        """(bodyparts, 2) px in the order of the demo project."""
+        """Return keypoints (bodyparts, 2) px in the order of the demo project."""
         return np.stack([
             self._spine.at(0),
             self._feet["left_forefoot"][-1],
@@ -208,7 +208,7 @@ class _Body:
         ])  # fmt: skip
 
     def draw(self, spots: Array) -> tuple[Array, Array]:
-        """The animal on an empty canvas: colour (h, w, 3), opacity (h, w) in 0-1."""
+        """Draw the animal on an empty canvas: colour (h, w, 3), opacity (h, w) in 0-1."""
         color = np.zeros((_SIZE, _SIZE, 3), np.uint8)
         alpha = np.zeros((_SIZE, _SIZE), np.uint8)
         for joints in self._feet.values():

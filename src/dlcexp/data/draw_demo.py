@@ -27,12 +27,12 @@ _DRAWN = frozenset({"config.yaml", LABELED_DATA, "videos", _MARK})
 
 
 def demo_metadata() -> dict[str, Any]:
-    """The `metadata` block of the demo project, without drawing it."""
+    """Return the `metadata` block of the demo project, without drawing it."""
     return demo.demo_head().metadata()
 
 
 def demo_project() -> Path:
-    """The folder of the demo project in the user's cache; drawn when it is not there yet.
+    """Return the folder of the demo project in the user's cache; draw it if it does not exist.
 
     Raises:
         UserError: the cache cannot be written.

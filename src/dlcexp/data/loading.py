@@ -113,7 +113,7 @@ class FrameData:
         return self._conditional_dataset(animals, "inference", conditions)
 
     def ground_truth_boxes(self, row: int) -> NDArray[np.float64]:
-        """The boxes of one frame, (individuals, 4) x, y, width, height px of the original image.
+        """Return the boxes of a frame, (individuals, 4) x, y, width, height px of the original.
 
         NaN where there is no animal; see `dlcexp.data.boxes.ground_truth_boxes`. The image is
         decoded for its size, unless it is in the cache.
@@ -122,7 +122,7 @@ class FrameData:
         return ground_truth_boxes(self.labels, row, shape, self._bbox_margin)
 
     def train_loader(self, rank: int = 0, world_size: int = 1) -> PoseLoader:
-        """Augmented batches for the pose model; its `sampler.set_epoch` chooses the epoch.
+        """Return augmented batches for the pose model; its `sampler.set_epoch` chooses the epoch.
 
         An epoch shows every training frame once; top-down every labelled animal in them.
 
@@ -143,7 +143,7 @@ class FrameData:
         )
 
     def detector_frames(self, split: SplitName) -> PoseDataset:
-        """The frames of a split as the detector sees them when it is applied.
+        """Return the frames of a split as the detector sees them when it is applied.
 
         `boxes` (n, 4) of a sample are x, y, width, height px of its `image`, zeros where there is
         no animal.
@@ -151,7 +151,7 @@ class FrameData:
         return self._frame_dataset(getattr(self.split, split), "inference", "data_detector")
 
     def detector_train_loader(self, rank: int = 0, world_size: int = 1) -> PoseLoader:
-        """Augmented batches for the detector, of all training frames: `image` and `boxes`.
+        """Return augmented batches for the detector, of all training frames: `image`, `boxes`.
 
         `boxes` (b, n, 4) are as in `detector_frames`, zeros also where an animal has left its
         image. The sampler and the arguments are as in `train_loader`.
@@ -315,7 +315,7 @@ class FrameData:
 def unlabelled_frames(
     cfg: DictConfig, images: Sequence[Path], cache: ImageCache | None = None
 ) -> FrameData:
-    """Images as frames without labels, all of them in the test split.
+    """Return images as frames without labels, all of them in the test split.
 
     Args:
         cfg: the resolved tree; its `metadata` lists individuals and bodyparts.

@@ -154,7 +154,7 @@ class Pipeline:
         return np.stack(planes)
 
     def to_image(self, values: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """The uint8 (height, width, 3) RGB image whose values (3, height, width) these are."""
+        """Convert values (3, height, width) to a uint8 (height, width, 3) RGB image."""
         image = np.empty((*values.shape[1:], 3), np.uint8)
         for plane, levels, channel in zip(values, self.levels, self.channels, strict=True):
             between = (levels[1:] + levels[:-1]) / 2
@@ -172,7 +172,7 @@ class _Points:
 
     @classmethod
     def of(cls, keypoints: NDArray[Any], unique: NDArray[Any], extras: NDArray[Any]) -> "_Points":
-        """The labelled points; unique bodyparts go with individual 0, extras are part -1."""
+        """Return the labelled points; unique bodyparts go with individual 0, extras are part -1."""
         grid = np.full((len(keypoints), keypoints.shape[1] + len(unique), 2), np.nan)
         grid[:, : keypoints.shape[1]] = keypoints
         grid[0, keypoints.shape[1] :] = unique
@@ -186,7 +186,7 @@ class _Points:
 
     @classmethod
     def from_lists(cls, xy: Sequence[Any], owner: Sequence[Any], part: Sequence[Any]) -> "_Points":
-        """The points that albumentations gives back.
+        """Return the points that albumentations gives back.
 
         Raises:
             UserError: one point has become several.
@@ -201,7 +201,7 @@ class _Points:
         return cls(np.asarray(xy, dtype=float).reshape(-1, 2), numbers[:, 0], numbers[:, 1])
 
     def grids(self, owners: int, parts: int, extras: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Back to (owners, parts, 2) and (extras, 2); NaN for points that a transform dropped."""
+        """Return arrays (owners, parts, 2) and (extras, 2); NaN for dropped points."""
         grid, rest = np.full((owners, parts, 2), np.nan), np.full((extras, 2), np.nan)
         labelled = self.part >= 0
         grid[self.owner[labelled], self.part[labelled]] = self.xy[labelled]

@@ -13,7 +13,7 @@ from dlcexp.yaml_files import read_yaml
 
 
 def find_copy(project: Project, snapshot: Path) -> Path | None:
-    """The folder `train` of the first shuffle of the project whose best snapshot is this one."""
+    """Return `train` of the first shuffle of the project whose best snapshot is this one."""
     for folder in trained_shuffles(project.root):
         best = best_snapshot(folder)
         current = folder.parents[1].name == f"iteration-{project.iteration}"

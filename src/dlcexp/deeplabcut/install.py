@@ -131,7 +131,7 @@ def install(
 
 
 def free_number(project: Project, wanted: int | None = None, reserved: int = 0) -> int:
-    """A number for a new shuffle: the one that is wanted, or the first after all that there are.
+    """Return a number for a new shuffle: the wanted one, or the first after all existing ones.
 
     Args:
         project: where its shuffles are.
@@ -164,18 +164,18 @@ class _Places:
         self._tensorflow = project.root / "dlc-models" / iteration
 
     def model(self, fraction: float, number: int) -> Path:
-        """The folder of a shuffle's model."""
+        """Return the folder of a shuffle's model."""
         return self.models / f"{self.title}-trainset{int(100 * fraction)}shuffle{number}"
 
     def numbers(self) -> set[int]:
-        """The numbers of all shuffles, of whichever engine and fraction."""
+        """Return the numbers of all shuffles, of whichever engine and fraction."""
         names = [*self.metadata()]
         for folder in (self.dataset, self.models, self._tensorflow):
             names += [path.name for path in folder.glob("*shuffle*")]
         return {int(match[1]) for name in names if (match := _NUMBER.search(name))}
 
     def metadata(self) -> dict[str, Any]:
-        """The registered shuffles; where none are registered, those that have files."""
+        """Return the registered shuffles; where none are registered, those that have files."""
         path = self.dataset / _METADATA
         if not path.is_file():
             return self._unregistered()
@@ -201,7 +201,7 @@ class _Places:
         write_text(self.dataset / _METADATA, _HEADER + dump_yaml({"shuffles": dict(shuffles)}))
 
     def merge(self, labels: Labels) -> dict[str, int]:
-        """See that the merged labels have every frame; the row of each."""
+        """Add missing frames to the merged labels; return the row of each."""
         import pandas as pd
 
         path = self.dataset / f"CollectedData_{self.project.scorer}.h5"
@@ -220,7 +220,7 @@ class _Places:
 
 
 def label_table(project: Project, labels: Labels) -> "pd.DataFrame":
-    """All labels in the form of DeepLabCut's `CollectedData_<scorer>.h5`, in px."""
+    """Return all labels in the form of DeepLabCut's `CollectedData_<scorer>.h5`, in px."""
     import pandas as pd
 
     scorer, axes = project.scorer, ("x", "y")

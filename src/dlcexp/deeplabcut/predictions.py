@@ -41,7 +41,7 @@ class Predictions:
     poses: Mapping[str | int, NDArray[np.float64]]
 
     def of(self, name: str) -> NDArray[np.float64] | None:
-        """Poses in an image, None if the file has none of it.
+        """Return poses in an image, None if the file has none of it.
 
         The image is found by the longest end that its path shares with one in the file, which must
         be a whole path for one of them, such as `video/img.png`. In the file of a video it is

@@ -58,7 +58,7 @@ def read_shuffle(
 
 
 def find_trained_shuffle(project: Project, shuffle: int, key: str = "conditions") -> Path:
-    """The folder of a shuffle's model: `train/` with `pytorch_config.yaml` and snapshots.
+    """Return the folder of a shuffle's model: `train/` with `pytorch_config.yaml` and snapshots.
 
     Of several training fractions, the largest that was trained.
 
@@ -108,7 +108,7 @@ def split_overrides(folder: Path) -> list[Override]:
 
 
 def trained_shuffles(root: Path) -> list[Path]:
-    """The folders `train` of all shuffles of a project that have a snapshot."""
+    """Return the folders `train` of all shuffles of a project that have a snapshot."""
     files = root.glob("dlc-models-pytorch/*/*/train/pytorch_config.yaml")
     return sorted(file.parent for file in files if any(file.parent.glob("snapshot*.pt")))
 

@@ -123,17 +123,17 @@ def snapshot_folder(run: Path) -> Path:
 
 
 def list_snapshots(folder: Path, prefix: str = POSE_PREFIX) -> list[Path]:
-    """The periodic snapshots of a folder, oldest epoch first."""
+    """Return the periodic snapshots of a folder, oldest epoch first."""
     return [path for _, path in _found(folder, prefix, best=False)]
 
 
 def all_snapshots(folder: Path, prefix: str = POSE_PREFIX) -> list[Path]:
-    """The periodic and the best snapshots of a folder."""
+    """Return the periodic and the best snapshots of a folder."""
     return [path for best in (False, True) for _, path in _found(folder, prefix, best=best)]
 
 
 def best_snapshot(folder: Path, prefix: str = POSE_PREFIX) -> Path | None:
-    """The best snapshot of a folder; the last periodic one where none was called best.
+    """Return the best snapshot of a folder; the last periodic one where none is marked best.
 
     A killed run may leave two files called best. Only a better one is ever added: the later wins.
     """
@@ -231,7 +231,7 @@ class SnapshotManager:
                 path.unlink()
 
     def state_dict(self) -> dict[str, Any]:
-        """The best so far, as plain values."""
+        """Return the best so far, as plain values."""
         score = None if self.best_score is None else list(self.best_score)
         return {"best_epoch": self.best_epoch, "best_score": score}
 

@@ -27,7 +27,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def figure_pixels(figure: Figure) -> NDArray[np.uint8]:
-    """A figure as it would be saved, uint8 (h, w, 3), BGR as OpenCV has it."""
+    """Return a figure as it would be saved, uint8 (h, w, 3), BGR as OpenCV has it."""
     figure.set_dpi(DPI)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -35,7 +35,7 @@ def figure_pixels(figure: Figure) -> NDArray[np.uint8]:
 
 
 def text_inches(texts: Iterable[str], size: float) -> float:
-    """Width of the longest of some lines of text, in a font of `size` points."""
+    """Return the width of the longest of some lines of text, in a font of `size` points."""
     font = FontProperties(size=size)
     widths = (text_to_path.get_text_width_height_descent(text, font, False)[0] for text in texts)
     return max(widths, default=0.0) / POINTS_PER_INCH

@@ -61,7 +61,7 @@ def find_boxes(
     max_animals: int,
     description: str = "",
 ) -> Boxes:
-    """The best boxes of each frame, in px of the original image, best first.
+    """Find the best boxes of each frame, in px of the original image, best first.
 
     Args:
         detector: a `Detector` on `device`; its training mode is as before afterwards.
@@ -83,7 +83,7 @@ def find_boxes(
 
 
 def box_precision(data: PoseData, boxes: Boxes) -> dict[str, float]:
-    """Mean average precision in percent, as pycocotools computes it, of boxes in these frames."""
+    """Compute the mean average precision of boxes in percent, as pycocotools does."""
     from torchmetrics.detection import MeanAveragePrecision
 
     # The first of several processes evaluates alone: there is no process to synchronise with.

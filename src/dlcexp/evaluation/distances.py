@@ -26,19 +26,19 @@ class Distances:
     confidence: np.ndarray
 
     def per_bodypart(self, bodyparts: Sequence[str]) -> dict[str, float]:
-        """`rmse_<bodypart>` for each name, px; NaN for a bodypart without a distance."""
+        """Return `rmse_<bodypart>` for each name, px; NaN for a bodypart without a distance."""
         names = [f"rmse_{bodypart}" for bodypart in bodyparts]
         return {name: mean_or_nan(self.pixels[..., k]) for k, name in enumerate(names)}
 
 
 def mean_or_nan(values: np.ndarray) -> float:
-    """Mean of the values that are not NaN, NaN (without a warning) if there is none."""
+    """Return the mean of the values that are not NaN, NaN (without a warning) if there is none."""
     finite = values[~np.isnan(values)]
     return float(finite.mean()) if finite.size else float("nan")
 
 
 def individual_distances(pairs: PosePairs, match: np.ndarray) -> Distances:
-    """Distances when labelled individual (f, i) was predicted as `match[f, i]`, -1 as none."""
+    """Return distances if labelled individual (f, i) is predicted as `match[f, i]`, -1 as none."""
     frame = np.arange(len(match))[:, None]
     found = match >= 0
     if pairs.poses.shape[1] == 0:
@@ -50,7 +50,7 @@ def individual_distances(pairs: PosePairs, match: np.ndarray) -> Distances:
 
 
 def detection_distances(pairs: PosePairs) -> Distances:
-    """Distances when each bodypart's points are matched on their own, without individuals."""
+    """Return distances when each bodypart's points are matched separately, without individuals."""
     by_bodypart = []
     for k in range(pairs.truth.shape[2]):
         one = PosePairs(pairs.truth[:, :, [k]], pairs.poses[:, :, [k]], pairs.confidence[:, :, [k]])
@@ -65,7 +65,7 @@ def detection_distances(pairs: PosePairs) -> Distances:
 
 
 def matched_individuals(pairs: PosePairs, single_animal: bool) -> np.ndarray:
-    """Index of the prediction of each labelled individual (frames, individuals), -1 for none.
+    """Return the prediction index of each labelled individual (frames, individuals), or -1.
 
     Raises:
         ValueError: `single_animal`, but a frame has room for more than one.

@@ -66,13 +66,13 @@ class Evaluation:
                 self.unique[f"{split}{suffix}"] = part.unique[split]
 
     def column(self, split: str) -> str | None:
-        """The name under which a split was scored, end to end where it was; None if it was not."""
+        """Return the name under which a split was scored, end to end if so; None if not scored."""
         names = (split, *(f"{split}{suffix}" for suffix in BY_LABELS))
         return next((name for name in names if name in self.metrics), None)
 
 
 def images_per_second(evaluation: Evaluation) -> float | None:
-    """Test frames from image to poses, detection included; None without any."""
+    """Return test frames per second from image to poses, detection included; None without any."""
     column = evaluation.column("test")
     if column is None or not evaluation.seconds.get(column):
         return None
@@ -80,7 +80,7 @@ def images_per_second(evaluation: Evaluation) -> float | None:
 
 
 def flatten(evaluation: Evaluation) -> dict[str, float]:
-    """All scores: `test.rmse` and the like, `detector.test.mAP@50:95` of a detector."""
+    """Return all scores: `test.rmse` and the like, `detector.test.mAP@50:95` of a detector."""
     detector = by_split(evaluation.detector)
     return {
         **by_split(evaluation.metrics),
@@ -218,7 +218,7 @@ def score_split(
     *,
     identity: bool = False,
 ) -> dict[str, float]:
-    """Metrics of one split.
+    """Compute the metrics of one split.
 
     Args:
         data: project, labels and split.
@@ -260,11 +260,11 @@ def is_single_animal(data: PoseData, settings: Any) -> bool:
 
 
 def compared_bodyparts(bodyparts: Sequence[str], comparison: str | Sequence[str]) -> list[int]:
-    """Positions of the bodyparts that `evaluation.comparison_bodyparts` leaves."""
+    """Return positions of the bodyparts that `evaluation.comparison_bodyparts` leaves."""
     wanted = bodyparts if comparison == "all" else comparison
     return [k for k, bodypart in enumerate(bodyparts) if bodypart in wanted]
 
 
 def by_row(rows: Sequence[int], frames: np.ndarray) -> dict[str, np.ndarray]:
-    """Poses of frames under the number of their row of the labels."""
+    """Return poses of frames under the number of their row of the labels."""
     return {str(row): frame for row, frame in zip(rows, frames, strict=True)}

@@ -58,7 +58,7 @@ def draw_examples(evaluation: Evaluation, data: PoseData, folder: Path, cfg: Any
 def chosen_frames(
     evaluation: Evaluation, data: PoseData, cfg: Any, split: SplitName, *, worst: int, best: int = 0
 ) -> Iterator[Shown]:
-    """The worst frames of a split, then the best; no frame is both. Images are decoded as asked.
+    """Yield the worst frames of a split, then the best; no frame is both. Images decode lazily.
 
     Args:
         evaluation: poses of the frames.

@@ -67,7 +67,7 @@ class Skeleton:
 
 
 def draw_example(example: Example, skeleton: Skeleton) -> Figure:
-    """Labels as crosses, predictions as dots (rings below pcutoff), a line between the two.
+    """Draw labels as crosses, predictions as dots (rings below pcutoff), and lines between them.
 
     The view is cut to where labels and predictions are.
     """

@@ -116,7 +116,7 @@ def _median_or_nan(values: np.ndarray) -> float:
 
 
 def mean_pose_error(training: np.ndarray, frames: np.ndarray) -> float:
-    """Mean distance, px, when the training mean of every keypoint is predicted in every frame.
+    """Return the mean error, px, of predicting the training mean of every keypoint.
 
     What a model must beat to have learnt anything. All individuals share one mean pose, and each
     label counts, whichever animal is near.

@@ -35,7 +35,7 @@ def predict_frames(
     batch_size: int = 1,
     description: str = "",
 ) -> np.ndarray:
-    """Poses of the individuals in each frame; see `predict_heads`.
+    """Predict poses of the individuals in each frame; see `predict_heads`.
 
     Returns:
         float32 (frames, n, k, 3): x and y in px of the original image, confidence; NaN where no
@@ -54,7 +54,7 @@ def predict_heads(
     description: str = "",
     network: Network | None = None,
 ) -> dict[str, np.ndarray]:
-    """Poses that each head of the model finds in each frame, in the order of `dataset`.
+    """Predict the poses of each head of the model in each frame, in the order of `dataset`.
 
     The model is in evaluation mode meanwhile; each of its modules gets its own mode back.
 
@@ -89,7 +89,7 @@ def predict_crops(
     description: str = "",
     network: Network | None = None,
 ) -> np.ndarray:
-    """Poses found in crops of single animals, put together frame by frame.
+    """Predict poses in crops of single animals, put together frame by frame.
 
     Args:
         model: a `PoseModel` on `device`; its mode is as before afterwards.
@@ -113,7 +113,7 @@ def predict_crops(
 
 @contextmanager
 def in_evaluation(model: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; each module gets its own mode back."""
+    """Switch to evaluation without gradients; each module gets its previous mode back."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -134,7 +134,7 @@ def with_progress(dataset: Any, description: str) -> Iterator[Sample]:
 
 
 def to_original(points: np.ndarray, sample: Sample) -> np.ndarray:
-    """Points (..., 2) in px of the network's input, as px of the image it was made from."""
+    """Convert points (..., 2) from px of the network's input to px of its image."""
     return points * np.asarray(sample["scale"]) + np.asarray(sample["offset"])
 
 
@@ -211,7 +211,7 @@ def _batches(
 
 
 def in_original(poses: np.ndarray, sample: Sample) -> np.ndarray:
-    """Poses (n, k, 3) in px of the network's input, as px of the image it was made from."""
+    """Convert poses (n, k, 3) from px of the network's input to px of its image."""
     # A predictor that clips its scores has made 0 of the score -1.
     absent = (poses[..., :2] == ABSENT).all(axis=-1) & (poses[..., 2] <= 0)
     absent |= ~np.isfinite(poses[..., :2]).all(axis=-1)

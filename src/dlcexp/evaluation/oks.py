@@ -19,7 +19,7 @@ MIN_KEYPOINTS = 2
 def object_keypoint_similarity(
     pairs: PosePairs, sigma: float | np.ndarray = 0.1, margin: float = 0.0
 ) -> np.ndarray:
-    """OKS of every prediction with every labelled individual of its frame.
+    """Compute the OKS of every prediction with every labelled individual of its frame.
 
     The mean over the labelled keypoints of exp(-d^2 / (2 area (2 sigma)^2)). A predicted point that
     is absent counts 0. An individual with fewer than two labelled keypoints has OKS 0.
@@ -46,7 +46,7 @@ def object_keypoint_similarity(
 
 
 def box_sides(truth: np.ndarray) -> np.ndarray:
-    """Width and height of the box around the labelled keypoints, px; 0 where there are none.
+    """Return width and height of the box around the labelled keypoints, px; 0 where none are.
 
     Args:
         truth: (..., bodyparts, 2), NaN where unlabelled.
@@ -60,7 +60,7 @@ def box_sides(truth: np.ndarray) -> np.ndarray:
 def average_precision_and_recall(
     pairs: PosePairs, sigma: float | np.ndarray = 0.1, margin: float = 0.0
 ) -> tuple[float, float]:
-    """COCO mAP and mAR in percent, over OKS thresholds 0.50, 0.55 .. 0.95.
+    """Compute COCO mAP and mAR in percent, over OKS thresholds 0.50, 0.55 .. 0.95.
 
     Individuals with fewer than two labelled keypoints are left out of the ground truth; what is
     predicted there counts as a false positive. Predictions with fewer than two keypoints are left

@@ -28,7 +28,7 @@ DOTS = 40
 
 
 def draw_learning_curves(metrics_csv: Path, path: Path) -> bool:
-    """Losses, RMSE and mAP over the epochs of `metrics.csv`.
+    """Draw losses, RMSE and mAP over the epochs of `metrics.csv`.
 
     Args:
         metrics_csv: one row per epoch, columns `epoch`, `train.total_loss`, `test.rmse` and so on;
@@ -111,7 +111,7 @@ def _logarithmic_if_wide(axes: Axes, losses: pd.DataFrame) -> None:
 
 
 def draw_bodypart_errors(evaluation: Evaluation, bodyparts: Sequence[str], path: Path) -> None:
-    """RMSE of each bodypart on train and test frames, the hardest on top; end to end top-down.
+    """Draw the RMSE of each bodypart on train and test frames, the hardest on top.
 
     Args:
         evaluation: its `rmse_<bodypart>`.

@@ -30,7 +30,7 @@ class FrameError:
 
 
 def rank_frames(truth: np.ndarray, poses: np.ndarray) -> list[FrameError]:
-    """Labelled frames, the worst first: by animals missed, then by mean distance.
+    """Rank labelled frames, the worst first: by animals missed, then by mean distance.
 
     Animals and predictions are assigned so that the distances are smallest in sum, however large:
     unlike in the metrics, a pose far from every animal is an error here, not a detection missed.
@@ -48,7 +48,7 @@ def rank_frames(truth: np.ndarray, poses: np.ndarray) -> list[FrameError]:
 
 
 def assign(labels: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The predictions of labelled animals that make the distances smallest in sum.
+    """Return the predictions of labelled animals with the smallest sum of distances.
 
     Args:
         labels: (n, k, 2) px, NaN where unlabelled.

@@ -39,7 +39,7 @@ COLUMNS = (
 
 
 def pose_records(evaluation: Evaluation, data: PoseData, settings: Any) -> pd.DataFrame:
-    """A row for each labelled keypoint, matched with a prediction as the metrics are.
+    """Return a row for each labelled keypoint, matched with a prediction as the metrics are.
 
     The mean of `error` in a split is its `rmse`, bodypart by bodypart its `rmse_<bodypart>`.
 

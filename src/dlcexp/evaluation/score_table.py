@@ -56,7 +56,7 @@ class ScoreTable:
 
 
 def score_table(evaluation: Evaluation) -> ScoreTable:
-    """Scores of a detector, of each split that has frames, and the error of each bodypart."""
+    """Return scores of a detector and of each split with frames, and the error of each bodypart."""
     columns = _columns(evaluation)
 
     def row(name: str, scores: Mapping[str, Mapping[str, float]], key: str, form: str) -> ScoreRow:
@@ -84,7 +84,7 @@ def score_table(evaluation: Evaluation) -> ScoreTable:
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:
-    """The same for the terminal; fits 80 columns."""
+    """Return the same for the terminal; fits 80 columns."""
     scores = score_table(evaluation)
     table = Table(
         box=box.SIMPLE_HEAD, caption="\n".join(scores.captions) or None, caption_justify="left"

@@ -30,7 +30,7 @@ Numbers = dict[str, Any]
 
 
 def summarize(evaluation: Evaluation, data: PoseData, cfg: Any, records: pd.DataFrame) -> Numbers:
-    """The summary of each split that has frames.
+    """Summarize each split that has frames.
 
     Args:
         evaluation: poses and metrics.
@@ -61,13 +61,13 @@ def summarize(evaluation: Evaluation, data: PoseData, cfg: Any, records: pd.Data
 
 
 def ranked(evaluation: Evaluation, data: PoseData, column: str) -> list[FrameError]:
-    """The labelled frames of a split, the worst first; see `rank_frames`."""
+    """Return the labelled frames of a split, the worst first; see `rank_frames`."""
     rows = list(getattr(data.split, split_of(column)))
     return rank_frames(data.labels.keypoints[rows], evaluation.poses[column])
 
 
 def bodypart_errors(rows: pd.DataFrame, thresholds: Sequence[float]) -> Numbers:
-    """Errors of each bodypart and of all, {bodypart: numbers}.
+    """Return errors of each bodypart and of all, {bodypart: numbers}.
 
     Args:
         rows: records of one split.
@@ -94,7 +94,7 @@ def bodypart_errors(rows: pd.DataFrame, thresholds: Sequence[float]) -> Numbers:
 
 
 def pck_curves(rows: pd.DataFrame, pixels: Sequence[float]) -> Numbers:
-    """Fraction of the labelled keypoints that are predicted within a distance.
+    """Return the fraction of the labelled keypoints that are predicted within a distance.
 
     Returns:
         `pixels` and `size` (fractions of the longer side of the animal's box): each has
@@ -108,7 +108,7 @@ def pck_curves(rows: pd.DataFrame, pixels: Sequence[float]) -> Numbers:
 
 
 def by_confidence(rows: pd.DataFrame) -> list[Numbers]:
-    """Errors of the predictions in tenths of confidence: `low`, `high`, `n`, `median`, `mean`."""
+    """Return errors in tenths of confidence: `low`, `high`, `n`, `median`, `mean`."""
     found = rows[rows.error.notna()]
     edges = np.linspace(0, 1, _BINS + 1).round(6)
     place = np.clip(np.digitize(found.confidence, edges) - 1, 0, _BINS - 1)
@@ -146,7 +146,7 @@ def by_pcutoff(rows: pd.DataFrame) -> Numbers:
 
 
 def taken_for(rows: pd.DataFrame, individuals: Sequence[str]) -> Numbers:
-    """Labelled animals by the individual as which they were predicted.
+    """Return labelled animals by the individual as which they were predicted.
 
     Returns:
         `rows`, the labelled individuals; `columns`, these and `not found`; `counts`, a list for
@@ -157,7 +157,7 @@ def taken_for(rows: pd.DataFrame, individuals: Sequence[str]) -> Numbers:
 
 
 def mixed_up(rows: pd.DataFrame, individuals: Sequence[str]) -> Numbers:
-    """Predicted keypoints by the individual whose label of that bodypart is nearest.
+    """Return predicted keypoints by the individual whose label of that bodypart is nearest.
 
     Of frames in which several animals have it. Off the diagonal are points on another animal.
 

@@ -142,7 +142,7 @@ class OnnxNetwork:
 
 
 def network_of(model: PoseModel, cfg: DictConfig, snapshot: Path, folder: Path) -> OnnxNetwork:
-    """The network of a snapshot, from a file below the folder of its run that is written once.
+    """Return the network of a snapshot, from a file in the folder of its run, written once.
 
     Raises:
         UserError: a package is missing.

@@ -38,11 +38,11 @@ class Source(ABC):
 
     @abstractmethod
     def frame_path(self, number: int) -> Path:
-        """A path for a frame: that of the image; in a video one that only names it."""
+        """Return a path for a frame: that of the image; in a video one that only names it."""
 
     @abstractmethod
     def read(self, start: int = 0) -> Iterator[Image | None]:
-        """The frames from `start` on, uint8 (height, width, 3) RGB; None for an unreadable one."""
+        """Yield the frames from `start` on, uint8 (height, width, 3) RGB; None if unreadable."""
 
     @abstractmethod
     def check(self) -> None:
@@ -54,7 +54,7 @@ class Source(ABC):
 
     @abstractmethod
     def by_path(self, poses: np.ndarray) -> dict[str, np.ndarray]:
-        """Poses (frames, ...) by the path of the image, or of the video for all of its frames."""
+        """Return poses (frames, ...) by the path of the image, or of the video for all frames."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -77,7 +77,7 @@ class ImageSource(Source):
         return [image.as_posix() for image in self.images] if self._mixed else self._file_names
 
     def frame_path(self, number: int) -> Path:
-        """The image."""
+        """Return the image."""
         return self.images[number]
 
     def read(self, start: int = 0) -> Iterator[Image | None]:
@@ -95,7 +95,7 @@ class ImageSource(Source):
                 read_image(image)
 
     def by_path(self, poses: np.ndarray) -> dict[str, np.ndarray]:
-        """One image, one entry."""
+        """Return one entry per image."""
         return {str(image): pose for image, pose in zip(self.images, poses, strict=True)}
 
     @cached_property
@@ -132,7 +132,7 @@ class VideoSource(Source):
         return range(self.video.frames)
 
     def frame_path(self, number: int) -> Path:
-        """`video.mp4/000012`."""
+        """Return `video.mp4/000012`."""
         return self.path / f"{number:06d}"
 
     def read(self, start: int = 0) -> Iterator[Image | None]:
@@ -144,12 +144,12 @@ class VideoSource(Source):
         _ = self.video
 
     def by_path(self, poses: np.ndarray) -> dict[str, np.ndarray]:
-        """The video, all of its frames."""
+        """Return the video, all of its frames."""
         return {str(self.path): poses}
 
 
 def find_sources(source: str | Path | Iterable[str | Path]) -> list[Source]:
-    """The images of `source` as one, then each of its videos, files in natural order.
+    """Return the images of `source` as one, then each of its videos, in natural order.
 
     Args:
         source: an image, a video, a folder, a pattern such as `videos/*.mp4`, or several of them.

@@ -33,7 +33,7 @@ class Chunk:
 
 
 def find_poses(finder: PoseFinder, source: Source, start: int = 0) -> Iterator[Chunk]:
-    """The poses in the frames of a source, from number `start` on.
+    """Yield the poses in the frames of a source, from number `start` on.
 
     Decoding continues in a separate thread while the networks compute.
     """
@@ -68,7 +68,7 @@ def _find(finder: PoseFinder, source: Source, start: int, frames: list[Image | N
 
 
 def shapes(finder: PoseFinder) -> dict[str, tuple[int, int, int]]:
-    """{head: (individuals, keypoints, 3)} of the poses in a frame."""
+    """Return {head: (individuals, keypoints, 3)} of the poses in a frame."""
     metadata = finder.cfg.metadata
     individuals = (metadata.num_individuals, metadata.num_bodyparts, 3)
     unique = (1, metadata.num_unique_bodyparts, 3)

@@ -53,7 +53,7 @@ class Video:
         self.size = (first.shape[1], first.shape[0])
 
     def read(self, start: int = 0) -> Iterator[Image | None]:
-        """The frames from number `start` on, uint8 (height, width, 3) RGB; None: unreadable."""
+        """Yield the frames from `start` on, uint8 (height, width, 3) RGB; None if unreadable."""
         due = start
         for number, frame in self._decoded(start):
             if number < due or number >= self.frames:

@@ -52,11 +52,11 @@ class Points:
     edges: tuple[tuple[str, str], ...] = ()
 
     def channels(self, each: int = 1) -> list[Channel]:
-        """Channels of `each` maps a point, those of a point side by side."""
+        """Return channels of `each` maps per point, those of a point side by side."""
         return [Channel((name, i)) for name in self.names for i in range(each)]
 
     def fields(self) -> list[Channel]:
-        """Channels of the part-affinity fields: x and y of each edge."""
+        """Return channels of the part-affinity fields: x and y of each edge."""
         turned = {True: 1, False: -1}
         return [
             Channel((*sorted(edge), axis), turned[tuple(sorted(edge)) == edge])
@@ -79,11 +79,11 @@ class KeypointAxes:
 
 
 def outputs(layer: str, channels: Sequence[Channel], dim: int = 0) -> dict[str, dict[int, Axis]]:
-    """The axes of a layer whose outputs are channels; 1 is `dim` of a transposed convolution."""
+    """Return the axes of a layer whose outputs are channels; `dim` is 1 if it is transposed."""
     return {f"{layer}.weight": {dim: Axis(channels)}, f"{layer}.bias": {0: Axis(channels)}}
 
 
 def norm_outputs(layer: str, channels: Sequence[Channel]) -> dict[str, dict[int, Axis]]:
-    """The axes of a batch norm over channels."""
+    """Return the axes of a batch norm over channels."""
     names = ("weight", "bias", "running_mean", "running_var")
     return {f"{layer}.{name}": {0: Axis(channels)} for name in names}

@@ -62,7 +62,7 @@ class PoseModel(nn.Module):
         return self
 
     def stride(self, head: str) -> float:
-        """Image pixels per pixel of the maps of that head."""
+        """Return image pixels per pixel of the maps of that head."""
         return float(self.backbone.stride / self.heads[head].stride)
 
     @property
@@ -78,7 +78,7 @@ class PoseModel(nn.Module):
     def forward(
         self, images: torch.Tensor, conditions: torch.Tensor | None = None
     ) -> dict[str, Maps]:
-        """Raw maps of each head, by name.
+        """Return raw maps of each head, by name.
 
         Args:
             images: (b, 3, h, w), normalised.
@@ -116,7 +116,7 @@ class PoseModel(nn.Module):
     def losses(
         self, outputs: Mapping[str, Maps], targets: Mapping[str, dict[str, Maps]]
     ) -> dict[str, torch.Tensor]:
-        """Each loss by name ("bodypart_heatmap"), each head's total, their mean "total_loss"."""
+        """Return each loss ("bodypart_heatmap"), each head's total, their mean "total_loss"."""
         losses: dict[str, torch.Tensor] = {}
         with _full_precision(outputs):
             for name, head in self.heads.items():
@@ -127,7 +127,7 @@ class PoseModel(nn.Module):
 
     @torch.no_grad()
     def predict(self, outputs: Mapping[str, Maps]) -> dict[str, Maps]:
-        """Poses decoded from the maps: {"bodypart": {"poses": (b, n, k, 3)}}: x px, y px, score.
+        """Decode poses from the maps: {"bodypart": {"poses": (b, n, k, 3)}}: x px, y px, score.
 
         "unique_bodypart" has one pose an image; "identity" a "heatmap" (b, h, w, individuals), by
         which `dlcexp.models.predictors.assign_identities` puts the animals in their places.

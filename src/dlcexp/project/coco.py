@@ -92,13 +92,13 @@ def read_coco(source: Path) -> CocoFile:
 
 
 def images_per_folder(source: Path) -> dict[str, int]:
-    """Number of listed images in each folder, in natural order."""
+    """Count listed images in each folder, in natural order."""
     counts = Counter(video_folder(name) for name in read_coco(source).frames)
     return {folder: counts[folder] for folder in sorted(counts, key=natural_key)}
 
 
 def load_coco_labels(project: Project) -> Labels:
-    """Labels of the images that exist, in the order of the file; the others warn once.
+    """Load labels of the images that exist, in the order of the file; warn once of the others.
 
     Raises:
         ProjectError: no image exists.

@@ -38,7 +38,7 @@ SKELETON = (
 
 
 def demo_head() -> Project:
-    """The demo project in the user's cache, whether or not it has been drawn."""
+    """Return the demo project in the user's cache, whether or not it has been drawn."""
     root = user_cache_path("dlcexp") / f"demo-{DRAWING}"
     return Project(
         source=root / "config.yaml",

@@ -63,7 +63,7 @@ class _ConfigYaml:
         return self._fields.get(key, "")
 
     def text(self, key: str) -> str:
-        """Text of a field; empty where it is missing or null."""
+        """Return the text of a field; empty where it is missing or null."""
         value = self.raw(key)
         if not isinstance(value, str):
             raise self.error(key, f"must be a single value, not {value!r}.")
@@ -96,7 +96,7 @@ class _ConfigYaml:
         return int(value)
 
     def names(self, key: str, *, required: bool = False) -> tuple[str, ...]:
-        """A list of names; empty where it is missing or null and need not be there."""
+        """Return a list of names; empty where it is missing or null and optional."""
         value = self.raw(key)
         names = [] if isinstance(value, str) and value in _NULL else value
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -114,7 +114,7 @@ class _ConfigYaml:
         return [(pair[0], pair[1]) for pair in pairs]
 
     def tables(self, key: str) -> dict[str, dict[str, str]]:
-        """Names by name, by the name of a table; empty where it is missing or null."""
+        """Return names by name, by the name of a table; empty where it is missing or null."""
         value = self.raw(key)
         tables = {} if isinstance(value, str) and value in _NULL else value
         if not isinstance(tables, dict) or not all(_is_table(each) for each in tables.values()):

@@ -39,7 +39,7 @@ def load_dlc_labels(project: Project) -> Labels:
 
 
 def read_table(path: Path) -> "pd.DataFrame":
-    """A label table; column levels: scorer, [individuals,] bodyparts, coords, all as text.
+    """Read a label table; column levels: scorer, [individuals,] bodyparts, coords, all as text.
 
     Raises:
         ProjectError: the file is broken, empty, or no label table.
@@ -148,7 +148,7 @@ class _Columns:
         }
 
     def points(self, individual: str, bodyparts: Sequence[str]) -> NDArray[np.float64]:
-        """(frames, bodyparts, 2) px of one individual; NaN where there is no column or number."""
+        """Return (frames, bodyparts, 2) px of one individual; NaN without a column or number."""
         points = np.full((len(self._values), len(bodyparts), 2), np.nan)
         for part, bodypart in enumerate(bodyparts):
             for axis, coordinate in enumerate("xy"):

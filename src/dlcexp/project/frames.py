@@ -18,7 +18,7 @@ _SHOWN = 3
 
 
 def video_folders(root: Path) -> list[Path]:
-    """Folders of `labeled-data` that hold frames, one per video, in natural order.
+    """Return folders of `labeled-data` that hold frames, one per video, in natural order.
 
     Hidden folders, and the `*_labeled` ones where DeepLabCut draws labels on frames, are left out.
     """
@@ -32,7 +32,7 @@ def video_folders(root: Path) -> list[Path]:
 
 
 def image_names(folder: Path) -> set[str]:
-    """File names of the images in `folder`."""
+    """Return file names of the images in `folder`."""
     with os.scandir(folder) as entries:
         return {
             entry.name
@@ -48,18 +48,18 @@ def images_per_folder(root: Path) -> dict[str, int]:
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:
-    """Sorting key by which `video2` comes before `video10`."""
+    """Return the sorting key by which `video2` comes before `video10`."""
     pieces = re.split(r"([0-9]+)", name)
     return [(int(piece), "") if i % 2 else (-1, piece) for i, piece in enumerate(pieces)]
 
 
 def video_folder(name: str) -> str:
-    """The folder of a frame by its name, without the leading `labeled-data/`."""
+    """Return the folder of a frame by its name, without the leading `labeled-data/`."""
     return PurePosixPath(name).parent.as_posix().removeprefix(f"{LABELED_DATA}/")
 
 
 def frame_name(row: object, folder: str = "") -> str:
-    """`labeled-data/video/img.png` of an index entry, whichever way it is spelled.
+    """Return `labeled-data/video/img.png` of an index entry, whichever way it is spelled.
 
     DeepLabCut writes three levels, or one path with the slashes of the labelling machine.
 
@@ -71,7 +71,7 @@ def frame_name(row: object, folder: str = "") -> str:
 
 
 def keep_existing(labels: Labels, project: Project) -> Labels:
-    """Labels of the frames whose image exists; the others are named in one warning.
+    """Keep labels of the frames whose image exists; warn once of the others.
 
     Raises:
         ProjectError: no image exists.

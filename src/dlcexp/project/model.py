@@ -53,7 +53,7 @@ class Project:
     superanimal_tables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def metadata(self) -> dict[str, Any]:
-        """The `metadata` block of the tree, in plain containers."""
+        """Return the `metadata` block of the tree, in plain containers."""
         return {
             "project_name": self.name,
             "bodyparts": list(self.bodyparts),

@@ -37,5 +37,5 @@ SUPERANIMALS: dict[str, Sequence[str]] = {name: names.split() for name, names in
 
 
 def superanimal_of(path: Path) -> str | None:
-    """The data set that a file is named after, such as `superanimal_quadruped_hrnet_w32.pt`."""
+    """Return the data set a file is named after, such as `superanimal_quadruped_hrnet_w32.pt`."""
     return next((name for name in SUPERANIMALS if path.name.startswith(name)), None)

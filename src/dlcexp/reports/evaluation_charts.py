@@ -25,7 +25,7 @@ _LEGEND = 12
 
 
 def bodypart_chart(records: Mapping[SplitName, pd.DataFrame]) -> Chart | None:
-    """Boxes of the errors of each bodypart, the hardest on top.
+    """Draw boxes of the errors of each bodypart, the hardest on top.
 
     Args:
         records: of each split that is shown.
@@ -53,7 +53,7 @@ def bodypart_chart(records: Mapping[SplitName, pd.DataFrame]) -> Chart | None:
 
 
 def confidence_chart(rows: pd.DataFrame, bins: Sequence[Numbers], pcutoff: float) -> Chart | None:
-    """Every prediction as a point, and the median error in tenths of confidence."""
+    """Draw every prediction as a point, and the median error in tenths of confidence."""
     found = rows[rows.error.notna()]
     if found.empty:
         return None
@@ -97,7 +97,7 @@ def confidence_chart(rows: pd.DataFrame, bins: Sequence[Numbers], pcutoff: float
 
 
 def cutoff_chart(left: Mapping[str, Sequence[float]], pcutoff: float) -> Chart | None:
-    """The mean error of what a cutoff keeps over how much it keeps."""
+    """Draw the mean error of what a cutoff keeps over how much it keeps."""
     places = [k for k, mean in enumerate(left["mean"]) if not np.isnan(mean)]
     if not places:
         return None
@@ -133,7 +133,7 @@ def cutoff_chart(left: Mapping[str, Sequence[float]], pcutoff: float) -> Chart |
 
 
 def pck_charts(curves: Mapping[SplitName, Numbers]) -> list[Chart]:
-    """Fraction of keypoints within a distance, in px and of the animal's size.
+    """Draw the fraction of keypoints within a distance, in px and of the animal's size.
 
     Args:
         curves: `pck` of the summary of each split that is shown, the first with its bodyparts.
@@ -150,7 +150,7 @@ def pck_charts(curves: Mapping[SplitName, Numbers]) -> list[Chart]:
 
 
 def crosstab_chart(table: Numbers, title: str, text: str, x: str, y: str) -> Chart:
-    """Counts as a coloured table, each row's share in colour."""
+    """Draw counts as a coloured table, each row's share in colour."""
     counts = np.array(table["counts"], dtype=float)
     share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     cells = go.Heatmap(

@@ -49,7 +49,7 @@ def evaluation_report(
     facts: Mapping[str, Any],
     commands: Sequence[tuple[str, str]] = (),
 ) -> Report:
-    """The page and the numbers of an evaluation that has its records.
+    """Return the page and the numbers of an evaluation that has its records.
 
     Args:
         evaluation: poses, metrics and records.

@@ -23,7 +23,7 @@ def scores_table(evaluation: Evaluation) -> Table:
 
 
 def bodyparts_table(splits: Mapping[str, Numbers], shown: Mapping[SplitName, str]) -> Table:
-    """A row for each bodypart and all: errors in the first split, their mean in the others."""
+    """Return a row per bodypart and for all: errors in the first split, means in the others."""
     (first, column), *others = shown.items()
     errors = splits[column]["bodyparts"]
     thresholds = [key for key in errors[ALL] if key.startswith("pck_")]
@@ -47,7 +47,7 @@ def bodyparts_table(splits: Mapping[str, Numbers], shown: Mapping[SplitName, str
 
 
 def individuals_table(summary: Numbers) -> Table | None:
-    """A row for each individual; None for a single animal."""
+    """Return a row for each individual; None for a single animal."""
     if summary["individuals"] is None:
         return None
     rows = [
@@ -69,7 +69,7 @@ def _found(each: Numbers) -> Cell:
 
 
 def frames_table(summary: Numbers, split: str) -> Table:
-    """The worst frames, the worst first."""
+    """Return the worst frames, the worst first."""
     several = summary["individuals"] is not None
     columns = [("frame", False), ("mean error (px)", True)]
     columns += [("animals", True), ("missed", True)] if several else []

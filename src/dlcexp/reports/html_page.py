@@ -25,7 +25,7 @@ class Picture:
 
 
 def render(template: str, **values: Any) -> str:
-    """The whole page as HTML, plotly's script inside.
+    """Render the whole page as HTML, plotly's script inside.
 
     Args:
         template: a file next to this one; it extends `base.html.jinja`.
@@ -55,7 +55,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def embedded_picture(image: NDArray[Any], caption: str) -> Picture:
-    """An image made small enough for a page.
+    """Make an image small enough for a page.
 
     Args:
         image: uint8 (h, w, 3), BGR as OpenCV has it.

@@ -32,7 +32,7 @@ class Table:
 
 
 def number_cell(value: float, *, strong: bool = False) -> Cell:
-    """A number; one that is none goes last."""
+    """Return a cell with a number; NaN goes last."""
     return Cell(number(value), sort_key(value), strong)
 
 

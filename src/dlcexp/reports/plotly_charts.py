@@ -38,7 +38,7 @@ class Chart:
 
 
 def embedded(chart: Chart | None) -> Mapping[str, Any] | None:
-    """A chart as a page takes it; `<` is written so that no text can end a script element."""
+    """Embed a chart in a page; `<` is escaped so that no text can end a script element."""
     if chart is None:
         return None
     figure = json.loads(chart.figure.to_json())
@@ -55,7 +55,7 @@ def embedded(chart: Chart | None) -> Mapping[str, Any] | None:
 
 
 def titled_figure(traces: Sequence[Any], x: str, y: str) -> go.Figure:
-    """A figure with titles of its axes, and its legend below."""
+    """Return a figure with titles of its axes, and its legend below."""
     figure = go.Figure(traces)
     figure.update_layout(
         margin={"l": 10, "r": 20, "t": 16, "b": 10},
@@ -75,5 +75,5 @@ def is_wide(values: Sequence[float]) -> bool:
 
 
 def wrapped(text: str, width: int = 60) -> str:
-    """Text in plotly's form, its lines not longer than a narrow window."""
+    """Wrap text in plotly's form to lines not longer than a narrow window."""
     return "<br>".join(html.escape(line) for line in textwrap.wrap(text, width))

@@ -61,7 +61,7 @@ def importance_chart(sweep: Sweep) -> Chart | None:
 
 
 def marginal_charts(sweep: Sweep) -> list[Chart]:
-    """For each factor, the metric of every completed job over its values, and the means."""
+    """Draw for each factor the metric of every completed job over its values, and the means."""
     metric = sweep.objective.metric
     charts = []
     for factor in sweep.factors:
@@ -120,7 +120,7 @@ def _marginal(factor: Factor, points: Sequence[tuple[Any, float, Job]], metric: 
 
 
 def learning_curves(sweep: Sweep) -> list[Chart]:
-    """The metric and the loss over the epochs, a line for each job."""
+    """Draw the metric and the loss over the epochs, a line for each job."""
     charts = []
     candidates = (sweep.objective.metric, "test.rmse", "detector.test.mAP@50:95")
     logged = [name for name in (*candidates, _LOSS) if any(_line(job, name) for job in sweep.jobs)]
@@ -174,7 +174,7 @@ def _curves(sweep: Sweep, metric: str) -> Iterable[go.Scatter]:
 
 
 def parallel_coordinates(sweep: Sweep) -> Chart | None:
-    """A line for each completed job through its values and its metric."""
+    """Draw a line for each completed job through its values and its metric."""
     jobs = _scored(sweep, sweep.objective)
     if len(jobs) < 2 or not sweep.factors:
         return None

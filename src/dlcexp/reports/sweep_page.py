@@ -35,7 +35,7 @@ def write_report(sweep: Sweep, path: Path) -> None:
 
 
 def report_page(sweep: Sweep) -> str:
-    """The whole page as HTML, plotly's script inside."""
+    """Render the whole page as HTML, plotly's script inside."""
     worst = _worst(sweep)
     return render(
         "report.html.jinja",
@@ -88,7 +88,7 @@ def commands(sweep: Sweep) -> list[tuple[str, str]]:
 
 
 def pictures(job: Job) -> list[Picture]:
-    """Example frames and plots of a run, small enough for a page."""
+    """Return example frames and plots of a run, small enough for a page."""
     found = []
     for name in _PICTURES:
         path = job.folder / "figures" / f"{name}.png"

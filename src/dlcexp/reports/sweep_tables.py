@@ -18,7 +18,7 @@ _NUMBERS = ("test.mAP", "test.rmse", "test.mAR", "test.median_error", "detector.
 
 
 def recipes_table(sweep: Sweep) -> Table:
-    """A row for each recipe, with spread and test where it has repeats."""
+    """Return a row for each recipe, with spread and test where it has repeats."""
     comparisons = {id(each.other): each for each in compare(sweep)}
     repeated = bool(sweep.repeat_factors)
     metrics = list(dict.fromkeys([*(o.metric for o in sweep.objectives), *_known(sweep)[:2]]))
@@ -50,7 +50,7 @@ def recipes_table(sweep: Sweep) -> Table:
 
 
 def jobs_table(sweep: Sweep) -> Table:
-    """A row for each job; what one that did not end well had reached is in brackets."""
+    """Return a row for each job; for one that did not end well, the last values in brackets."""
     metrics = list(dict.fromkeys([*(o.metric for o in sweep.objectives), *_known(sweep)]))
     columns = [("job", False), (metrics[0], True)]
     columns += [(factor.name, False) for factor in sweep.factors]

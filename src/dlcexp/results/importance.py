@@ -44,7 +44,7 @@ class Importance:
 
 
 def importances(sweep: Sweep) -> list[Importance]:
-    """Every factor that has two levels among the completed jobs, the most important first."""
+    """Return factors with two levels or more among the completed jobs, most important first."""
     metric = sweep.objective.metric
     jobs = [job for job in sweep.jobs if job.status == COMPLETED]
     jobs = [job for job in jobs if not math.isnan(job.metric(metric))]

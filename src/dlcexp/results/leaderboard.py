@@ -35,7 +35,7 @@ _COLOURS = {"completed": "", "pruned": "yellow", "running": "cyan", "queued": "d
 
 
 def leaderboard(sweep: Sweep, width: int | None = None) -> str:
-    """Recipes best first, then how sure that is, then what failed; fits the terminal.
+    """List recipes best first, then how sure that is, then what failed; fits the terminal.
 
     Args:
         width: columns; None: those of the terminal.

@@ -161,7 +161,7 @@ class Ledger:
         return self.conf / PACKAGED, own if own.is_dir() else None
 
     def jobs(self) -> list[Job]:
-        """Every job, by its number; the last line on a job counts, a torn one does not.
+        """Return every job, by its number; the last line on a job counts, a torn one does not.
 
         Raises:
             UserError: lines that are whole and not those of jobs.
@@ -181,11 +181,11 @@ class Ledger:
         return [found[number] for number in sorted(found)]
 
     def job_in(self, folder: str) -> Job:
-        """The job whose run folder has that name."""
+        """Return the job whose run folder has that name."""
         return next(job for job in self.jobs() if job.folder == folder)
 
     def tree_file(self, job: Job) -> Path:
-        """The resolved tree of a job, as it was composed when the job was added."""
+        """Return the resolved tree of a job, as it was composed when the job was added."""
         return self.conf / TREES / f"{job.folder}.json"
 
     def add(self, job: Job) -> None:
@@ -199,7 +199,7 @@ class Ledger:
             os.fsync(file.fileno())
 
     def path(self, job: Job) -> Path:
-        """The run folder of a job."""
+        """Return the run folder of a job."""
         return self.folder / job.folder
 
     def status(self, job: Job) -> Status:
@@ -217,13 +217,13 @@ def _foreign(file: Path) -> UserError:
 
 
 def unfinished(parent: Path, identity: str) -> Path | None:
-    """The newest sweep folder below `parent` that holds this sweep; None where there is none."""
+    """Return the newest sweep folder below `parent` that holds this sweep; None without any."""
     folders = sorted(parent.glob(f"*-{identity}"), reverse=True) if parent.is_dir() else []
     return next((each for each in folders if (each / "sweep.yaml").is_file()), None)
 
 
 def left_by(parent: Path, command: str) -> Path | None:
-    """The newest sweep folder below `parent` that this command line has not finished."""
+    """Return the newest sweep folder below `parent` that this command line has not finished."""
     for file in sorted(parent.glob("*/sweep.yaml"), reverse=True)[:_NEWEST]:
         ledger = Ledger(file.parent)
         with suppress(UserError):

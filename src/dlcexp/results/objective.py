@@ -15,7 +15,7 @@ MAXIMIZE, MINIMIZE = "maximize", "minimize"
 
 
 def objectives(tree: Mapping[str, Any]) -> tuple[Objective, ...]:
-    """The objectives of a resolved tree, from `sweep.metric` and `sweep.direction`.
+    """Return the objectives of a resolved tree, from `sweep.metric` and `sweep.direction`.
 
     Where nothing finds the animals, a pose model is scored on crops by the labels alone, and
     `test.mAP` is `test_gt_boxes.mAP`.
@@ -57,7 +57,7 @@ def natural(metric: str) -> str:
 
 
 def reached(folder: Path, wanted: Sequence[Objective]) -> list[float]:
-    """The objectives in the `metrics.json` of a run folder, NaN where it has none."""
+    """Return the objectives in the `metrics.json` of a run folder, NaN where it has none."""
     metrics = _measured(folder)
     values = [metrics.get(each.metric) for each in wanted]
     return [math.nan if value is None else float(value) for value in values]
@@ -89,7 +89,7 @@ def better(value: float, best: float | None, objective: Objective) -> bool:
 
 
 def gain(objective: Objective, value: float) -> float:
-    """The value, larger for the better; NaN is worst of all."""
+    """Return the value, larger for the better; NaN is worst of all."""
     if math.isnan(value):
         return -math.inf
     return value if objective.direction == MAXIMIZE else -value

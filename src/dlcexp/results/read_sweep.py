@@ -81,7 +81,7 @@ class Job:
     snapshot: Path | None = None
 
     def metric(self, name: str) -> float:
-        """A final number; of a job that did not come to its end, the last that it logged."""
+        """Return a final number; for a job that did not end, the last that it logged."""
         if name in self.metrics:
             return self.metrics[name]
         logged = self.history.get(spelling(name, self.history), {})
@@ -114,17 +114,17 @@ class Recipe:
         return tuple(job for job in self.jobs if job.status == COMPLETED)
 
     def scores(self, metric: str) -> list[float]:
-        """The metric of each completed repeat that has it."""
+        """Return the metric of each completed repeat that has it."""
         values = (job.metric(metric) for job in self.completed)
         return [value for value in values if not math.isnan(value)]
 
     def mean(self, metric: str) -> float:
-        """Mean over the completed repeats; NaN without any."""
+        """Return the mean over the completed repeats; NaN without any."""
         scores = self.scores(metric)
         return sum(scores) / len(scores) if scores else math.nan
 
     def deviation(self, metric: str) -> float:
-        """Standard deviation of the completed repeats (n - 1); NaN of fewer than two."""
+        """Return the standard deviation of the completed repeats (n - 1); NaN of fewer than two."""
         scores = self.scores(metric)
         if len(scores) < 2:
             return math.nan
@@ -213,7 +213,7 @@ class Sweep:
         return tuple(job for job in self.jobs if job.status in (FAILED, KILLED, UNREADABLE))
 
     def front(self) -> set[int]:
-        """Numbers of the completed jobs that none surpasses in every objective (Pareto)."""
+        """Return numbers of the completed jobs that none surpasses in every objective (Pareto)."""
         done = [job for job in self.jobs if job.status == COMPLETED]
         gains = {
             job.number: [gain(o, job.metric(o.metric)) for o in self.objectives] for job in done

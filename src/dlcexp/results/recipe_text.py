@@ -22,7 +22,7 @@ _MOST_KEYS = 5
 
 
 def shown(value: Any) -> str:
-    """The value of a factor, short."""
+    """Return the value of a factor as short text."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -55,14 +55,14 @@ def better(objective: Objective) -> str:
 
 
 def counts(jobs: Sequence[Job]) -> str:
-    """`12 jobs: 10 completed, 2 failed`."""
+    """Return `12 jobs: 10 completed, 2 failed`."""
     states = Counter(job.status for job in jobs)
     jobs_word = "job" if len(jobs) == 1 else "jobs"
     return f"{len(jobs)} {jobs_word}: " + ", ".join(f"{n} {word}" for word, n in states.items())
 
 
 def mean_and_spread(recipe: Recipe, metric: str) -> str:
-    """`81.20 ± 1.31` of several repeats, the value alone of one."""
+    """Return `81.20 ± 1.31` of several repeats, the value alone of one."""
     deviation = recipe.deviation(metric)
     mean = number(recipe.mean(metric))
     return mean if math.isnan(deviation) else f"{mean} ± {number(deviation)}"

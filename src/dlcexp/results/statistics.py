@@ -55,7 +55,7 @@ class Comparison:
 
 
 def compare(sweep: Sweep) -> list[Comparison]:
-    """The best recipe against every other one that has results, with p-values after Holm."""
+    """Compare the best recipe with every other that has results; p-values after Holm."""
     best = sweep.best
     if best is None or not sweep.repeat_factors:
         return []
@@ -67,7 +67,7 @@ def compare(sweep: Sweep) -> list[Comparison]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction of several p-values; those that are NaN stay out of it."""
+    """Apply Holm's step-down correction to p-values; those that are NaN are left out."""
     known = sorted((p, index) for index, p in enumerate(p_values) if not math.isnan(p))
     corrected = list(p_values)
     largest = 0.0
@@ -78,7 +78,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def paired_test(differences: Sequence[float], overlap: float = 0.0) -> float:
-    """Two-sided p-value of a mean difference of zero, by Student's t with n - 1 degrees.
+    """Return the two-sided p-value of a mean difference of zero, by Student's t with n - 1 degrees.
 
     Args:
         differences: one a fold or seed.

@@ -27,7 +27,7 @@ _PACKAGES = [
 
 
 def describe_environment(device: str) -> dict[str, Any]:
-    """Versions, machine and commit: what else decides the numbers. No names, no secrets."""
+    """Return versions, machine and commit, which also decide the numbers; no names, no secrets."""
     return {**_surroundings(), "device": device}
 
 

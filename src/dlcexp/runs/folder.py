@@ -70,20 +70,20 @@ DETECTOR_WEIGHTS = "detector.model.weights"
 
 
 def plain(tree: Any) -> dict[str, Any]:
-    """A resolved tree as plain dicts and lists."""
+    """Return a resolved tree as plain dicts and lists."""
     node = tree if OmegaConf.is_config(tree) else OmegaConf.create(dict(tree))
     return OmegaConf.to_container(node, resolve=True)  # type: ignore[return-value]
 
 
 def new_run_folder(cfg: DictConfig) -> Path:
-    """`runs/<project>/<timestamp>-<hash of the tree>` below the working directory."""
+    """Return `runs/<project>/<timestamp>-<hash of the tree>` below the working directory."""
     name = str(OmegaConf.select(cfg, "metadata.project_name") or "project")
     stamp = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     return Path("runs", name, f"{stamp}-{tree_hash(plain(cfg))}")
 
 
 def anchored(cfg: DictConfig) -> DictConfig:
-    """The tree with `project` and `conditions` as absolute paths: a run is read from anywhere."""
+    """Make `project` and `conditions` absolute paths, so that a run can be read from anywhere."""
     changed = copy.deepcopy(cfg)
     for key in ("project", "conditions"):
         value = cfg.get(key)
@@ -108,11 +108,11 @@ class RunFolder:
         self.configurations = (self.config, self.path / "pytorch_config.yaml")
 
     def checkpoint(self, stage: str) -> Path:
-        """The full state of a stage after its last whole epoch, to resume from."""
+        """Return the full state of a stage after its last whole epoch, to resume from."""
         return self.snapshots / f"last{file_suffix(stage)}.ckpt"
 
     def metrics_table(self, stage: str) -> Path:
-        """One row for each epoch of a stage."""
+        """Return one row for each epoch of a stage."""
         return self.path / f"metrics{file_suffix(stage)}.csv"
 
     def start(

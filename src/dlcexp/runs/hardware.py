@@ -75,11 +75,11 @@ class _ImagesOnly(Precision):
 
     @contextmanager
     def forward_context(self) -> Iterator[None]:  # type: ignore[override]
-        """New tensors are float32, as always."""
+        """Leave new tensors float32, as always."""
         yield
 
     def tensor_init_context(self) -> AbstractContextManager:
-        """New tensors are float32, as always."""
+        """Leave new tensors float32, as always."""
         return nullcontext()
 
 

@@ -9,14 +9,14 @@ BY_LABELS = (GT_BOXES, GT_CONDITIONS)
 
 
 def split_of(column: str) -> str:
-    """`test` of `test_gt_boxes`."""
+    """Return `test` of `test_gt_boxes`."""
     for suffix in BY_LABELS:
         column = column.removesuffix(suffix)
     return column
 
 
 def by_split(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Scores of each split as `test.rmse` and the like."""
+    """Return scores of each split as `test.rmse` and the like."""
     return {
         f"{split}.{name}": float(value)
         for split, scores in metrics.items()
@@ -25,7 +25,7 @@ def by_split(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
 
 def spelling(metric: str, known: Mapping[str, object]) -> str:
-    """The name under which a metric is known.
+    """Return the name under which a metric is known.
 
     `test.rmse` is `test_gt_boxes.rmse` where there is no detector (yet) to find the boxes.
     """

@@ -87,7 +87,7 @@ class Run:
         return list_snapshots(snapshot_folder(self.folder))
 
     def model(self, snapshot: Path | None = None) -> nn.Module:
-        """The network with the weights of `snapshot` (the best one), on the CPU, in `eval()` mode.
+        """Load the network of `snapshot` (the best one by default), on the CPU, in `eval()` mode.
 
         Raises:
             SnapshotError: the weights do not fit the model of `config.yaml`.
@@ -97,7 +97,7 @@ class Run:
     def detector(
         self, device: torch.device | str = "cpu", snapshot: Path | None = None
     ) -> nn.Module | None:
-        """The detector with the weights of `snapshot` (the best one), in `eval()` mode.
+        """Load the detector of `snapshot` (the best one by default), in `eval()` mode.
 
         None where the run has none.
 
@@ -109,7 +109,7 @@ class Run:
 
 
 def load_model(cfg: DictConfig, key: str, snapshot: Path) -> nn.Module:
-    """The network of the node at `key` with the weights of a snapshot, on the CPU, in eval mode.
+    """Load the network of the node at `key` with a snapshot's weights, on the CPU, in eval mode.
 
     Raises:
         SnapshotError: the weights cannot be read, or do not fit.

@@ -14,13 +14,13 @@ _FILE = "pytorch_config.yaml"
 
 
 def shuffle_folder(folder: Path) -> Path | None:
-    """The folder with DeepLabCut's file and snapshots that `folder` means: itself, or `train`."""
+    """Return the folder of DeepLabCut's file and snapshots: `folder` itself, or its `train`."""
     places = (folder, folder / "train")
     return next((place for place in places if (place / _FILE).is_file()), None)
 
 
 def shuffle_tree(folder: Path, overrides: Sequence[str] = ()) -> DictConfig:
-    """The tree that the `pytorch_config.yaml` of a folder amounts to.
+    """Return the tree that the `pytorch_config.yaml` of a folder amounts to.
 
     The split is that of the shuffle. Outside of a shuffle it is unknown which frames were used for
     training: all of them are test frames.

@@ -73,7 +73,7 @@ def file_suffix(stage: str) -> str:
 
 
 def pose_stage(cfg: DictConfig) -> Stage:
-    """The stage of the pose model."""
+    """Return the stage of the pose model."""
     trainer = cfg.trainer
     by_labels = {"td": GT_BOXES, "ctd": GT_CONDITIONS}.get(cfg.method, "")
     return Stage(
@@ -82,7 +82,7 @@ def pose_stage(cfg: DictConfig) -> Stage:
 
 
 def detector_stage(cfg: DictConfig) -> Stage:
-    """The stage of the detector of a top-down experiment."""
+    """Return the stage of the detector of a top-down experiment."""
     node = cfg.detector
     return Stage(DETECTOR, node, node.key_metric, node.key_metric_asc, node.eval_interval)
 

@@ -38,7 +38,7 @@ class Status:
 
 
 def read_status(folder: Path) -> Status:
-    """The state of a run folder; queued where there is none yet, failed where it is damaged."""
+    """Read the state of a run folder; queued where there is none, failed where it is damaged."""
     path = folder / "status.json"
     if not path.is_file():
         return Status()
@@ -67,7 +67,7 @@ def kind_of(error: BaseException) -> str:
 
 
 def explain(error: BaseException) -> str:
-    """One line about an exception."""
+    """Describe an exception in one line."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     if isinstance(error, SystemExit):

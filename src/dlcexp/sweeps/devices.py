@@ -21,7 +21,7 @@ _claimed: dict[str, FileLock] = {}
 
 
 def device_groups(visible: str | None, count: int, size: int) -> list[str]:
-    """The CUDA devices of a machine in groups.
+    """Return the CUDA devices of a machine in groups.
 
     Args:
         visible: `CUDA_VISIBLE_DEVICES`, if it is set.
@@ -34,7 +34,7 @@ def device_groups(visible: str | None, count: int, size: int) -> list[str]:
 
 
 def groups_of_machine(size: int) -> list[str]:
-    """The CUDA devices that are visible here in groups of `size`; none where there are none."""
+    """Return the visible CUDA devices in groups of `size`; none where there are none."""
     import torch
 
     count = torch.cuda.device_count()
@@ -42,7 +42,7 @@ def groups_of_machine(size: int) -> list[str]:
 
 
 def with_devices(config: DictConfig, launcher: str, groups: Sequence[str]) -> DictConfig:
-    """Hydra's node of a sweep, with what its launcher has to know of devices.
+    """Return Hydra's node of a sweep, with the devices that its launcher needs.
 
     A process that Ray lost is not started again by Ray: the sweep decides what happens to its job.
     """

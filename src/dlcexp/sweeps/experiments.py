@@ -36,7 +36,7 @@ class Experiments:
         self._logged: set[str] = set()  # warnings, which all jobs may have in common
 
     def tree(self, overrides: Sequence[Override]) -> dict[str, Any]:
-        """The resolved tree of a job, checked, in plain containers.
+        """Return the resolved tree of a job, checked, in plain containers.
 
         Raises:
             ConfigError: it is invalid.

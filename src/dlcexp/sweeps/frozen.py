@@ -29,7 +29,7 @@ class FrozenLoader(ConfigLoader):
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: Sequence[str]
     ) -> DictConfig:
-        """Hydra's settings for a job: those of the sweep, and its folder."""
+        """Return Hydra's settings for a job: those of the sweep, and its folder."""
         config = copy.deepcopy(master_config)
         with open_dict(config):
             for override in parse_overrides(sweep_overrides):
@@ -38,7 +38,7 @@ class FrozenLoader(ConfigLoader):
         return config
 
     def load_configuration(self, *args: Any, **kwargs: Any) -> DictConfig:
-        """Nothing is composed any more."""
+        """Raise an error: everything is composed already."""
         raise NotImplementedError("the jobs of a sweep are composed before they are launched")
 
     get_search_path = get_sources = list_groups = load_configuration  # type: ignore[assignment]
@@ -46,7 +46,7 @@ class FrozenLoader(ConfigLoader):
 
 
 def settled(master: DictConfig, folder: str) -> DictConfig:
-    """Hydra's own node of a composed tree, without interpolations, for a sweep into `folder`."""
+    """Resolve Hydra's node of a composed tree, for a sweep into `folder`."""
     node = copy.deepcopy(master)
     OmegaConf.set_readonly(node, False)
     with open_dict(node):

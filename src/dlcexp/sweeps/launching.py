@@ -51,7 +51,7 @@ class Source(Protocol):
     at_once: int | None  # jobs that a launcher of batches gets; None: all
 
     def take(self) -> Job | None:
-        """The next job; None when there are no more."""
+        """Return the next job; None when there are no more."""
 
     def ended(self, job: Job) -> None:
         """Take note that a job has ended; its status records how."""

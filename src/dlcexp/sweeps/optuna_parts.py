@@ -21,7 +21,7 @@ _STRIDE = 1_000_003
 
 
 def open_storage(folder: Path, url: str | None) -> optuna.storages.BaseStorage:
-    """The storage of a study: an Optuna URL, or the journal file of a sweep's folder.
+    """Open the storage of a study: an Optuna URL, or the journal file of a sweep's folder.
 
     Raises:
         ConfigError: the URL cannot be opened.
@@ -41,7 +41,7 @@ def open_storage(folder: Path, url: str | None) -> optuna.storages.BaseStorage:
 
 
 def build_sampler(node: Any, trials: int) -> optuna.samplers.BaseSampler:
-    """The sampler of a study that has `trials` behind it.
+    """Build the sampler of a study that has `trials` behind it.
 
     Raises:
         ConfigError: there is no such sampler, or it has no such argument.
@@ -55,7 +55,7 @@ def build_sampler(node: Any, trials: int) -> optuna.samplers.BaseSampler:
 
 
 def build_pruner(node: Any) -> optuna.pruners.BasePruner:
-    """The pruner of a study.
+    """Build the pruner of a study.
 
     Raises:
         ConfigError: there is no such pruner, or it has no such argument.

@@ -40,10 +40,10 @@ class Plan(Protocol):
     at_once: int | None  # jobs that a launcher of batches gets; None: all
 
     def begin(self) -> None:
-        """The folder of the sweep is ours now, and holds its record."""
+        """Begin, with the folder held and its record written."""
 
     def take(self) -> Job | None:
-        """The next job; None when there are no more."""
+        """Return the next job; None when there are no more."""
 
     def ended(self, job: Job) -> None:
         """Take note that a job has ended; its status records how."""
@@ -105,11 +105,11 @@ class ListPlan:
             write_status(self._ledger.path(job), Status(QUEUED))
 
     def take(self) -> Job | None:
-        """The next job that is missing."""
+        """Return the next job that is missing."""
         return self._left.pop(0) if self._left else None
 
     def ended(self, job: Job) -> None:
-        """Nothing depends on it."""
+        """Do nothing: no later job depends on it."""
 
     def missing(self) -> int:
         """Return how many jobs are still to be taken."""
@@ -119,7 +119,7 @@ class ListPlan:
 def check_jobs(
     lines: Sequence[Sequence[Override]], experiments: Experiments, swept: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """The trees of jobs.
+    """Compose and check the trees of jobs.
 
     Raises:
         ConfigError: some are invalid; one message for each mistake.

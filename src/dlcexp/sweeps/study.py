@@ -127,7 +127,7 @@ class StudyPlan:
         return trials + zlib.crc32(str(self._ledger.folder.resolve()).encode())
 
     def take(self) -> Job | None:
-        """The next trial as a job: one that was cut off, or one that the study asks for."""
+        """Return the next trial as a job: one that was cut off, or one that the study asks for."""
         with quiet():
             if self._again:
                 return self._repeated(self._again.pop(0))
@@ -147,7 +147,7 @@ class StudyPlan:
             self._report(job)
 
     def missing(self) -> int:
-        """Trials that are still to be asked for, and jobs that are to run again."""
+        """Count trials that are still to be asked for, and jobs that are to run again."""
         if self._exhausted:
             return len(self._again)
         trials = self._study.get_trials(deepcopy=False)

@@ -131,7 +131,7 @@ class Sweep:
         return exit_code(ledger)
 
     def identity(self, tree: DictConfig) -> str:
-        """Eight hexadecimal digits of what is swept, the same for the same command."""
+        """Return eight hexadecimal digits of what is swept, the same for the same command."""
         plain = copy.deepcopy(tree)
         for key in _VOLATILE:
             OmegaConf.update(plain, key, None, merge=False)
@@ -227,7 +227,7 @@ class _LoggedPlan:
 
 
 def exit_code(ledger: Ledger) -> int:
-    """0 where no job failed, 2 where all that did were a user's mistakes, else 1."""
+    """Return 0 where no job failed, 2 where all failures were a user's mistakes, else 1."""
     states = [ledger.status(job) for job in ledger.jobs()]
     kinds = [state.kind for state in states if state.status in (FAILED, KILLED)]
     if not kinds:

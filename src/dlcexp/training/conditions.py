@@ -64,10 +64,10 @@ class ConditionSource(ABC):
     def poses(
         self, data: FrameData, rows: Sequence[int], device: torch.device
     ) -> list[NDArray[Any] | None]:
-        """Poses (n, their bodyparts, 3) of each frame, None for a frame that it does not have."""
+        """Return poses (n, their bodyparts, 3) of each frame, None for a frame without an entry."""
 
     def conditions(self, data: FrameData, rows: Sequence[int], device: torch.device) -> Conditions:
-        """Conditions of frames; a warning counts those without any.
+        """Return conditions of frames; log how many frames have none.
 
         Args:
             data: the frames.
@@ -105,7 +105,7 @@ class ModelConditions(ConditionSource):
     def poses(
         self, data: FrameData, rows: Sequence[int], device: torch.device
     ) -> list[NDArray[Any] | None]:
-        """Poses of each frame; images are decoded once for both models."""
+        """Return poses of each frame; images are decoded once for both models."""
         with allowing(self.cfg.get("allow_targets") or []):
             images = [data.labels.images[row] for row in rows]
             frames = unlabelled_frames(self.cfg, images, data.cache)
@@ -134,7 +134,7 @@ class FileConditions(ConditionSource):
     def poses(
         self, data: FrameData, rows: Sequence[int], device: torch.device
     ) -> list[NDArray[Any] | None]:
-        """Poses of each frame, by the path of its image."""
+        """Return poses of each frame, by the path of its image."""
         found = [self.predictions.of(data.labels.images[row].as_posix()) for row in rows]
         found = [poses if poses is None or len(poses) else None for poses in found]
         if rows and all(poses is None for poses in found):
@@ -171,7 +171,7 @@ def condition_source(cfg: DictConfig) -> ConditionSource | None:
 def split_conditions(
     source: ConditionSource, data: PoseData, device: torch.device
 ) -> dict[str, Conditions]:
-    """Conditions of the frames of each split.
+    """Return conditions of the frames of each split.
 
     Raises:
         ConfigError: there is none in any of them.

@@ -12,9 +12,9 @@ class DetectorModule(StageModule):
     """Trains a `Detector` to put a box around each animal of a frame."""
 
     def losses(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Losses of one batch of frames and boxes."""
+        """Compute the losses of one batch of frames and boxes."""
         return self.model.losses(batch["image"], batch["boxes"])
 
     def batches(self, rank: int, world_size: int) -> DataLoader:
-        """Augmented frames with the boxes of their animals."""
+        """Return augmented frames with the boxes of their animals."""
         return self.data.detector_train_loader(rank, world_size)

@@ -121,7 +121,7 @@ class EpochEnd(Callback):
         self._clock = Clock(whole_epochs(trainer))
 
     def on_train_epoch_end(self, trainer: Trainer, module: StageModule) -> None:  # type: ignore[override]
-        """The end of an epoch."""
+        """End an epoch: log, evaluate, save."""
         epoch = trainer.current_epoch + 1
         last = epoch >= self.epochs
         losses = module.meter.means(module)
@@ -224,16 +224,16 @@ class EpochEnd(Callback):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Goes into `last.ckpt`."""
+        """Return what goes into `last.ckpt`."""
         return {"best": self.manager.state_dict(), "stopping": self.stopping.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Comes from `last.ckpt`."""
+        """Load what comes from `last.ckpt`."""
         self.manager.load_state_dict(state_dict["best"])
         self.stopping.load_state_dict(state_dict["stopping"])
 
 
 def single_precision(model: nn.Module) -> nn.Module:
-    """The network itself, or a copy in float32 where it is trained in another format."""
+    """Return the network, or a float32 copy where it is trained in another format."""
     formats = {p.dtype for p in model.parameters()}
     return model if formats <= {torch.float32} else copy.deepcopy(model).float()

@@ -45,7 +45,7 @@ def report(
 def draw_figures(
     evaluation: Evaluation, data: PoseData, folder: RunFolder, cfg: DictConfig
 ) -> list[Path]:
-    """Examples, errors by bodypart, and learning curves where metrics.csv was kept."""
+    """Draw examples, errors by bodypart, and learning curves where metrics.csv exists."""
     figures = []
     if evaluation.poses:
         figures += draw_examples(evaluation, data, folder.figures, cfg)

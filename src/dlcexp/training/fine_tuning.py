@@ -33,7 +33,7 @@ def freeze(model: PoseModel, paths: Iterable[str]) -> None:
 
 
 def find_module(model: nn.Module, path: str, key: str) -> str:
-    """The full name of the module that a path means; `backbone.stage2` is enough.
+    """Return the full name of the module that a path means; `backbone.stage2` is enough.
 
     Raises:
         ConfigError: there is none with weights; names those around it.
@@ -61,7 +61,7 @@ def _has_weights(module: nn.Module) -> bool:
 
 
 def parameter_groups(model: nn.Module, factors: Mapping[str, float]) -> list[dict[str, Any]]:
-    """The parameters that are trained, in a group for each factor; the innermost path counts.
+    """Return the trained parameters, in a group for each factor; the innermost path counts.
 
     Raises:
         ConfigError: a path that is not a module.
@@ -88,7 +88,7 @@ def scale_rates(optimizer: Optimizer) -> None:
 
 @contextmanager
 def unscaled(optimizer: Optimizer) -> Iterator[None]:
-    """The learning rates as a schedule knows them, for as long as it steps."""
+    """Set the learning rates as a schedule knows them, for as long as it steps."""
     for group in optimizer.param_groups:
         group["lr"] = group.get(UNSCALED, group["lr"])
     yield
@@ -96,7 +96,7 @@ def unscaled(optimizer: Optimizer) -> Iterator[None]:
 
 
 def learning_rates(optimizer: Optimizer) -> dict[str, float]:
-    """`lr` by which the schedule goes, and `lr.MODULE` of each group with a factor."""
+    """Return `lr` of the schedule, and `lr.MODULE` of each group with a factor."""
     groups = optimizer.param_groups
     rates = {"lr": float(groups[0].get(UNSCALED, groups[0]["lr"]))}
     return rates | {f"lr.{group[NAME]}": float(group["lr"]) for group in groups if group.get(NAME)}

@@ -180,7 +180,7 @@ def begin(cfg: DictConfig, model: PoseModel, *, fresh: bool) -> Started | None:
 
 
 def settle_weights(cfg: DictConfig, folder: RunFolder) -> DictConfig:
-    """The tree with `auto` weights of a detector as what they are: COCO's, or none.
+    """Replace `auto` weights of a detector in the tree by what they are: COCO's, or none.
 
     What a run began with is in its `config.yaml`; there it is read by further processes and
     when the run is resumed.
@@ -308,7 +308,7 @@ def make_trainer(
     callbacks: list[Callback],
     loggers: list[Logger],
 ) -> Trainer:
-    """Lightning's trainer; evaluation, snapshots and progress are callbacks of ours."""
+    """Build Lightning's trainer, with callbacks for evaluation, snapshots and progress."""
     return Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,

@@ -50,7 +50,7 @@ class Started:
     transfer: Transfer
 
     def record(self) -> dict[str, Any]:
-        """All of it in plain containers, for `weights.json`."""
+        """Return all of it in plain containers, for `weights.json`."""
         entries = self.transfer.entries
         return {
             "file": str(self.path),
@@ -67,7 +67,7 @@ class Started:
         }
 
     def text(self) -> str:
-        """The table as text that fits the terminal."""
+        """Return the table as text that fits the terminal."""
         width = min(WIDTH, shutil.get_terminal_size((WIDTH, 0)).columns)
         console = Console(file=io.StringIO(), width=width)
         console.print(_table(self))

@@ -54,14 +54,14 @@ class StageModule(LightningModule, ABC):
 
     @abstractmethod
     def losses(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Scalar losses of a batch, `total_loss` among them."""
+        """Compute the scalar losses of a batch, `total_loss` among them."""
 
     @abstractmethod
     def batches(self, rank: int, world_size: int) -> DataLoader:
-        """The training batches of one of several processes."""
+        """Return the training batches of one of several processes."""
 
     def parameters_to_train(self) -> Sequence[Any]:
-        """All parameters, or groups of them.
+        """Return all parameters, or groups of them.
 
         Frozen ones get no gradient and stay as they are. They are listed because the state of an
         optimizer knows parameters by their numbers, which are to be those of DeepLabCut.
@@ -104,7 +104,7 @@ class StageModule(LightningModule, ABC):
             seed_everything(int(np.random.SeedSequence(parts).generate_state(1)[0]), verbose=False)
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
-        """Losses of one batch.
+        """Compute the losses of one batch.
 
         Raises:
             DivergenceError: the loss is NaN or infinite.
@@ -160,7 +160,7 @@ class StageModule(LightningModule, ABC):
 
 
 def whole_epochs(trainer: Trainer) -> int:
-    """Epochs that are finished, or were in the checkpoint; `current_epoch` lags after a resume."""
+    """Count finished epochs, also of the checkpoint; `current_epoch` lags after a resume."""
     return trainer.fit_loop.epoch_progress.current.processed  # type: ignore[attr-defined]
 
 
@@ -180,7 +180,7 @@ class LossMeter:
         self.images += images
 
     def means(self, module: LightningModule) -> dict[str, float]:
-        """Mean losses over the images of all processes as `train.NAME`; `images_per_second`."""
+        """Return mean losses over all processes as `train.NAME`, and `images_per_second`."""
         names = sorted(self._sums)
         seconds = max(time.monotonic() - self.started, 1e-9)
         values = [self._sums[name] for name in names]
@@ -192,7 +192,7 @@ class LossMeter:
         return {**means, "images_per_second": images / seconds}
 
     def current(self, name: str = "total_loss") -> float:
-        """Mean of one loss so far, of this process."""
+        """Return the mean of one loss so far, of this process."""
         return float(self._sums[name]) / self.images if self.images else math.nan
 
     @property

@@ -29,17 +29,17 @@ class PoseModule(StageModule):
         super().__init__(model.to(memory_format=self.memory_format), data, cfg, stage)
 
     def losses(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Forward pass, targets and losses of one batch."""
+        """Compute the forward pass, targets and losses of one batch."""
         images = batch["image"].contiguous(memory_format=self.memory_format)
         conditions = [batch["conditions"]] if "conditions" in batch else []
         outputs = self.model(images, *conditions)
         return self.model.losses(outputs, self.model.targets(outputs, batch))
 
     def parameters_to_train(self) -> Sequence[Any]:
-        """All parameters; where `weights.lr_scale` has factors, groups of those not frozen."""
+        """Return all parameters; with factors in `weights.lr_scale`, groups of those not frozen."""
         factors = self.cfg.get("weights", {}).get("lr_scale")
         return parameter_groups(self.model, factors) if factors else super().parameters_to_train()
 
     def batches(self, rank: int, world_size: int) -> DataLoader:
-        """Augmented frames or crops with their labels."""
+        """Return augmented frames or crops with their labels."""
         return self.data.train_loader(rank, world_size)

@@ -20,7 +20,7 @@ _REFRESH = 10
 
 
 def progress(trainer_cfg: Any) -> Callback:
-    """A bar if it is wanted and standard error is a terminal, else lines in the log."""
+    """Return a bar if it is wanted and standard error is a terminal, else lines in the log."""
     if trainer_cfg.progress_bar and sys.stderr.isatty():
         return ProgressBar()
     return ProgressLines(trainer_cfg.display_iters)

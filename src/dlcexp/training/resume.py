@@ -90,7 +90,7 @@ def adopt(checkpoint: Path, stages: Iterable[str], folder: RunFolder) -> None:
 
 
 def foreign_detector(cfg: DictConfig) -> Path | None:
-    """The snapshot that `detector.snapshot` means, once it is sure that it fits; None without.
+    """Return the snapshot that `detector.snapshot` means, checked to fit; None without.
 
     Raises:
         ConfigError: there is no such snapshot.
@@ -127,7 +127,7 @@ def take_over_detector(snapshot: Path, folder: RunFolder) -> None:
 
 
 def epochs_done(checkpoint: Path, state: Mapping[str, Tensor]) -> int:
-    """Whole epochs that a checkpoint has behind it, once it is sure that it fits.
+    """Return the whole epochs of a checkpoint that is checked to fit.
 
     Args:
         checkpoint: path of a `last.ckpt`.

@@ -96,7 +96,7 @@ class ConstantFactor:
 
 
 def build_optimizer(node: Any, params: Iterable[Any], key: str = "optimizer") -> Optimizer:
-    """The optimizer of a `_partial_` node.
+    """Build the optimizer of a `_partial_` node.
 
     Args:
         node: node of a class of `torch.optim`.
@@ -128,7 +128,7 @@ def check_optimizer(optimizer: Optimizer, key: str = "optimizer") -> None:
 def build_scheduler(
     node: Any, optimizer: Optimizer, key: str = "scheduler"
 ) -> LRScheduler | ReduceLROnPlateau | None:
-    """The schedule of a `_partial_` node, with the schedules nested in it; None for null.
+    """Build the schedule of a `_partial_` node, with those nested in it; None for null.
 
     Raises:
         ConfigError: the scheduler refuses its arguments or this optimizer.

@@ -73,7 +73,7 @@ def evaluate(
 def score(
     run: Run, *, snapshot: Path | None = None, overrides: Sequence[str] = (), progress: bool = False
 ) -> Scored:
-    """As `evaluate`, with what else a report needs."""
+    """Evaluate as `evaluate` does, and return what else a report needs."""
     changes = parse_overrides(overrides)
     cfg = modified(run.cfg, changes)
     changed = replace(run, cfg=cfg)

@@ -49,7 +49,7 @@ class Source:
 
 
 def read_source(cfg: DictConfig) -> Source:
-    """The file that `weights.path` means, and the order of its bodyparts.
+    """Read the file that `weights.path` means, and the order of its bodyparts.
 
     Raises:
         ConfigError: there is no such file.
@@ -69,7 +69,7 @@ def read_source(cfg: DictConfig) -> Source:
 
 
 def find_file(value: str) -> Path:
-    """A snapshot, or the best one of a run folder or of a folder of DeepLabCut.
+    """Find a snapshot, or the best one of a run folder or of a folder of DeepLabCut.
 
     Raises:
         ConfigError: there is none.
@@ -89,7 +89,7 @@ def find_file(value: str) -> Path:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The weights of a file by the names that they have in our networks.
+    """Read the weights of a file by the names that they have in our networks.
 
     A snapshot holds them under `model`, a checkpoint under `state_dict`; both may be missing, and
     wrappers of the network leave their name before each.
@@ -118,7 +118,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def adapted(state: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
-    """Weights under the names that the same layers have in another network.
+    """Rename weights to the names that the same layers have in another network.
 
     The backbone of a CTD-PreNet is inside of another one. SuperAnimal's HRNet ends in a transposed
     convolution of one pixel, where DeepLabCut's other top-down models have a convolution.
@@ -171,7 +171,7 @@ def _config_beside(path: Path) -> dict[str, Any] | None:
 
 
 def layout_of(config: Mapping[str, Any]) -> Layout | None:
-    """The points of the heads of a pytorch_config.yaml; None where it names no bodyparts."""
+    """Return the points of the heads of a pytorch_config.yaml; None without bodyparts."""
     metadata = config.get("metadata")
     if not isinstance(metadata, Mapping) or not metadata.get("bodyparts"):
         return None
@@ -182,7 +182,7 @@ def layout_of(config: Mapping[str, Any]) -> Layout | None:
 
 
 def target_layout(cfg: DictConfig, superanimal: str | None) -> Layout:
-    """The points of the heads of the tree, by the names that they have in the file.
+    """Return the points of the heads of the tree, by the names that they have in the file.
 
     Bodyparts that a SuperAnimal names differently are in the `SuperAnimalConversionTables` of the
     project.

@@ -52,7 +52,7 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Feature map (b, out_channels, h / stride, w / stride) of images (b, 3, h, w)."""
+        """Return the feature map (b, out_channels, h / stride, w / stride) of images (b, 3, h, w)."""
 
     def train(self, mode: bool = True) -> "Backbone":
         """Switch between training and evaluation; frozen statistics stay in evaluation."""

@@ -87,7 +87,7 @@ class HRNetCoAM(HRNet):
     def forward(  # type: ignore[override]
         self, images: torch.Tensor, conditions: torch.Tensor
     ) -> torch.Tensor:
-        """Feature map (b, out_channels, h / 4, w / 4).
+        """Return the feature map (b, out_channels, h / 4, w / 4).
 
         Args:
             images: (b, 3, h, w), normalised, of the size `img_size`.
@@ -118,7 +118,7 @@ class CoAMBlock(nn.Module):
         self.att_layers = nn.ModuleList(branches)
 
     def forward(self, branches: Sequence[torch.Tensor], maps: torch.Tensor) -> list[torch.Tensor]:
-        """Branches (b, c, h, w) of the same shapes, for conditions drawn as (b, k, H, W)."""
+        """Return branches (b, c, h, w) of the same shapes, for conditions drawn as (b, k, H, W)."""
         pairs = zip(self.att_layers, branches, strict=True)
         return [attention(features, _shrink(maps, features)) for attention, features in pairs]
 
@@ -144,7 +144,7 @@ class DualAttention(nn.Module):
         self.channel_attention_module = ChannelAttention(channels, maps, positions)
 
     def forward(self, features: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-        """Features (b, channels, h, w) and conditions (b, maps, h, w) to features."""
+        """Map features (b, channels, h, w) and conditions (b, maps, h, w) to features."""
         attended = self.channel_attention_module(features, maps).view_as(features)
         if self.position_attention_module is not None:
             positions = self.position_attention_module(features, maps)
@@ -162,14 +162,14 @@ class PositionAttention(nn.Module):
         self.cnn_cond = nn.Conv2d(maps, maps, 3, padding=1)
 
     def keypoint_axes(self, points: Points) -> KeypointAxes:
-        """A query has a number of each keypoint, made of the maps of all."""
+        """Return the axes: a query has a number of each keypoint, made of the maps of all."""
         channels = points.channels()
         axes = outputs("cnn_cond", channels)
         axes["cnn_cond.weight"][1] = Axis(channels, reads=True)
         return KeypointAxes({**axes, "pa.fc_q.weight": {1: Axis(channels, reads=True)}})
 
     def forward(self, features: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-        """Features (b, c, h, w) and conditions (b, k, h, w) to features (b, h * w, c)."""
+        """Map features (b, c, h, w) and conditions (b, k, h, w) to features (b, h * w, c)."""
         queries = self.cnn_cond(maps).flatten(2).transpose(1, 2)
         keys = self.cnn(features).flatten(2).transpose(1, 2)
         return self.pa(queries, keys)
@@ -185,11 +185,11 @@ class ChannelAttention(nn.Module):
         self.pa = PlainAttention(positions)
 
     def keypoint_axes(self, points: Points) -> KeypointAxes:
-        """It reads a map of each keypoint."""
+        """Return the axes: it reads a map of each keypoint."""
         return KeypointAxes({"cnn_cond.weight": {1: Axis(points.channels(), reads=True)}})
 
     def forward(self, features: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-        """Features (b, c, h, w) and conditions (b, k, h, w) to features (b, c, h * w)."""
+        """Map features (b, c, h, w) and conditions (b, k, h, w) to features (b, c, h * w)."""
         return self.pa(self.cnn_cond(maps).flatten(2), self.cnn(features).flatten(2))
 
 
@@ -211,7 +211,7 @@ class ScaledAttention(nn.Module):
         self.fc_o = _linear(heads * width, width)
 
     def forward(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
-        """Queries (b, q, query_width) and keys (b, p, width) to answers (b, q, width)."""
+        """Map queries (b, q, query_width) and keys (b, p, width) to answers (b, q, width)."""
         q, k, v = (
             layer(values).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for layer, values in ((self.fc_q, queries), (self.fc_k, keys), (self.fc_v, keys))
@@ -231,7 +231,7 @@ class PlainAttention(nn.Module):
         self.fc_o = _linear(width, width)
 
     def forward(self, queries: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
-        """Queries (b, q, width) and keys (b, p, width) to answers (b, q, width)."""
+        """Map queries (b, q, width) and keys (b, p, width) to answers (b, q, width)."""
         return self.fc_o(_attend(queries, keys, keys, self.training))
 
 

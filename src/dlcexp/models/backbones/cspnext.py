@@ -71,7 +71,7 @@ class CSPNeXt(Backbone):
         self.out_channels = model.num_features
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Feature map (b, out_channels, h / 32, w / 32) of images (b, 3, h, w)."""
+        """Return the feature map (b, out_channels, h / 32, w / 32) of images (b, 3, h, w)."""
         features = images
         for stage in self.children():
             features = stage(features)
@@ -97,7 +97,7 @@ class ConvModule(nn.Module):
         self.norm = layer.bn
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (b, c, h, w) to features (b, c', h / stride, w / stride)."""
+        """Map features (b, c, h, w) to features (b, c', h / stride, w / stride)."""
         return self.norm(self.conv(features))
 
 

@@ -62,7 +62,7 @@ class HRNet(Backbone):
         self.out_channels = sum(channels) if interpolate_branches else channels[0]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Feature map (b, out_channels, h / 4, w / 4) of images (b, 3, h, w)."""
+        """Return the feature map (b, out_channels, h / 4, w / 4) of images (b, 3, h, w)."""
         finest, *coarser = self.model(images)
         if not self.interpolate_branches:
             return finest

@@ -49,7 +49,7 @@ class StackedKeypointEncoder(nn.Module):
             self.register_buffer(name, blur, persistent=False)
 
     def forward(self, conditions: torch.Tensor, height: int, width: int) -> torch.Tensor:
-        """Maps (b, num_joints, height, width), from 0 to 255.
+        """Draw maps (b, num_joints, height, width), from 0 to 255.
 
         Args:
             conditions: (b, 1, num_joints, 3), x px, y px, score; a keypoint whose score is 0 or

@@ -72,13 +72,13 @@ class CondPreNet(Backbone):
         self.out_channels = backbone.out_channels
 
     def keypoint_axes(self, points: Points) -> KeypointAxes:
-        """The image of the conditions is made of a map of each keypoint."""
+        """Return the axes: the image of the conditions is made of a map of each keypoint."""
         return KeypointAxes({"cond_preNet.0.weight": {1: Axis(points.channels(), reads=True)}})
 
     def forward(  # type: ignore[override]
         self, images: torch.Tensor, conditions: torch.Tensor
     ) -> torch.Tensor:
-        """Feature map (b, out_channels, h / stride, w / stride).
+        """Return the feature map (b, out_channels, h / stride, w / stride).
 
         Args:
             images: (b, 3, h, w), normalised.

@@ -39,7 +39,7 @@ def create_timm_model(model_name: str, weights: str | None = None, **kwargs: Any
 
 
 def weights_file(weights: str) -> Path:
-    """The path of a file of weights.
+    """Return the path of a file of weights.
 
     Raises:
         UserError: there is no such file.

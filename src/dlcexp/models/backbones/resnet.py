@@ -54,7 +54,7 @@ class ResNet(Backbone):
         self.out_channels = model.feature_info.channels()[0]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Feature map (b, out_channels, h / stride, w / stride) of images (b, 3, h, w)."""
+        """Return the feature map (b, out_channels, h / stride, w / stride) of images (b, 3, h, w)."""
         return self.model(images)[0]
 
 
@@ -64,7 +64,7 @@ def create_resnet(
     output_stride: int,
     strides: Sequence[int] = OUTPUT_STRIDES,
 ) -> Any:
-    """timm's ResNet up to its last feature map.
+    """Create timm's ResNet up to its last feature map.
 
     Args:
         model_name, weights: see `create_timm_model`.

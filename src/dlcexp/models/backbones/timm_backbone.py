@@ -39,5 +39,5 @@ class TimmBackbone(Backbone):
         self.out_channels = channels
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Feature map (b, out_channels, h / stride, w / stride) of images (b, 3, h, w)."""
+        """Return the feature map (b, out_channels, h / stride, w / stride) of images (b, 3, h, w)."""
         return self.model(images)[0]

@@ -21,10 +21,10 @@ class Criterion(nn.Module, ABC):
     def forward(
         self, output: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | float = 1.0
     ) -> torch.Tensor:
-        """The loss, not yet times its factor."""
+        """Return the loss, not yet times its factor."""
 
 
 def mean_where_weighted(loss: torch.Tensor, weights: torch.Tensor | float) -> torch.Tensor:
-    """Sum of loss times weight over the number of weights that are not 0; 0 if all are."""
+    """Return the sum of loss times weight over the count of nonzero weights; 0 without any."""
     weights = torch.as_tensor(weights, dtype=loss.dtype, device=loss.device).expand_as(loss)
     return (loss * weights).sum() / (weights != 0).sum().clamp(min=1)

@@ -33,7 +33,7 @@ class KLDiscreteLoss(Criterion):
     def forward(
         self, output: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | float = 1.0
     ) -> torch.Tensor:
-        """The loss of logits (b, k, bins) for labels (b, n, k, bins) and weights (b, n, k)."""
+        """Return the loss of logits (b, k, bins), labels (b, n, k, bins) and weights (b, n, k)."""
         keypoints, bins = output.shape[-2:]
         log_probabilities = (output * self.beta).log_softmax(dim=-1).view(-1, bins)
         label = target.reshape(-1, bins)

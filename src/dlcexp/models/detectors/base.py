@@ -65,7 +65,7 @@ class Detector(nn.Module):
         return self
 
     def losses(self, images: torch.Tensor, boxes: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Each loss of torchvision by its name, and "total_loss", their sum; in training mode.
+        """Return each loss of torchvision by name, and "total_loss", their sum; in training mode.
 
         Args:
             images: (b, 3, h, w), normalised.
@@ -86,7 +86,7 @@ class Detector(nn.Module):
         return losses | {"total_loss": torch.stack(list(losses.values())).sum()}
 
     def forward(self, images: torch.Tensor) -> list[dict[str, torch.Tensor]]:
-        """The animals of each image (b, 3, h, w), best first; in evaluation mode.
+        """Detect the animals of each image (b, 3, h, w), best first; in evaluation mode.
 
         Returns:
             per image "boxes" (m, 4), in pixels of that image, and "scores" (m,) in [0, 1].
@@ -122,7 +122,7 @@ def _of_full_precision(layer: nn.Module, inputs: Any) -> Any:
 
 
 def at_least_single(values: Any) -> Any:
-    """Floating tensors in a structure of lists and dicts, with 32 bits or more."""
+    """Convert floating tensors of less than 32 bits in lists and dicts to float32."""
     if isinstance(values, torch.Tensor):
         if not values.is_floating_point():
             return values

@@ -52,7 +52,7 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, features: torch.Tensor) -> Maps:
-        """Maps by name of a feature map (b, c, h, w)."""
+        """Return maps by name of a feature map (b, c, h, w)."""
 
     def keypoint_axes(self, points: Points) -> KeypointAxes | None:
         """Return which parameters have entries of the points, to match weights by name.
@@ -65,11 +65,11 @@ class Head(nn.Module, ABC):
     def targets(
         self, stride: float, outputs: Maps, labels: Mapping[str, torch.Tensor]
     ) -> dict[str, Maps]:
-        """Targets and weights of each map, in the shape of `outputs`."""
+        """Return targets and weights of each map, in the shape of `outputs`."""
         return self.target_generator(stride, outputs, labels)
 
     def losses(self, outputs: Maps, targets: Mapping[str, Maps]) -> Maps:
-        """The loss of each map, and "total_loss": the mean of the weighted losses."""
+        """Return the loss of each map, and "total_loss": the mean of the weighted losses."""
         losses = {
             name: criterion(outputs[name], **targets[name])
             for name, criterion in self.criterion.items()

@@ -50,7 +50,7 @@ class DEKRHead(Head):
         initialize(self, weight_init)
 
     def forward(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Maps of a feature map (b, c, h, w), at its resolution."""
+        """Return maps of a feature map (b, c, h, w), at its resolution."""
         return {"heatmap": self.heatmap_head(features), "offset": self.offset_head(features)}
 
     def keypoint_axes(self, points: Points) -> KeypointAxes:
@@ -93,7 +93,7 @@ class HeatmapBranch(nn.Module):
         )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Heatmaps (b, outputs, h, w) of features (b, inputs, h, w)."""
+        """Return heatmaps (b, outputs, h, w) of features (b, inputs, h, w)."""
         return self.head_heatmap(self.transition_heatmap(features))
 
 
@@ -131,7 +131,7 @@ class OffsetBranch(nn.Module):
         )
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Offsets (b, 2 k, h, w), x and y of each keypoint, of features (b, inputs, h, w)."""
+        """Return offsets (b, 2 k, h, w), x and y by keypoint, of features (b, inputs, h, w)."""
         parts = self.transition_offset(features).chunk(self.keypoints, dim=1)
         regressed = [
             final(adapt(part))
@@ -162,7 +162,7 @@ class AdaptBlock(nn.Module):
         self.dilation = dilation
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (b, c, h, w) to features of the same shape."""
+        """Map features (b, c, h, w) to features of the same shape."""
         return F.relu(self.bn(self._adaptive_convolution(features)) + features)
 
     def _adaptive_convolution(self, features: torch.Tensor) -> torch.Tensor:

@@ -65,7 +65,7 @@ class DLCRNetHead(Head):
         initialize(self, weight_init)
 
     def forward(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Maps of a feature map (b, c, h, w), `stride` times its resolution."""
+        """Return maps of a feature map (b, c, h, w), `stride` times its resolution."""
         shared = self.convt4(features)
         stage = torch.cat([self.convt1(features), self.convt3(features), shared], dim=1)
         heatmap: torch.Tensor | None = None
@@ -81,7 +81,7 @@ class DLCRNetHead(Head):
         }
 
     def keypoint_axes(self, points: Points) -> KeypointAxes:
-        """Heatmaps and fields come out of every stage, and go into the next with the features."""
+        """Return the axes: maps come out of every stage, and go into the next with the features."""
         heatmaps, locrefs, fields = points.channels(), points.channels(2), points.fields()
         shared = [Channel((SHARED, i)) for i in range(self.convt4.out_channels)]
         stage = Axis([*heatmaps, *fields, *shared], reads=True)

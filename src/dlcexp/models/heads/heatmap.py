@@ -51,14 +51,14 @@ class HeatmapHead(Head):
         initialize(self, weight_init)
 
     def forward(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Maps of a feature map (b, c, h, w), `stride` times its resolution."""
+        """Return maps of a feature map (b, c, h, w), `stride` times its resolution."""
         maps = {"heatmap": self.heatmap_head(features)}
         if self.locref_head is not None:
             maps["locref"] = self.locref_head(features)
         return maps
 
     def keypoint_axes(self, points: Points) -> KeypointAxes:
-        """A heatmap and two maps of location refinement a point."""
+        """Return the axes: a heatmap and two maps of location refinement per point."""
         axes = self.heatmap_head.output_axes("heatmap_head", points.channels())
         if self.locref_head is not None:
             axes |= self.locref_head.output_axes("locref_head", points.channels(2))
@@ -109,11 +109,11 @@ class DeconvModule(nn.Module):
             self.final_conv = nn.Conv2d(channels[-1], outputs, kernel, padding="same")
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Maps (b, c', about stride * h, about stride * w) of features (b, c, h, w)."""
+        """Return maps (b, c', about stride * h, about stride * w) of features (b, c, h, w)."""
         return self.final_conv(self.deconv_layers(features))
 
     def output_axes(self, name: str, channels: Sequence[Channel]) -> dict[str, dict[int, Axis]]:
-        """The axes of the last layer, whose outputs are `channels`; `name` is this module's."""
+        """Return the axes of the last layer, whose outputs are `channels`, in module `name`."""
         if isinstance(self.final_conv, nn.Conv2d):
             return outputs(f"{name}.final_conv", channels)
         return outputs(f"{name}.deconv_layers.{len(self.deconv_layers) - 1}", channels, dim=1)

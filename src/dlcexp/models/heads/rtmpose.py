@@ -73,7 +73,7 @@ class RTMCCHead(Head):
         initialize(self, weight_init)
 
     def forward(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Logits of a feature map (b, c, h, w).
+        """Return logits of a feature map (b, c, h, w).
 
         Raises:
             ConfigError: the feature map is not of the size the head was made for.
@@ -91,7 +91,7 @@ class RTMCCHead(Head):
         return {"x": self.cls_x(keypoints), "y": self.cls_y(keypoints)}
 
     def keypoint_axes(self, points: Points) -> KeypointAxes:
-        """One map a point; what the points have learned of each other is the same for all.
+        """Return the axes: one map per point; what relates points is the same for all.
 
         A bias by the distance in their order holds for the same points in the same order only.
         """
@@ -154,7 +154,7 @@ class GatedAttentionUnit(nn.Module):
         self.res_scale = Scale(hidden_dims)
 
     def forward(self, keypoints: torch.Tensor) -> torch.Tensor:
-        """Features (b, k, c) of the keypoints to features of the same shape."""
+        """Map features (b, k, c) of the keypoints to features of the same shape."""
         return self.res_scale(keypoints) + self.drop_path(self._attended(keypoints))
 
     def _attended(self, keypoints: torch.Tensor) -> torch.Tensor:
@@ -182,7 +182,7 @@ class ScaleNorm(nn.Module):
         self.g = nn.Parameter(torch.ones(1))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (..., dims) to features of the same shape."""
+        """Map features (..., dims) to features of the same shape."""
         norm = features.norm(dim=-1, keepdim=True) * self.scale
         return features / norm.clamp(min=LEAST_NORM) * self.g
 
@@ -195,5 +195,5 @@ class Scale(nn.Module):
         self.scale = nn.Parameter(torch.ones(dims))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Features (..., dims) to features of the same shape."""
+        """Map features (..., dims) to features of the same shape."""
         return features * self.scale

@@ -74,9 +74,9 @@ class TransformerHead(Head):
             self.mlp_head.apply(initialize)
 
     def forward(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Maps of keypoint tokens (b, k, 3 dim)."""
+        """Return maps of keypoint tokens (b, k, 3 dim)."""
         return {"heatmap": self.mlp_head(tokens).unflatten(2, self.heatmap_size)}
 
     def keypoint_axes(self, points: Points) -> KeypointAxes:
-        """None: every token passes through the same layers."""
+        """Return no axes: every token passes through the same layers."""
         return KeypointAxes()

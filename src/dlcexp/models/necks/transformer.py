@@ -89,7 +89,7 @@ class Transformer(nn.Module):
             self.apply(initialize)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Keypoint tokens (b, k, 3 dim).
+        """Return keypoint tokens (b, k, 3 dim).
 
         Raises:
             UserError: the feature map is not of the size that the positions were made for.
@@ -112,7 +112,7 @@ class Transformer(nn.Module):
         return torch.cat([first[:, :k], second[:, :k], third[:, :k]], dim=2)
 
     def keypoint_axes(self, points: Points) -> KeypointAxes:
-        """A token a point; a learned position also of each patch."""
+        """Return the axes: a token per point; a learned position also of each patch."""
         axes = {"keypoint_token": {1: Axis(points.channels())}}
         if self.pos_embedding_type == "learnable":
             patches = self.pos_embedding.shape[1] - self.num_keypoints
@@ -153,7 +153,7 @@ class _Layers(nn.Module):
         )
 
     def forward(self, tokens: torch.Tensor, position: torch.Tensor | None) -> torch.Tensor:
-        """Tokens (b, n, dim) to tokens; `position` (1, n, dim) is added between layers."""
+        """Map tokens (b, n, dim) to tokens; `position` (1, n, dim) is added between layers."""
         for number, layer in enumerate(self.layers):
             attention, perceptron = layer.children()
             if position is not None and number > 0:
@@ -214,7 +214,7 @@ class _Perceptron(nn.Module):
 
 
 def sine_embedding(rows: int, columns: int, dim: int) -> torch.Tensor:
-    """Fixed embedding (1, rows * columns, dim) of positions on a grid, rows in the first half.
+    """Return a fixed embedding (1, rows * columns, dim) of grid positions, rows in the first half.
 
     The position counts from 1 and is scaled to 2 pi at the last row or column; sine and cosine of
     it alternate with falling frequency (Vaswani et al., NIPS 2017, in two dimensions).
@@ -238,7 +238,7 @@ def _normal(count: int, dim: int) -> nn.Parameter:
 
 
 def initialize(layer: nn.Module) -> None:
-    """Weights of a layer as vision transformers draw them: normal, cut off, biases of 0."""
+    """Initialize a layer as vision transformers do: truncated normal weights, biases of 0."""
     if isinstance(layer, nn.Linear):
         nn.init.trunc_normal_(layer.weight, std=INITIAL_STD)
         if layer.bias is not None:

@@ -80,7 +80,7 @@ def strongest_links(
 
 
 def assemble(links: Links, bodyparts: int, ranks: int) -> list[Assembly]:
-    """Individuals, those with most keypoints first, and of equally many the strongest.
+    """Assemble individuals, those with most keypoints first, and of equally many the strongest.
 
     Connected detections that are not more than an individual has are one. Among the others, each
     individual grows from the strongest link whose detections are free, always by the strongest
@@ -105,7 +105,7 @@ def assemble(links: Links, bodyparts: int, ranks: int) -> list[Assembly]:
 
 
 def distinct(assemblies: Sequence[Assembly], points: np.ndarray) -> list[Assembly]:
-    """The individuals that do not cover the same place as an earlier one.
+    """Return the individuals that do not cover the same place as an earlier one.
 
     Args:
         assemblies: as `assemble` orders them.

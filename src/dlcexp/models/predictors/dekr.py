@@ -76,7 +76,7 @@ class DEKRPredictor(Predictor):
     def forward(
         self, stride: float, outputs: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """Poses, best centre first, or weakest first after pose suppression."""
+        """Decode poses, best centre first, or weakest first after pose suppression."""
         heatmap = outputs["heatmap"]
         if self.apply_sigmoid:
             heatmap = heatmap.sigmoid()

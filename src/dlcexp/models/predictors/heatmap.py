@@ -33,7 +33,7 @@ class HeatmapPredictor(Predictor):
     def forward(
         self, stride: float, outputs: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """Poses of one individual per image."""
+        """Decode poses of one individual per image."""
         heatmap = outputs["heatmap"]
         if self.apply_sigmoid:
             heatmap = heatmap.sigmoid()

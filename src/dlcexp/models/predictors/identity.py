@@ -27,7 +27,7 @@ class IdentityPredictor(Predictor):
     def forward(
         self, stride: float, outputs: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """The maps at the resolution of the image, as "heatmap"; poses come from another head."""
+        """Resize the maps to the image, as "heatmap"; poses come from another head."""
         heatmap = outputs["heatmap"]
         size = [int(side * stride) for side in heatmap.shape[-2:]]
         heatmap = F.interpolate(heatmap, size, mode="bilinear", antialias=True)
@@ -37,7 +37,7 @@ class IdentityPredictor(Predictor):
 
 
 def identity_scores(poses: torch.Tensor, heatmap: torch.Tensor) -> torch.Tensor:
-    """The identity (b, n, k, individuals) at the pixel of each keypoint; 0 where there is none.
+    """Return the identity (b, n, k, individuals) at the pixel of each keypoint; 0 if there is none.
 
     Args:
         poses: (b, n, k, 3) x px, y px, score; a keypoint outside counts at the border.
@@ -52,7 +52,7 @@ def identity_scores(poses: torch.Tensor, heatmap: torch.Tensor) -> torch.Tensor:
 
 
 def assign_identities(poses: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """The poses in the order of the individuals: each animal gets the place that suits it best.
+    """Order the poses by individual: each animal gets the place that suits it best.
 
     The best assignment is the one with the largest sum, over all keypoints, of identity times
     the score of the keypoint.

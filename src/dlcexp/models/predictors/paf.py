@@ -80,7 +80,7 @@ class PartAffinityFieldPredictor(Predictor):
     def forward(
         self, stride: float, outputs: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """Poses (b, n, k, 3), NaN with score 0 where a keypoint is missing.
+        """Decode poses (b, n, k, 3), NaN with score 0 where a keypoint is missing.
 
         Also "affinity" (b, n), the mean affinity of the links within each individual.
         """
@@ -121,7 +121,7 @@ class PartAffinityFieldPredictor(Predictor):
     def detections(
         self, stride: float, outputs: Mapping[str, torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The highest peaks (b, k, n, 3), x px, y px in the image and score, and their cells."""
+        """Return the highest peaks (b, k, n, 3), x px, y px and score, and their map cells."""
         scores, cells = self._peaks(outputs["heatmap"])
         b, k, n = cells.shape
         w = outputs["heatmap"].shape[-1]
@@ -160,7 +160,7 @@ class PartAffinityFieldPredictor(Predictor):
     def assembled(
         self, detections: np.ndarray, affinities: np.ndarray, graph: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Poses (b, n, k, 3) and affinities (b, n) of images.
+        """Assemble poses (b, n, k, 3) and affinities (b, n) of images.
 
         Args:
             detections: (b, k, n, 3) peaks: x px, y px, score.

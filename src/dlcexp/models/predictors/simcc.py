@@ -40,7 +40,7 @@ class SimCCPredictor(Predictor):
     def forward(
         self, stride: float, outputs: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """Poses of one individual per image, scored by the less likely of column and row.
+        """Decode one individual per image, scored by the less likely of column and row.
 
         A keypoint is at bin -1 of both axes where one of them is uninformative: its score is not
         above that of a flat distribution, without softmax 0.

@@ -35,7 +35,7 @@ class TargetGenerator(ABC):
     def keypoints(
         self, labels: Mapping[str, torch.Tensor], outputs: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
-        """Keypoints (b, n, k, 3) in float32, on the device of the maps."""
+        """Return keypoints (b, n, k, 3) in float32, on the device of the maps."""
         keypoints = labels[self.label_keypoint_key]
         if keypoints.ndim == 3:  # unique bodyparts belong to no individual
             keypoints = keypoints.unsqueeze(1)

@@ -85,7 +85,7 @@ class HeatmapGenerator(TargetGenerator):
 
     @abstractmethod
     def bump(self, squared_distance: torch.Tensor) -> torch.Tensor:
-        """Heatmap value by squared distance from the keypoint, px²."""
+        """Return the heatmap value by squared distance from the keypoint, px²."""
 
     @abstractmethod
     def refined(self, seen: torch.Tensor, near: torch.Tensor) -> torch.Tensor:

@@ -36,7 +36,7 @@ class CSVLogger(Logger):
         """There is one run a folder."""
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """The tree is in `config.yaml` already."""
+        """Do nothing: the tree is in `config.yaml` already."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Append the row of epoch `step`; all names of a detector's row begin with `detector.`."""

@@ -121,12 +121,12 @@ class MLFlowLogger(RunLogger):
                 self._lightning.log_hyperparams(named)
 
     def send_epoch(self, row: Mapping[str, float], axis: str, epoch: int) -> None:
-        """One point of each curve."""
+        """Log one point of each curve."""
         with self._failures_logged():
             self._lightning.log_metrics({_allowed(n): v for n, v in row.items()}, epoch)
 
     def send_summary(self, metrics: Mapping[str, Any]) -> None:
-        """Numbers as metrics, the names of snapshots as tags."""
+        """Log numbers as metrics, the names of snapshots as tags."""
         numbers = {n: v for n, v in metrics.items() if isinstance(v, int | float)}
         self.send_epoch({f"final/{n}": v for n, v in numbers.items()}, "", self.last_epoch())
         with self._failures_logged():
@@ -134,13 +134,13 @@ class MLFlowLogger(RunLogger):
                 self.experiment.set_tag(self.version, _allowed(name), str(metrics[name]))
 
     def send_images(self, images: Mapping[str, Path]) -> None:
-        """Artifacts, in the folder that their names begin with."""
+        """Log artifacts, in the folder that their names begin with."""
         with self._failures_logged():
             for name, path in images.items():
                 self.experiment.log_artifact(self.version, str(path), name.rpartition("/")[0])
 
     def send_files(self, paths: Iterable[Path]) -> None:
-        """Artifacts."""
+        """Log artifacts."""
         with self._failures_logged():
             for path in paths:
                 self.experiment.log_artifact(self.version, str(path))

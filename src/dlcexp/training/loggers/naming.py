@@ -15,7 +15,7 @@ def of_detector(names: Iterable[str]) -> bool:
 
 
 def with_slashes(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Names with a slash for their first dot (`test/mAP`), by which the tools group their charts.
+    """Replace the first dot of names by a slash (`test/mAP`), by which tools group their charts.
 
     What is None or NaN is left out.
     """
@@ -33,6 +33,6 @@ def sweep_of(folder: Path) -> str | None:
 
 
 def name_of(folder: Path) -> str:
-    """The name of the run folder; that of the sweep and the number of the job in one."""
+    """Return the name of the run folder; in a sweep its name and the number of the job."""
     name, sweep = folder.resolve().name, sweep_of(folder)
     return f"{sweep}-{name}" if sweep else name

@@ -116,7 +116,7 @@ class RunLogger(Logger):
         """End the run."""
 
     def last_epoch(self) -> int:
-        """The last epoch of the pose model, or of the detector where there is no other."""
+        """Return the last epoch of the pose model, or of the detector if there is no other."""
         epochs = self.record.epochs
         return epochs.get("epoch") or max(epochs.values(), default=0)
 

@@ -46,7 +46,7 @@ class TensorBoardLogger(RunLogger):
         self.experiment.add_text("config", f"```yaml\n{text}```", self.last_epoch())
 
     def send_epoch(self, row: Mapping[str, float], axis: str, epoch: int) -> None:
-        """One point of each curve."""
+        """Write one point of each curve."""
         self._events.log_metrics(row, epoch)
         self.experiment.flush()
 
@@ -56,7 +56,7 @@ class TensorBoardLogger(RunLogger):
         self._events.log_hyperparams(self._tree, numbers, self.last_epoch())
 
     def send_images(self, images: Mapping[str, Path]) -> None:
-        """Pictures by name."""
+        """Write pictures by name."""
         for name, path in images.items():
             picture = cv2.imread(str(path))[..., ::-1]
             self.experiment.add_image(name, picture, self.last_epoch(), dataformats="HWC")

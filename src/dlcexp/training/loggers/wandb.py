@@ -121,22 +121,22 @@ class WandbLogger(RunLogger):
         self.experiment.config.update(params, allow_val_change=True)
 
     def send_epoch(self, row: Mapping[str, float], axis: str, epoch: int) -> None:
-        """One row of the run's history."""
+        """Log one row of the run's history."""
         self.experiment.log({axis: epoch, **row})
 
     def send_summary(self, metrics: Mapping[str, Any]) -> None:
-        """The run's summary."""
+        """Update the run's summary."""
         self.experiment.summary.update(metrics)
 
     def send_images(self, images: Mapping[str, Path]) -> None:
-        """Under their names in the history."""
+        """Log pictures under their names in the history."""
         import wandb
 
         if images:
             self.experiment.log({name: wandb.Image(str(path)) for name, path in images.items()})
 
     def send_files(self, paths: Iterable[Path]) -> None:
-        """Among the run's files."""
+        """Add files to the run's files."""
         for path in paths:
             self.experiment.save(str(path), base_path=str(path.parent), policy="now")
 
