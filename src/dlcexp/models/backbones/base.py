@@ -52,7 +52,7 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the feature map (b, out_channels, h / stride, w / stride) of images (b, 3, h, w)."""
+        """Map images (b, 3, h, w) to features (b, out_channels, h / stride, w / stride)."""
 
     def train(self, mode: bool = True) -> "Backbone":
         """Switch between training and evaluation; frozen statistics stay in evaluation."""

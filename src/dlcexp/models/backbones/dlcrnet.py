@@ -64,7 +64,7 @@ class DLCRNet(Backbone):
         self.out_channels = 2 * FUSED_CHANNELS + model.feature_info.channels()[0]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the feature map (b, out_channels, h / stride, w / stride) of images (b, 3, h, w)."""
+        """Map images (b, 3, h, w) to features (b, out_channels, h / stride, w / stride)."""
         net = self.model
         stage1 = net.layer1(net.maxpool(net.act1(net.bn1(net.conv1(images)))))
         # The second stage is read before its last block.

@@ -54,7 +54,7 @@ class ResNet(Backbone):
         self.out_channels = model.feature_info.channels()[0]
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the feature map (b, out_channels, h / stride, w / stride) of images (b, 3, h, w)."""
+        """Map images (b, 3, h, w) to features (b, out_channels, h / stride, w / stride)."""
         return self.model(images)[0]
 
 

@@ -39,5 +39,5 @@ class TimmBackbone(Backbone):
         self.out_channels = channels
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the feature map (b, out_channels, h / stride, w / stride) of images (b, 3, h, w)."""
+        """Map images (b, 3, h, w) to features (b, out_channels, h / stride, w / stride)."""
         return self.model(images)[0]
