@@ -1,9 +1,15 @@
 """`pytorch_config=FILE` among overrides: the words of the file, then those of the user."""
 
+import contextlib
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
-from dlcexp.composition import rewritten
-from dlcexp.errors import ConfigError, ProjectError
+from dlcexp.composition import compose, rewritten
+from dlcexp.errors import ConfigError, Mistakes, ProjectError
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +56,55 @@ def test_an_option_of_the_user_takes_the_place_of_the_one_in_the_file(file):
     overrides = rewritten([f"pytorch_config={file}", "net_type=resnet_50"])
     assert [each.value for each in overrides if each.key == "net_type"] == ["resnet_50"]
     assert not any(each.key.startswith("model") for each in overrides)
+
+
+# The project
+
+
+_opened: list[str] | None = None
+
+
+def _count(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "open" and _opened is not None:
+        _opened.append(str(arguments[0]))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def audit() -> None:
+    """Hear of every file that is opened; Python has no way to stop that."""
+    sys.addaudithook(_count)
+
+
+@pytest.fixture
+def opened() -> Iterator[list[str]]:
+    """The files that are opened during a test."""
+    global _opened
+    _opened = []
+    yield _opened
+    _opened = None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["net_type=hrnet_w18"],
+        ["method=td", "data.train.affine.rotation=90"],
+        ["pytorch_config={file}", "optimizer=sgd"],
+        ["batch_sz=3", "epochs=x"],
+    ],
+    ids=" ".join,
+)
+def test_composing_reads_the_file_of_the_project_once(words, mouse_project, file, opened):
+    overrides = [word.format(file=file) for word in words]
+    with contextlib.suppress(Mistakes):
+        compose(f"project={mouse_project}", *overrides)
+    assert opened.count(str(mouse_project / "config.yaml")) == 1
+
+
+def test_a_project_that_has_changed_is_read_again(mouse_project, tmp_path):
+    project = Path(shutil.copytree(mouse_project, tmp_path / "mouse"))
+    before = compose(f"project={project}").metadata.bodyparts
+    config = project / "config.yaml"
+    config.write_text(config.read_text(encoding="utf-8").replace(before[0], "nose"), "utf-8")
+    assert compose(f"project={project}").metadata.bodyparts[0] == "nose"

@@ -5,9 +5,9 @@ below knows that key.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -19,10 +19,13 @@ from dlcexp.config.options import OVERLAYS, groups
 from dlcexp.config.overrides import Override, one_at_a_time, parse_overrides
 from dlcexp.errors import ConfigError, UserError
 from dlcexp.files import expanded
+from dlcexp.project import opened_once
 
 logger = logging.getLogger(__name__)
 
 _FILE = "pytorch_config"
+
+Result = TypeVar("Result")
 
 
 def compose(*overrides: str, config_dir: Path | None = None) -> DictConfig:
@@ -46,13 +49,26 @@ def compose_run(
     overrides: Iterable[str], config_dir: Path | None = None
 ) -> tuple[DictConfig, Path]:
     """Return the validated tree, and the run folder that Hydra's settings give it."""
-    tree, folder = all_mistakes(
-        rewritten(overrides), lambda left: config_compose.compose_run(left, config_dir)
-    )
+    tree, folder = composed(overrides, lambda left: config_compose.compose_run(left, config_dir))
     config_compose.log_warnings(cast(Mapping[str, Any], tree))
     return tree, folder
 
 
+@opened_once()
+def composed(typed: Iterable[str], compose: Callable[[list[Override]], Result]) -> Result:
+    """Return `compose(overrides)` for overrides as typed, or raise all mistakes in them together.
+
+    Args:
+        typed: overrides of one command; `pytorch_config=FILE` is rewritten.
+        compose: composes and checks overrides.
+
+    Raises:
+        UserError: the only mistake, or `Mistakes`.
+    """
+    return all_mistakes(rewritten(typed), compose)
+
+
+@opened_once()
 def rewritten(overrides: Iterable[str]) -> list[Override]:
     """Read overrides, and replace `pytorch_config=FILE` by those that the file amounts to.
 

@@ -6,10 +6,12 @@ from typing import TypeVar
 from dlcexp.config.options import groups
 from dlcexp.config.overrides import Override
 from dlcexp.errors import ConfigError, ProjectError, UserError, separate, together
+from dlcexp.project import opened_once
 
 Result = TypeVar("Result")
 
 
+@opened_once()
 def all_mistakes(
     overrides: Sequence[Override],
     attempt: Callable[[list[Override]], Result],

@@ -3,12 +3,31 @@
 Opening a project imports neither pandas nor torch: it happens each time a tree is composed.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from dlcexp.project.locate import locate
 from dlcexp.project.model import DEMO, Labels, Project
 
-__all__ = ["DEMO", "Labels", "Project", "load_labels", "open_project"]
+__all__ = ["DEMO", "Labels", "Project", "load_labels", "open_project", "opened_once"]
+
+# Projects that were opened within a composition, by their file.
+_opened: ContextVar[dict[Path, Project] | None] = ContextVar("opened", default=None)
+
+
+@contextmanager
+def opened_once() -> Iterator[None]:
+    """Read the file of each project once: composing one experiment asks for it several times."""
+    if _opened.get() is not None:
+        yield
+        return
+    token = _opened.set({})
+    try:
+        yield
+    finally:
+        _opened.reset(token)
 
 
 def open_project(value: str | Path) -> Project:
@@ -24,6 +43,15 @@ def open_project(value: str | Path) -> Project:
 
         return demo_head()
     source = locate(value)
+    opened = _opened.get()
+    if opened is None:
+        return _read(source)
+    if source not in opened:
+        opened[source] = _read(source)
+    return opened[source]
+
+
+def _read(source: Path) -> Project:
     if source.suffix.lower() == ".json":
         from dlcexp.project.coco import coco_project
 
