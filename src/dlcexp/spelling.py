@@ -3,14 +3,14 @@
 import re
 from collections.abc import Iterable
 
-# Letters that say which word it is: those of a short one, and the beginning of a long one.
+# Letters that identify a part of a name: those of a short one, the beginning of a long one.
 _SHORT, _BEGINNING = 3, 5
 
 
 def closest(name: str, candidates: Iterable[str]) -> str | None:
     """Return the candidate that was probably meant by `name`; None if none is close.
 
-    Either at most a third of the letters differ (`modle` is `model`), or the words and numbers of
+    Either at most a third of the letters differ (`modle` is `model`), or the parts and numbers of
     the name begin some of the candidate (`hrnet32` is `hrnet_w32`, `cosine` is
     `cosine_annealing_lr`). Case and separators do not count.
     """
@@ -43,10 +43,10 @@ def _distance(one: str, other: str) -> int:
 
 
 def _abbreviates(name: str, candidate: str) -> bool:
-    """Return True if the words and numbers of `name` begin some of `candidate`, in this order."""
+    """Return True if the parts and numbers of `name` begin some of `candidate`, in this order."""
     parts, remaining = _parts(name), iter(_parts(candidate))
-    tells = any(len(part) >= _SHORT or part.isdecimal() for part in parts)
-    return tells and all(any(_begins(part, its) for its in remaining) for part in parts)
+    is_specific = any(len(part) >= _SHORT or part.isdecimal() for part in parts)
+    return is_specific and all(any(_begins(part, its) for its in remaining) for part in parts)
 
 
 def _parts(name: str) -> list[str]:
@@ -54,7 +54,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _begins(part: str, its: str) -> bool:
-    """Return True if `part` is the number, or the word or its beginning, maybe mistyped."""
+    """Return True if `part` is the number `its`, or is `its` or begins it, maybe mistyped."""
     if part.isdecimal():
         return part == its
     return its.startswith(part[:_BEGINNING]) or 4 * _distance(part, its) <= max(len(part), len(its))

@@ -86,7 +86,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def read_yaml(source: Path) -> Any:
-    """Return what a YAML file says.
+    """Return the content of a YAML file.
 
     Raises:
         ProjectError: it cannot be read, is not UTF-8, or is not YAML.
@@ -95,7 +95,7 @@ def read_yaml(source: Path) -> Any:
 
 
 def read_as_text(source: Path) -> Any:
-    """Return what a YAML file says with every scalar as text.
+    """Return the content of a YAML file with every scalar as text.
 
     A bodypart called `no`, `1` or `1e5` keeps its name, as in the YAML 1.2 that DeepLabCut reads.
 
@@ -106,7 +106,7 @@ def read_as_text(source: Path) -> Any:
 
 
 def parse_yaml(text: str, source: Path, loader: Any = _PARSER) -> Any:
-    """Return what the text of a YAML file says; no tag in it can make an object.
+    """Parse the text of a YAML file; no tag in it can make an object.
 
     Args:
         text: of the file.

@@ -1,4 +1,4 @@
-"""What a `pytorch_config.yaml` leaves unsaid, and how a tree is written in the form of a file."""
+"""Defaults of keys that a `pytorch_config.yaml` lacks, and the forms of a file for a tree."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +27,7 @@ MENU: dict[str, Any] = {
     "collate": None,
 }
 
-# What DeepLabCut 3.0.2 takes where a file says nothing, found by leaving out one key at a time.
+# The defaults of DeepLabCut 3.0.2, found by leaving out one key at a time.
 _MENU = MENU | {"normalize_images": True}
 _GEN_SAMPLING = {
     "keypoint_sigmas": 0.1,
@@ -102,12 +102,12 @@ _FLAT_ASSUMED = {
     "data": {"auto_padding": None},
 }
 
-# The size of crops before it stood in the file.
+# The size of crops before it was in the file.
 CROP = {"width": 256, "height": 256}
 
 
 def assume(sections: Mapping[str, Any], assumed: Mapping[str, Any] = ASSUMED) -> dict[str, Any]:
-    """The sections of a file with what DeepLabCut takes where they say nothing.
+    """Return the sections of a file with DeepLabCut's defaults where they lack a key.
 
     A detector that is not there stays away; the nodes of models are left as they are.
     """
@@ -125,7 +125,7 @@ def assume(sections: Mapping[str, Any], assumed: Mapping[str, Any] = ASSUMED) ->
 
 
 def schema_of(document: Mapping[str, Any]) -> str | None:
-    """Which form a file has: `dlc3`, `sectioned`, `flat`, or None if it is none of them."""
+    """Return the form of a file: `dlc3`, `sectioned`, `flat`, or None if it is none of them."""
     if "config_version" in document:
         return "dlc3"
     if document.keys() & {"metadata", "train_settings", "net_type"}:
@@ -139,7 +139,7 @@ def schema_of(document: Mapping[str, Any]) -> str | None:
 
 
 def without_what_is_off(sections: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """The sections as before DeepLabCut 3.0.1: no null, nothing off, nothing said twice."""
+    """Return the sections as before DeepLabCut 3.0.1: no null, nothing off, nothing twice."""
     written: dict[str, Any] = {}
     for name, value in sections.items():
         full = join(path, name)

@@ -1,4 +1,4 @@
-"""Crops and padding that a file leaves unsaid, or has otherwise than its model takes them."""
+"""Crops and padding that a file lacks, or that differ from what its model takes."""
 
 from collections.abc import Mapping
 

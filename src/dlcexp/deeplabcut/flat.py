@@ -1,7 +1,7 @@
 """The flat form of `pytorch_config.yaml` (December 2023 to March 2024, the specification).
 
-It has one level where DeepLabCut 3.0 has sections, and fewer things can be said in it. `PLACES`
-holds what is said in both, for both directions.
+It has one level where DeepLabCut 3.0 has sections, and fewer settings. `PLACES` holds the settings
+that both have, for both directions.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from typing import Any
 
 from dlcexp.trees import put, select
 
-_Words = Callable[[Any], Any]
+_Conversion = Callable[[Any], Any]
 
 # The flat key and its place in the sections of DeepLabCut 3.0, in the order of the flat form.
 PLACES = {
@@ -41,7 +41,7 @@ PLACES = {
     "logger": "logger",
 }
 
-# What the flat form knows of a model, and what the sections have beside it that it does not know.
+# The keys of a model that both forms have.
 _MODEL = ("backbone", "backbone_output_channels", "neck", "heads", "pose_model")
 
 # What inference takes from the one menu of the flat form; the rest is for training.
@@ -74,7 +74,7 @@ _AFFINE = {"p": 0.5, "translation": 0}
 
 
 def flatten(sections: Mapping[str, Any]) -> dict[str, Any]:
-    """The flat form of the sections of DeepLabCut 3.0, with only what it can say."""
+    """Return the flat form of the sections of DeepLabCut 3.0, with the settings that it has."""
     flat: dict[str, Any] = {}
     for name, place in PLACES.items():
         value = _flat_value(name, sections, place)
@@ -84,7 +84,7 @@ def flatten(sections: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The sections of DeepLabCut 3.0 that a flat form amounts to, with only what it says."""
+    """Return the sections of DeepLabCut 3.0 of a flat form, with only the settings in it."""
     sections: dict[str, Any] = {}
     for name, place in PLACES.items():
         value = select(flat, name)
@@ -146,8 +146,8 @@ def _menus(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {"inference": inference, "train": train}
 
 
-def _model(node: Any, backbone: _Words, head: _Words) -> Any:
-    """The parts of a model that both forms have, each in the other's words."""
+def _model(node: Any, backbone: _Conversion, head: _Conversion) -> Any:
+    """Return the parts of a model that both forms have, converted to the other form."""
     if not isinstance(node, Mapping):
         return node
     model = {name: node[name] for name in _MODEL if node.get(name) is not None}
@@ -159,7 +159,7 @@ def _model(node: Any, backbone: _Words, head: _Words) -> Any:
 
 
 def _flat_backbone(node: dict[str, Any]) -> dict[str, Any]:
-    """In words of the flat form; `pretrained` is what DeepLabCut 3.0 does without being told."""
+    """Convert to the flat form; `pretrained` is what DeepLabCut 3.0 does by default."""
     if node.get("type") not in _LATER:
         return node
     flat = {"type": node.pop("type"), "model_name": node.pop("model_name", None)}

@@ -1,7 +1,7 @@
-"""Where the values of DeepLabCut's `pytorch_config.yaml` stand in the tree, for both directions.
+"""The places of the values of DeepLabCut's `pytorch_config.yaml` in the tree, for both directions.
 
 `LAYOUT` has the keys of the file in DeepLabCut's order. `dlcexp.deeplabcut.export` fills
-it from a tree; `dlcexp.deeplabcut.file_differences` walks it beside a file.
+it from a tree; `dlcexp.deeplabcut.file_differences` walks it along with a file.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +13,7 @@ from dlcexp.trees import join, select
 
 @dataclass(frozen=True)
 class Key:
-    """A value that stands in the file as in the tree, at this path."""
+    """A value that is the same in the file and in the tree, at this path."""
 
     path: str
 
@@ -54,7 +54,7 @@ def fill(layout: Any, tree: Mapping[str, Any], parts: Mapping[str, Callable[...,
 
 
 def entries(layout: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield what stands at each place of a file: a `Key`, a `Part` or a constant."""
+    """Yield what is at each place of a file: a `Key`, a `Part` or a constant."""
     if isinstance(layout, Stage):
         layout = layout.layout
     if isinstance(layout, Mapping):
@@ -65,7 +65,7 @@ def entries(layout: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _runner(name: str, stage: str, trainer: str, schedule: str) -> dict[str, Any]:
-    """How one stage is trained: the pose model, or the detector."""
+    """Return the training settings of one stage: the pose model, or the detector."""
     return {
         "type": name,
         "gpus": None,

@@ -1,4 +1,4 @@
-"""What the flat form of a file has no words for."""
+"""Settings that the flat form of a file cannot hold."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from dlcexp.deeplabcut.defaults import FOLLOWERS, MENU, assume
 from dlcexp.deeplabcut.flat import flatten, unflatten
 from dlcexp.trees import leaves, same, select
 
-# What the file says of its project and of itself, which is found again where it lies.
+# What the file records of its project and of itself, which is found again where it lies.
 _OF_THE_PROJECT = ("metadata", "net_type", "config_version", "model.pose_model")
 
 
@@ -25,8 +25,7 @@ def with_menus(sections: dict[str, Any]) -> dict[str, Any]:
 def lost_in_flat(sections: Mapping[str, Any]) -> list[str]:
     """A line for each value of DeepLabCut 3.0's sections that does not come back from a flat file.
 
-    A value that the flat form implies, or that DeepLabCut takes where a file says nothing, is not
-    lost.
+    A value that the flat form implies, or that DeepLabCut takes by default, is not lost.
     """
     back = assume(with_menus(unflatten(flatten(sections))))
     lines = []

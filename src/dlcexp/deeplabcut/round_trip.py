@@ -1,4 +1,4 @@
-"""How a tree is written in the form of the file that it came from, and what differs then."""
+"""A tree written in the form of the file that it came from, and what differs then."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
