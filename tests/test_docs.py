@@ -4,6 +4,7 @@ Commands of all other pages run in test_readme.py.
 """
 
 import argparse
+import csv
 import json
 import os
 import re
@@ -25,8 +26,10 @@ DOCS = ROOT / "docs"
 DOCUMENT = (DOCS / "adding_a_model.md").read_text(encoding="utf-8")
 TUTORIAL = (DOCS / "tutorial.md").read_text(encoding="utf-8")
 LOGGERS = (DOCS / "how-to" / "loggers.md").read_text(encoding="utf-8")
+CALLBACKS = (DOCS / "how-to" / "callbacks.md").read_text(encoding="utf-8")
 # A line with nothing but a file's name, then its content.
-FILES = dict(re.findall(r"^`(\S+)`:\n\n```\w+\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL))
+FILE = re.compile(r"^`(\S+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILES = dict(FILE.findall(DOCUMENT))
 # The blocks of Python that are for the real DeepLabCut, and its environment.
 FOR_DEEPLABCUT = re.compile(r"^```python\n(import deeplabcut\n.*?)^```$", re.MULTILINE | re.DOTALL)
 DEEPLABCUT = ROOT / ".venv-dlc" / "bin" / "python"
@@ -48,16 +51,22 @@ FEW_FRAMES = "split.train_fraction=0.2"
 def folder(tmp_path_factory) -> Path:
     """The files of the document, where it says."""
     folder = tmp_path_factory.mktemp("docs")
-    for name, content in FILES.items():
+    write_files(DOCUMENT, folder)
+    return folder
+
+
+def write_files(document: str, folder: Path) -> None:
+    """Write the files that a document shows."""
+    for name, content in FILE.findall(document):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content, encoding="utf-8")
-    return folder
 
 
 def dlcexp(command: str, folder: Path, *more: str) -> str:
     """Run a command of the document in a process of its own; what it prints."""
     line = [sys.executable, "-m", "dlcexp.cli", *shlex.split(command)[1:], *more]
-    environment = {**os.environ, "PYTHONPATH": "."}
+    paths = [".", *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     done = run_process(line, cwd=folder, env=environment)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -90,6 +99,27 @@ def test_the_example_composes_trains_evaluates_and_sweeps(folder):
     shorter = sweep.replace("hrnet_w18", "narrow")
     dlcexp(shorter, folder, *SHORT, FEW_FRAMES, "hydra.sweep.dir=multirun")
     states = [json.loads(path.read_text()) for path in folder.glob("multirun/*/status.json")]
+    assert [state["status"] for state in states] == ["completed"] * 2
+
+
+@pytest.mark.slow
+def test_the_callbacks_of_the_page_train(tmp_path):
+    write_files(CALLBACKS, tmp_path)
+    commands = [
+        command.replace("~/mouse", "demo").replace("seed=1,2", "seed=1")
+        for command in COMMAND.findall(CALLBACKS)
+    ]
+    (sweep,) = [command for command in commands if " -m " in command]
+    names = []
+    for number, command in enumerate(each for each in commands if each != sweep):
+        dlcexp(command, tmp_path, *SHORT, FEW_FRAMES, f"hydra.run.dir=runs/{number}")
+        config = yaml.safe_load((tmp_path / "runs" / str(number) / "config.yaml").read_text())
+        names.append(list(config["callbacks"]))
+    assert names == [["ema", "timer"], ["ema", "accumulate"], ["ema", "clip"]]
+    with (tmp_path / "runs" / "2" / "metrics.csv").open(newline="") as file:
+        assert all(float(row["gradient_norm"]) > 0 for row in csv.DictReader(file))
+    dlcexp(sweep, tmp_path, *SHORT, FEW_FRAMES, "hydra.sweep.dir=multirun")
+    states = [json.loads(path.read_text()) for path in tmp_path.glob("multirun/*/status.json")]
     assert [state["status"] for state in states] == ["completed"] * 2
 
 

@@ -20,6 +20,11 @@ def test_true_is_not_one_and_null_is_not_absent():
     ]
 
 
+def test_an_empty_node_is_as_good_as_none():
+    assert list(differences({"callbacks": {}}, {})) == []
+    assert list(differences({}, {"callbacks": {}, "b": []})) == [Difference("b", ABSENT, [])]
+
+
 def test_nodes_of_a_list_are_compared_one_by_one():
     first = {"s": [{"lr": 1}, {"lr": 2}]}
     second = {"s": [{"lr": 1}, {"lr": 3}]}

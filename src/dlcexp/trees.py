@@ -99,7 +99,8 @@ class Difference:
 def differences(first: Any, second: Any, key: str = "") -> Iterator[Difference]:
     """Yield the differences of two plain trees, in the order of their keys.
 
-    A node that only one of them has is one difference, and so is a list of a different length.
+    A node that only one of them has is one difference, and so is a list of a different length. An
+    empty mapping that only one of them has is not: it is the default of a key that is newer.
     """
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         for name in dict.fromkeys([*first, *second]):
@@ -109,7 +110,7 @@ def differences(first: Any, second: Any, key: str = "") -> Iterator[Difference]:
     elif _lists_of_nodes(first, second):
         for index, (one, other) in enumerate(zip(first, second, strict=True)):
             yield from differences(one, other, f"{key}[{index}]")
-    elif not same(first, second):
+    elif not same(first, second) and any(each not in ({}, ABSENT) for each in (first, second)):
         yield Difference(key, first, second)
 
 

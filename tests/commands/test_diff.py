@@ -21,6 +21,23 @@ def test_two_command_lines_differ_in_what_they_say(mouse_project, capsys):
     assert rows == [["batch_size", "8", "3"], ["seed", "42", "7"]]
 
 
+def test_callbacks_that_one_experiment_has_are_shown_and_a_run_of_before_has_none(
+    openfield, tmp_path, capsys
+):
+    line = f"project={openfield.as_posix()}"
+    before = compose(line)
+    del before["callbacks"]
+    OmegaConf.save(before, tmp_path / "config.yaml")
+    assert main(["diff", str(tmp_path), "callbacks=ema", line]) == 0
+    (row,) = lines(capsys)[1:]
+    assert row[0].startswith("callbacks")
+    assert "ema" in row[0] + row[2]
+    assert main(["diff", "callbacks=ema", "callbacks=ema callbacks.ema.decay=0.9", line]) == 0
+    assert lines(capsys)[1:] == [["callbacks.ema.decay", "0.999", "0.9"]]
+    assert main(["diff", str(tmp_path), "", line]) == 0
+    assert capsys.readouterr().out == "no difference\n"
+
+
 def test_a_run_and_a_file_are_the_same_experiment_until_one_is_edited(
     mouse_project, tmp_path, capsys
 ):

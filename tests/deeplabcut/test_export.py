@@ -296,3 +296,16 @@ def test_an_export_begins_with_what_made_it(capsys):
     first, second, *_ = capsys.readouterr().out.splitlines()
     assert first == "# dlcexp export export.schema=flat 'logger=[csv,wandb]'"
     assert re.fullmatch(r"# dlcexp \d+\.\d+\.\d+, flat, tree [0-9a-f]{8}", second)
+
+
+@pytest.mark.parametrize("schema", ["dlc3", "sectioned", "flat"])
+def test_callbacks_are_left_out_of_an_export_with_a_warning(schema, capsys):
+    words = ["export", f"export.schema={schema}"]
+    assert main(words) == 0
+    without = capsys.readouterr()
+    assert main([*words, "callbacks=[ema,timer]", "weights.freeze=[backbone]"]) == 0
+    exported = capsys.readouterr()
+    assert ordered(read(exported.out)) == ordered(read(without.out))
+    assert "callbacks.ema, callbacks.timer" in exported.err
+    assert "weights.freeze" in exported.err
+    assert "callbacks" not in without.err

@@ -55,6 +55,19 @@ SGD = {"optimizer._target_": "torch.optim.SGD", "optimizer.momentum": 0.9}
             id="a group that leaves no key of its own",
         ),
         pytest.param(
+            [({}, ["epochs=2"]), ({"callbacks": {}}, ["epochs=2"])],
+            {},
+            id="an empty node that older experiments lack is no factor",
+        ),
+        pytest.param(
+            [
+                ({"callbacks": {}}, ["callbacks=none"]),
+                ({"callbacks.ema.decay": 0.9}, ["callbacks=ema"]),
+            ],
+            {"callbacks": ["none", "ema"]},
+            id="callbacks",
+        ),
+        pytest.param(
             [({"model.recipe.lr": 1}, []), ({"model.recipe.lr": 2}, [])],
             {},
             id="a recommendation takes effect elsewhere",

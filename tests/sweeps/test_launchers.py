@@ -24,17 +24,25 @@ class Deadly(torch.optim.SGD):
 """
 
 
-def with_optimizer(sweeps, monkeypatch, name: str, text: str) -> list[str]:
-    """The words for an optimizer of one's own, in a module that jobs find."""
-    option = name.lower()
-    (sweeps.home / f"{option}lab.py").write_text(text)
-    monkeypatch.setenv("PYTHONPATH", str(sweeps.home))
+def with_option(
+    sweeps, monkeypatch, module: str, text: str, option: str, content: str
+) -> list[str]:
+    """The words for an option of a custom class, in a module that jobs find."""
+    (sweeps.home / f"{module}.py").write_text(text)
+    paths = [str(sweeps.home), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     monkeypatch.syspath_prepend(sweeps.home)
-    folder = sweeps.home / "options" / "optimizer"
-    folder.mkdir(parents=True)
+    path = sweeps.home / "options" / f"{option}.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    return ["--config-dir", "options", f"allow_targets=[{module}.]"]
+
+
+def with_optimizer(sweeps, monkeypatch, name: str, text: str) -> list[str]:
+    """The words for a custom optimizer."""
+    option = name.lower()
     content = f"_target_: {option}lab.{name}\n_partial_: true\nlr: 0.001\n"
-    (folder / f"{option}.yaml").write_text(content)
-    return ["--config-dir", "options", f"allow_targets=[{option}lab.]"]
+    return with_option(sweeps, monkeypatch, f"{option}lab", text, f"optimizer/{option}", content)
 
 
 @pytest.mark.slow
@@ -63,6 +71,39 @@ def test_a_job_that_is_killed_is_one_row_and_the_others_go_on(
     assert "job 2/2  completed" in told.err
     assert "test.rmse" in told.out
     assert "Traceback" not in told.err
+
+
+# A callback that logs the number of optimizer steps.
+COUNTING = """
+from lightning.pytorch import Callback
+
+class Counting(Callback):
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.log("steps", float(trainer.global_step))
+"""
+
+
+@pytest.mark.parametrize(
+    ("launcher", "words"),
+    [
+        ("basic", []),
+        pytest.param("processes", [], marks=pytest.mark.slow),
+        pytest.param("joblib", ["hydra.launcher.n_jobs=2"], marks=pytest.mark.slow),
+        pytest.param("submitit_local", ["hydra.launcher.timeout_min=5"], marks=pytest.mark.slow),
+        pytest.param("ray", ["+hydra.launcher.ray.init.num_cpus=1"], marks=pytest.mark.slow),
+    ],
+)
+def test_callbacks_act_in_the_jobs_of_every_launcher(launcher, words, sweeps, monkeypatch, capfd):
+    if launcher not in ("basic", "processes"):
+        pytest.importorskip({"submitit_local": "submitit"}.get(launcher, launcher))
+    node = "counting:\n  _target_: countinglab.Counting\n"
+    own = with_option(sweeps, monkeypatch, "countinglab", COUNTING, "callbacks/counting", node)
+    swept = ["callbacks=none,counting,ema", "hydra.sweep.dir=sweep"]
+    assert sweeps.main(*own, *swept, f"hydra/launcher={launcher}", *words) == 0
+    tables = [(sweeps.folder("sweep") / job / "metrics.csv").read_text() for job in "012"]
+    assert ["steps" in table for table in tables] == [False, True, False]
+    printed = capfd.readouterr().out
+    assert all(option in printed for option in ("none", "counting", "ema"))
 
 
 # An optimizer whose first steps come just before the time limit, as often as `times` says.

@@ -1,5 +1,6 @@
 """Top-down: a detector is trained, then the pose model, and the pair is scored end to end."""
 
+import csv
 import json
 import os
 import re
@@ -110,6 +111,25 @@ def test_the_same_tree_gives_the_same_weights(
     again = train(top_down({**FAST, **workers}), tmp_path)
     assert equal(finished, again)
     assert equal_detectors(finished, again)
+
+
+@pytest.mark.slow
+def test_callbacks_act_in_both_stages_each_with_its_own(
+    top_down: TopDownTree, tmp_path: Path
+) -> None:
+    nodes = {name: {"_target_": f"callback_lab.{name}"} for name in ("Logs", "Jitter")}
+    cfg = top_down({**FAST, "allow_targets": ["callback_lab."], "callbacks": nodes})
+    whole = train(cfg, tmp_path / "whole")
+    folder = tmp_path / "killed"
+    for point in ("detector_module:DetectorModule", "pose_module:PoseModule"):
+        step = f"dlcexp.training.{point}.training_step"
+        assert die(folder, cfg, step, 4) == -signal.SIGKILL
+    resumed = train(cfg, folder)
+    assert equal(whole, resumed)
+    assert equal_detectors(whole, resumed)
+    assert [row["is_detector"] for row in rows(resumed)] == ["0.0", "0.0"]
+    with (folder / "metrics-detector.csv").open(newline="") as file:
+        assert [row["is_detector"] for row in csv.DictReader(file)] == ["1.0", "1.0"]
 
 
 @pytest.mark.slow

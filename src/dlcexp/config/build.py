@@ -1,8 +1,8 @@
 """The one place where a `_target_` of the tree becomes an object.
 
 Hydra's `instantiate` calls whatever it is told, so only classes of this project, of torch's
-optimizers and of albumentations are allowed here, and those under a prefix that the user lists in
-`allow_targets`.
+optimizers, of albumentations and of Lightning's callbacks are allowed here, and those under a
+prefix that the user lists in `allow_targets`.
 """
 
 import sys
@@ -18,7 +18,7 @@ from dlcexp.config.signatures import arguments
 from dlcexp.errors import ConfigError, UserError, nearest, run_checks, together
 from dlcexp.trees import nodes
 
-ALLOWED = ("dlcexp.", "torch.optim.", "albumentations.")
+ALLOWED = ("dlcexp.", "torch.optim.", "albumentations.", "lightning.pytorch.callbacks.")
 
 # Keys of a target node that steer Hydra or inform the reader; constructors do not get them.
 _NOT_ARGUMENTS = {"_target_", "_partial_", "_convert_", "_recursive_", "recipe"}
@@ -60,7 +60,7 @@ def build(node: Any, *args: Any, key: str = "", **kwargs: Any) -> Any:
     try:
         return instantiate(_without_recipes(plain), *args, _convert_="all", **kwargs)
     except InstantiationException as error:
-        cause = _root_cause(error)
+        cause = root_cause(error)
         if isinstance(cause, UserError):
             raise cause from error
         if not isinstance(cause, TypeError | ValueError | KeyError | AssertionError | RuntimeError):
@@ -85,8 +85,13 @@ def iterate_targets(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, A
             yield path, dict(child)
 
 
-def bind(node: Mapping[str, Any], key: str) -> None:
+def bind(node: Mapping[str, Any], key: str, *, only_named: bool = False) -> None:
     """Check the keywords of one target node, and their values, against the signature of its class.
+
+    Args:
+        node: the target node.
+        key: where it is in the tree, for messages.
+        only_named: refuse keywords that the class takes by `**kwargs` alone.
 
     Raises:
         ConfigError: names the keyword, what the class accepts, and the nearest match; `Mistakes`
@@ -103,7 +108,7 @@ def bind(node: Mapping[str, Any], key: str) -> None:
         if name in accepted:
             if problem := accepted[name].problem(value):
                 errors.append(ConfigError(f"{key}.{name}", problem))
-        elif not takes_any:
+        elif only_named or not takes_any:
             problem = (
                 f"{cls.__name__} has no such argument (its value is {value!r}); it takes "
                 f"{', '.join(accepted)}.{nearest(name, accepted)}"
@@ -177,7 +182,8 @@ def _without_recipes(node: Any) -> Any:
     return node
 
 
-def _root_cause(error: BaseException) -> BaseException:
+def root_cause(error: BaseException) -> BaseException:
+    """The error with which a chain of errors began."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error

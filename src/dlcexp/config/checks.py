@@ -17,6 +17,7 @@ from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from dlcexp.config.augmentation_checks import check_batchable, validate_data
 from dlcexp.config.augmentation_keys import SECTIONS, effective_menu
 from dlcexp.config.build import allowing, build, check_targets, find_class
+from dlcexp.config.callback_checks import check_callbacks
 from dlcexp.config.conditions_checks import check_conditions
 from dlcexp.config.paf_graph import check_graph
 from dlcexp.config.schedule_checks import check_schedule
@@ -142,6 +143,7 @@ def check_nodes(tree: Mapping[str, Any]) -> None:
         }
         run_checks(
             *(partial(check_targets, node, key) for key, node in nodes.items()),
+            partial(check_callbacks, tree),
             # A split costs nothing to build, and knows its limits.
             partial(build, tree["split"], key="split"),
             partial(check_schedule, tree["scheduler"], "scheduler"),

@@ -222,7 +222,7 @@ def _defaults_list(options: Iterable[Option]) -> dict[str, Any]:
             known.setdefault(option.group, []).append(option.name)
     choices: dict[str, Any] = {}
     for group, names in known.items():
-        several = group in ("logger", "model/heads")
+        several = group in ("logger", "callbacks", "model/heads")
         allowed: dict[str, Any] = {"enum": [*names, None]}
         # Options of the user's own are as good as those that come with dlcexp.
         value = {"anyOf": [allowed, {"type": "string"}]}

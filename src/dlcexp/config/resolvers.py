@@ -16,7 +16,8 @@ from dlcexp.config.paf_graph import limbs
 
 # Keys that say where a run happens or how it is shown, not what it computes.
 _NOT_HASHED = ("hydra", "project", "resume", "export", "device", "allow_targets", "sweep")
-
+# Keys that older trees lack: not hashed while empty, so that runs and sweeps of before are found.
+_HASHED_IF_SET = ("callbacks",)
 
 # Parts of the name of a metric of which less is better: pixels, losses, time.
 _LESS_IS_BETTER = ("rmse", "loss", "seconds", "error")
@@ -61,7 +62,11 @@ _OF_OLD_SWEEPS: dict[str, Callable[..., Any]] = {
 
 def tree_hash(tree: dict[str, Any]) -> str:
     """Eight hexadecimal digits of the resolved tree, the same wherever the project lies."""
-    hashed = {key: value for key, value in tree.items() if key not in _NOT_HASHED}
+    hashed = {
+        key: value
+        for key, value in tree.items()
+        if key not in _NOT_HASHED and (value or key not in _HASHED_IF_SET)
+    }
     text = json.dumps(hashed, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 

@@ -1,8 +1,8 @@
 """The keys of the tree: type, meaning and what is allowed. No behaviour.
 
 Values come from `conf/`; the classes here say what a value may be. Nodes that name a `_target_`
-(model, optimizer, scheduler, logger, split; model, optimizer and scheduler of the detector) are
-free here and bound to the signature of their target by `dlcexp.config.checks`.
+(model, optimizer, scheduler, logger, callbacks, split; model, optimizer and scheduler of the
+detector) are free here and bound to the signature of their target by `dlcexp.config.checks`.
 """
 
 from dataclasses import dataclass, field
@@ -231,6 +231,10 @@ class Tree:
         "images and augmentations of the detector; only top-down", default=None
     )
     logger: dict[str, Any] = key("where the metrics go, by name", default={})
+    callbacks: dict[str, Any] = key(
+        "Lightning callbacks by name; detector and pose model are trained with separate instances",
+        default={},
+    )
     split: dict[str, Any] = key("which frames train and which test")
     trainer: Trainer = key("how Lightning runs")
     evaluation: Evaluation = key("how predictions are scored")

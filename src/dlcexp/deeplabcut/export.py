@@ -148,11 +148,19 @@ def cannot_say(tree: Mapping[str, Any] | DictConfig) -> str | None:
     """What of the tree DeepLabCut's file has no key for, though it changes training."""
     weights = tree.get("weights") or {}
     given = [f"weights.{name}" for name in ("path", "freeze", "lr_scale") if weights.get(name)]
-    if not given:
+    callbacks = [f"callbacks.{name}" for name in tree.get("callbacks") or {}]
+    if not given and not callbacks:
         return None
+    consequences = []
+    if given:
+        consequences.append(
+            "trains all of the model, at one learning rate, from the weights of model.backbone"
+        )
+    if callbacks:
+        consequences.append("runs no callbacks")
     return (
-        f"DeepLabCut has no key for {', '.join(given)}: with this file it trains all of the model, "
-        "at one learning rate, from the weights of model.backbone."
+        f"DeepLabCut has no key for {', '.join([*given, *callbacks])}: with this file it "
+        f"{', and '.join(consequences)}."
     )
 
 

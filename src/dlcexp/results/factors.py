@@ -177,11 +177,11 @@ def _explained(
 
 
 def _leaves(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that can be factors, by dotted path."""
+    """Return the values that can be factors, by dotted path; an empty node is as good as none."""
     return {
         path: value
         for path, value in leaves(tree).items()
-        if path and not _is_ignored(path) and _RECOMMENDATIONS not in path.split(".")
+        if value != {} and not _is_ignored(path) and _RECOMMENDATIONS not in path.split(".")
     }
 
 

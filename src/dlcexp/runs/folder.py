@@ -36,6 +36,7 @@ from dlcexp.yaml_files import dump_yaml, read_yaml
 # Keys that a resumed run may change: where it computes, how it is shown, how long it trains.
 _FREE_KEYS = [
     "allow_targets",
+    "callbacks.timer",
     "conditions",
     "data.cache",
     "detector.epochs",
@@ -194,7 +195,10 @@ class RunFolder:
             f"{name}: {before.get(name)} there, {now.get(name)} here"
             for name in sorted(before.keys() | now.keys())
             if before.get(name) != now.get(name)
-            and not (name not in before and _means_nothing(name, now[name]))
+            and not (
+                name in before.keys() ^ now.keys()
+                and _means_nothing(name, now.get(name, before.get(name)))
+            )
             and not any(name == each or name.startswith(f"{each}.") for each in free)
         ]
 
@@ -231,5 +235,5 @@ def _log_file(path: Path) -> Iterator[None]:
 
 
 def _means_nothing(key: str, value: Any) -> bool:
-    """Return whether a key that did not exist in an older tree changes nothing by its value."""
+    """Return True if a key that only one of two trees has changes nothing by its value."""
     return key in _NEWER_KEYS or value in (None, [], {}, "")

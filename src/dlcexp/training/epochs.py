@@ -1,13 +1,15 @@
-"""The end of each epoch, in this order: measure, evaluate, schedule, log, keep, store."""
+"""Each epoch's random numbers, and its end: measure, evaluate, schedule, log, keep, store."""
 
 import copy
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -15,6 +17,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from dlcexp.deeplabcut.snapshots import Snapshot, SnapshotManager
 from dlcexp.runs.folder import Pruned, RunFolder
 from dlcexp.runs.stages import POSE, Stage
+from dlcexp.training.callbacks import validating, weights_to_keep
 from dlcexp.training.fine_tuning import unscaled
 from dlcexp.training.module import StageModule, whole_epochs
 from dlcexp.training.progress_bar import Clock
@@ -69,9 +72,36 @@ class EarlyStopping:
         self.best, self.waited = state["best"], state["waited"]
 
 
+class EpochSeed(Callback):
+    """Begins the random numbers of each epoch anew, before any other callback draws some.
+
+    They follow from (seed, epoch, process) alone, so that a resumed run draws what an uninterrupted
+    one would have drawn, and no generator needs to be stored.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: Trainer, module: StageModule) -> None:  # type: ignore[override]
+        """Begin those of callbacks at the start of an epoch."""
+        self._begin(trainer, 1)
+
+    def on_train_batch_start(
+        self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Begin those of training, after the loader has taken its own."""
+        if batch_idx == 0:
+            self._begin(trainer)
+
+    def _begin(self, trainer: Trainer, *purpose: int) -> None:
+        parts = [self.seed, trainer.current_epoch, trainer.global_rank, *purpose]
+        seed_everything(int(np.random.SeedSequence(parts).generate_state(1)[0]), verbose=False)
+
+
 class EpochEnd(Callback):
     """Evaluates, schedules, logs, keeps snapshots and stores the state to resume from.
 
+    It stands behind the callbacks of the tree, so that `last.ckpt` has their state after the epoch.
     The order makes a kill at any moment harmless: whatever is written before `last.ckpt` is written
     again, equal, by the resumed run, and nothing that `last.ckpt` speaks of is removed before it is
     replaced itself.
@@ -81,6 +111,7 @@ class EpochEnd(Callback):
         stage: which of its networks is trained.
         folder: the run folder.
         evaluate: scores the network.
+        loggers: get a row for each epoch.
         watch: decides after each evaluation whether training continues.
     """
 
@@ -90,8 +121,10 @@ class EpochEnd(Callback):
         stage: Stage,
         folder: RunFolder,
         evaluate: Evaluate,
+        loggers: Sequence[Logger] = (),
         watch: Watch | None = None,
     ) -> None:
+        self.loggers = loggers
         self.watch = watch
         self.trainer_cfg = cfg.trainer
         self.stage = stage
@@ -117,28 +150,38 @@ class EpochEnd(Callback):
         """Forget what a killed run wrote after its last stored state."""
         if trainer.is_global_zero:
             self.manager.forget_after(whole_epochs(trainer))
-        trainer.should_stop = self.stopping.exhausted
+        trainer.should_stop |= self.stopping.exhausted
         self._clock = Clock(whole_epochs(trainer))
+
+    def on_train_epoch_start(self, trainer: Trainer, module: StageModule) -> None:  # type: ignore[override]
+        """Begin the values that callbacks log, and put off a stop of theirs to the epoch's end.
+
+        A run cannot resume in the middle of an epoch.
+        """
+        trainer.logged_metrics.clear()
+        trainer.fit_loop.min_epochs = whole_epochs(trainer) + 1
 
     def on_train_epoch_end(self, trainer: Trainer, module: StageModule) -> None:  # type: ignore[override]
         """End an epoch: log, evaluate, save."""
         epoch = trainer.current_epoch + 1
-        last = epoch >= self.epochs
+        last = epoch >= self.epochs or trainer.should_stop
         losses = module.meter.means(module)
         speed = losses.pop("images_per_second")
-        row = {**losses, **module.learning_rates, "images_per_second": speed}
+        logged = {name: float(value) for name, value in trainer.logged_metrics.items()}
+        row = {**logged, **losses, **module.learning_rates, "images_per_second": speed}
         metrics: dict[str, float] = {}
         if last or epoch % self.stage.eval_interval == 0:
             metrics = self._evaluate(trainer, module)
         if self.manager.key_metric in metrics:
             self.stopping.update(metrics[self.manager.key_metric])
-        trainer.should_stop = self.stopping.exhausted
+        trainer.should_stop |= self.stopping.exhausted
         self._step_scheduler(module, losses["train.total_loss"], metrics)
         self._log(trainer, epoch, row, metrics)
 
         periodic = last or trainer.should_stop or epoch % self.stage.settings.save_epochs == 0
         if trainer.is_global_zero:
-            self.manager.save(self._snapshot(module, epoch, losses, metrics), periodic=periodic)
+            snapshot = self._snapshot(trainer, module, epoch, losses, metrics)
+            self.manager.save(snapshot, periodic=periodic)
         trainer.save_checkpoint(self.checkpoint)
         if trainer.is_global_zero:
             self.manager.prune()
@@ -161,10 +204,13 @@ class EpochEnd(Callback):
     def _evaluate(self, trainer: Trainer, module: StageModule) -> dict[str, float]:
         """Metrics of the network, computed in single precision by the first process for all."""
         metrics: dict[str, float] = {}
-        if trainer.is_global_zero:
-            metrics = dict(self.evaluate(single_precision(module.model)))
-            module.model.train()
-        return trainer.strategy.broadcast(metrics, src=0)
+        with validating(trainer, module):
+            if trainer.is_global_zero:
+                metrics = dict(self.evaluate(single_precision(module.model)))
+                module.model.train()
+            metrics = trainer.strategy.broadcast(metrics, src=0)
+            module.log_dict(metrics, logger=False)  # into `trainer.callback_metrics`
+        return metrics
 
     def _step_scheduler(
         self, module: StageModule, loss: float, metrics: Mapping[str, float]
@@ -186,7 +232,7 @@ class EpochEnd(Callback):
         self, trainer: Trainer, epoch: int, row: Mapping[str, float], metrics: Mapping[str, float]
     ) -> None:
         named = {f"{self.stage.key_prefix}{name}": value for name, value in row.items()}
-        for target in trainer.loggers:
+        for target in self.loggers:
             target.log_metrics({**named, **self.stage.logged(metrics)}, step=epoch)
             target.save()
         shown = {k: v for k, v in metrics.items() if k in ("test.rmse", self.manager.key_metric)}
@@ -205,6 +251,7 @@ class EpochEnd(Callback):
 
     def _snapshot(
         self,
+        trainer: Trainer,
         module: StageModule,
         epoch: int,
         losses: Mapping[str, float],
@@ -212,11 +259,12 @@ class EpochEnd(Callback):
     ) -> Snapshot:
         scheduler = module.scheduler
         optimizer = module.optimizers()
+        weights = weights_to_keep(trainer, module)
         # DeepLabCut's optimizer has one group of all parameters, and could not load another.
         keep = self.trainer_cfg.save_optimizer_state and not self.groups_of_its_own
         return Snapshot(
             epoch=epoch,
-            model=module.model.state_dict(),
+            model={name.removeprefix("model."): value for name, value in weights.items()},
             metrics=metrics,
             losses=losses,
             scheduler=scheduler.state_dict() if scheduler else None,

@@ -37,9 +37,10 @@ from dlcexp.runs.metric_names import by_split
 from dlcexp.runs.run import Run
 from dlcexp.runs.stages import DETECTOR, POSE, STAGES, Stage, chosen_stages
 from dlcexp.signals import termination
+from dlcexp.training.callbacks import build_callbacks, misuse
 from dlcexp.training.conditions import condition_source, split_conditions
 from dlcexp.training.detector_module import DetectorModule
-from dlcexp.training.epochs import EpochEnd, Watch
+from dlcexp.training.epochs import EpochEnd, EpochSeed, Watch
 from dlcexp.training.final_scores import report
 from dlcexp.training.fine_tuning import freeze
 from dlcexp.training.initial_weights import Started, start_from
@@ -131,6 +132,7 @@ class Start:
         module: what Lightning trains, with its weights as they are before the first epoch.
         checkpoint: full state to resume from; None starts over.
         epochs: whole epochs that the checkpoint has behind it.
+        callbacks: those of the tree, with their state as it is before the first epoch.
         weights: what became of the file that `weights` names; None without one.
     """
 
@@ -138,6 +140,7 @@ class Start:
     module: StageModule
     checkpoint: Path | None
     epochs: int
+    callbacks: list[Callback]
     weights: Started | None = None
 
 
@@ -145,7 +148,7 @@ def prepare(cfg: DictConfig, stage: Stage, data: PoseData, folder: RunFolder) ->
     """Build all that a stage needs, so that mistakes of any stage show before the first trains.
 
     Raises:
-        ConfigError: the key metric, optimizer, schedule or augmentations are invalid.
+        ConfigError: the key metric, optimizer, schedule, augmentations or callbacks are invalid.
         SnapshotError: the checkpoint to resume from does not fit.
     """
     check_key_metric(cfg, stage)
@@ -162,7 +165,8 @@ def prepare(cfg: DictConfig, stage: Stage, data: PoseData, folder: RunFolder) ->
     module.configure_optimizers()
     module.batches(0, 1)
     done = 0 if checkpoint is None else epochs_done(checkpoint, module.state_dict())
-    return Start(stage, module, checkpoint, done, weights)
+    callbacks = build_callbacks(cfg.get("callbacks") or {})
+    return Start(stage, module, checkpoint, done, callbacks, weights)
 
 
 def begin(cfg: DictConfig, model: PoseModel, *, fresh: bool) -> Started | None:
@@ -294,10 +298,16 @@ def fit(
         evaluation = evaluate_model(model, module.data, cfg, module.device, splits=splits)
         return by_split(evaluation.metrics)
 
-    callbacks = [EpochEnd(cfg, stage, folder, score, watch), progress(cfg.trainer)]
-    trainer = make_trainer(cfg, epochs, folder, hardware, callbacks, loggers)
-    with _keyboard_interrupts():
+    end = EpochEnd(cfg, stage, folder, score, loggers, watch)
+    callbacks = [EpochSeed(int(cfg.seed)), *start.callbacks, end, progress(cfg.trainer)]
+    with _keyboard_interrupts(), misuse():
+        trainer = make_trainer(cfg, epochs, folder, hardware, callbacks)
+        module.to(trainer.strategy.root_device)  # where callbacks that copy it in `setup` find it
         trainer.fit(module, ckpt_path=start.checkpoint, weights_only=True)
+    if trainer.should_stop:
+        logger.info(
+            "%sstopped after epoch %d of %d", stage.log_prefix, trainer.current_epoch, epochs
+        )
 
 
 def make_trainer(
@@ -306,9 +316,11 @@ def make_trainer(
     folder: RunFolder,
     hardware: Hardware,
     callbacks: list[Callback],
-    loggers: list[Logger],
 ) -> Trainer:
-    """Build Lightning's trainer, with callbacks for evaluation, snapshots and progress."""
+    """Build Lightning's trainer, with callbacks for evaluation, snapshots and progress.
+
+    It has no logger: what callbacks log by `self.log` is in the row of the epoch.
+    """
     return Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
@@ -320,8 +332,7 @@ def make_trainer(
         gradient_clip_val=cfg.trainer.gradient_clip_val,
         deterministic=cfg.trainer.deterministic,
         callbacks=callbacks,
-        logger=loggers or False,
-        log_every_n_steps=1,
+        logger=False,
         use_distributed_sampler=False,  # PoseData shards by itself
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -6,9 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
-from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch import LightningModule, Trainer
 from omegaconf import DictConfig
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -30,10 +29,7 @@ class DivergenceError(RuntimeError):
 
 
 class StageModule(LightningModule, ABC):
-    """Trains the network of a stage; the end of an epoch is in `dlcexp.training.epochs`.
-
-    The random numbers of an epoch follow from (seed, epoch, process) alone, so that a resumed run
-    draws what an uninterrupted one would have drawn, and no generator needs to be stored.
+    """Trains the network of a stage; start and end of an epoch are in `dlcexp.training.epochs`.
 
     Args:
         model: the network.
@@ -96,12 +92,6 @@ class StageModule(LightningModule, ABC):
         # The model itself keeps frozen layers in eval mode.
         self.model.train()
         self.meter = LossMeter()
-
-    def on_train_batch_start(self, batch: Mapping[str, Tensor], batch_idx: int) -> None:
-        """Begin the random numbers of the epoch, after the loader has taken its own."""
-        if batch_idx == 0:
-            parts = [int(self.cfg.seed), self.current_epoch, self.global_rank]
-            seed_everything(int(np.random.SeedSequence(parts).generate_state(1)[0]), verbose=False)
 
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Compute the losses of one batch.

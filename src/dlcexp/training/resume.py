@@ -23,6 +23,7 @@ from dlcexp.files import expanded, replacing
 from dlcexp.runs.folder import RunFolder
 from dlcexp.runs.run import check_fit, load_model
 from dlcexp.runs.stages import STAGES, Stage, chosen_stages, snapshot_prefix
+from dlcexp.training.callbacks import check_states
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
-        """Write under a temporary name, then rename."""
+        """Write under a temporary name, then rename.
+
+        Raises:
+            ConfigError: the state of a callback could not be loaded again.
+        """
+        check_states(checkpoint["callbacks"])
         with replacing(Path(path)) as temporary:
             torch.save(checkpoint, temporary)
 
