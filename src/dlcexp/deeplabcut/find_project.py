@@ -70,11 +70,11 @@ def check_metadata(request: Request, project: Project) -> None:
             continue
         missing = [part for part in theirs if part not in ours]
         extra = [part for part in ours if part not in theirs]
-        told = [f"the project lacks {', '.join(missing)}"] if missing else []
-        told += [f"the file lacks {', '.join(extra)}"] if extra else []
-        told = told or [f"their order differs, {', '.join(theirs)} and {', '.join(ours)}"]
+        reasons = [f"the project lacks {', '.join(missing)}"] if missing else []
+        reasons += [f"the file lacks {', '.join(extra)}"] if extra else []
+        reasons = reasons or [f"their order differs, {', '.join(theirs)} and {', '.join(ours)}"]
         raise ConfigError(
             f"metadata.{name}",
             f"{request.source} is about other bodyparts than {project.source}: "
-            f"{'; '.join(told)}. Give its project with project=PATH.",
+            f"{'; '.join(reasons)}. Give its project with project=PATH.",
         )

@@ -57,8 +57,8 @@ def better(objective: Objective) -> str:
 def counts(jobs: Sequence[Job]) -> str:
     """Return `12 jobs: 10 completed, 2 failed`."""
     states = Counter(job.status for job in jobs)
-    jobs_word = "job" if len(jobs) == 1 else "jobs"
-    return f"{len(jobs)} {jobs_word}: " + ", ".join(f"{n} {word}" for word, n in states.items())
+    noun = "job" if len(jobs) == 1 else "jobs"
+    return f"{len(jobs)} {noun}: " + ", ".join(f"{n} {state}" for state, n in states.items())
 
 
 def mean_and_spread(recipe: Recipe, metric: str) -> str:

@@ -47,12 +47,12 @@ class SSDLite(Detector):
             raise ConfigError(
                 "detector.model.variant", f"{variant!r}; SSDLite has no variants: null."
             )
-        told = box_score_thresh != DEEPLABCUT_WRITES
+        overridden = box_score_thresh != DEEPLABCUT_WRITES
         model = ssdlite320_mobilenet_v3_large(
             weights=None,
             weights_backbone=None,
             num_classes=NUM_CLASSES,
-            score_thresh=box_score_thresh if told else DEEPLABCUT_USES,
+            score_thresh=box_score_thresh if overridden else DEEPLABCUT_USES,
         )
         super().__init__(
             model,
