@@ -59,7 +59,7 @@ def _finite(value: Any) -> Any:
 
 
 def _umask() -> int:
-    """The process's file mode mask; reading it needs setting it."""
+    """Return the process's file mode mask; reading it needs setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -122,7 +122,7 @@ def _transforms(
 
 
 def _settings(value: Any) -> dict[str, Any]:
-    """The keywords of an augmentation given as true, as a probability, or spelled out."""
+    """Return the keywords of an augmentation given as true, as a probability, or spelled out."""
     if isinstance(value, Mapping):
         return {"p": _P, **{name: item for name, item in value.items() if item is not None}}
     return {"p": _P if value is True else value}

@@ -131,7 +131,7 @@ class ConditionalCropDataset(SampleDataset):
         }
 
     def _frame(self, index: int, seed: int) -> "_Frame":
-        """The frame with the labels and boxes of all animals in it, moved in training."""
+        """Return the frame with the labels and boxes of all animals in it, moved in training."""
         image = self.cache(self.labels.images[index])
         keypoints = self.labels.keypoints[index]
         boxes = ground_truth_boxes(self.labels, index, image.shape, self.bbox_margin)
@@ -143,7 +143,7 @@ class ConditionalCropDataset(SampleDataset):
     def _drawn(
         self, frame: "_Frame", individual: int, generator: np.random.Generator
     ) -> NDArray[np.float64]:
-        """A condition (bodyparts, 3) drawn from the labels of an animal."""
+        """Return a condition (bodyparts, 3) drawn from the labels of an animal."""
         others = np.delete(frame.keypoints, individual, axis=0)
         sides = np.nan_to_num(frame.boxes[individual, 2:])
         limit = frame.image.shape[1::-1]

@@ -243,7 +243,7 @@ class _Body:
             _disc(canvas, foot, 2.2, paint)
 
     def _draw_trunk(self, color: Bytes, alpha: Bytes) -> None:
-        """Discs from the tail to the head, close enough to make a smooth outline."""
+        """Draw discs from the tail to the head, close enough to make a smooth outline."""
         u = np.linspace(0, 1, len(self._spine.line))
         radii = _fixed_size(np.interp(u, _AT, _HALF_WIDTH) * self._scale)
         centers = _fixed(self._spine.line)
@@ -262,7 +262,7 @@ class _Body:
         return _mix(coat.back, coat.marks if not coat.banded else (30, 40, 60), tail)
 
     def _draw_marks(self, color: Bytes, spots: Array) -> None:
-        """Spots or a stripe on the back, and the eyes."""
+        """Draw spots or a stripe on the back, and the eyes."""
         coat, k = self._coat, self._scale
         if not coat.banded:
             for along, across in spots:
@@ -307,7 +307,7 @@ def _lay_pebble(canvas: Array, color: Color, rng: Random) -> None:
 
 
 def _lay_twig(canvas: Array, color: Color, rng: Random) -> None:
-    """Thin, bent and tapered, so that it may be taken for a tail."""
+    """Draw a thin, bent and tapered twig, which may be taken for a tail."""
     start, heading = rng.uniform(0, IMAGE_SIZE, 2), rng.uniform(0, 2 * np.pi)
     bend = rng.uniform(-0.03, 0.03)
     mask = np.zeros((_SIZE, _SIZE), np.uint8)
@@ -320,7 +320,7 @@ def _lay_twig(canvas: Array, color: Color, rng: Random) -> None:
 
 
 def _draw_cover(ground: Ground, rng: Random) -> tuple[Array, Array]:
-    """Leaves above the animals: colour and opacity."""
+    """Draw leaves above the animals: colour and opacity."""
     color = np.zeros((_SIZE, _SIZE, 3), np.float32)
     alpha = np.zeros((_SIZE, _SIZE), np.float32)
     for _ in range(5):
@@ -355,7 +355,7 @@ def _draw_leaf(paint: Color, rng: Random) -> tuple[Array, Array]:
 
 
 def _draw_light(ground: Ground, rng: Random) -> Array:
-    """Factor of each pixel: a lamp at one side, in its colour."""
+    """Return a factor for each pixel: a lamp at one side, in its colour."""
     y, x = np.mgrid[-1 : 1 : _SIZE * 1j, -1 : 1 : _SIZE * 1j]
     angle = rng.uniform(0, 2 * np.pi)
     slope = 1 + 0.17 * (np.cos(angle) * x + np.sin(angle) * y) - 0.08 * (x**2 + y**2)

@@ -101,7 +101,7 @@ def _mark_in(folder: Path) -> str:
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Only an empty folder, or one that holds nothing but our drawing, may be written to."""
+    """Refuse a folder that is not empty and holds more than a drawn project."""
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -126,7 +126,7 @@ def _some(names: set[str]) -> str:
 
 @contextmanager
 def _folder_beside(folder: Path) -> Iterator[Path]:
-    """A temporary folder on the same disk, removed afterwards unless it was renamed.
+    """Yield a temporary folder on the same disk, removed afterwards unless it was renamed.
 
     It is within an existing folder: the one around that may belong to somebody else.
     """
@@ -140,7 +140,7 @@ def _folder_beside(folder: Path) -> Iterator[Path]:
 
 
 def _replace_content(folder: Path, drawn: Path) -> None:
-    """The config.yaml, which makes the folder a project, goes first and comes last."""
+    """Replace the files; the config.yaml, which makes it a project, goes first and comes last."""
     for name in sorted(_DRAWN, key=lambda name: name != "config.yaml"):
         old = folder / name
         shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
@@ -162,7 +162,7 @@ def _write(folder: Path, final: Path, seed: int) -> None:
 
 
 def _write_video(folder: Path, name: str, rng: "np.random.Generator") -> None:
-    """The frames of one video, those of them that are labelled, and their labels."""
+    """Write the frames of one video, those of them that are labelled, and their labels."""
     import cv2
     import numpy as np
 
@@ -197,7 +197,7 @@ def _write_movie(path: Path, frames: "tuple[NDArray[np.uint8], ...]") -> None:
 
 
 def _write_labels(folder: Path, names: list[str], keypoints: "NDArray[np.float64]") -> None:
-    """The label table of a multi-animal project as DeepLabCut writes it, to h5 and csv."""
+    """Write the label table of a multi-animal project as DeepLabCut does, to h5 and csv."""
     import pandas as pd
 
     columns = pd.MultiIndex.from_product(
@@ -211,7 +211,7 @@ def _write_labels(folder: Path, names: list[str], keypoints: "NDArray[np.float64
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    """Every field that DeepLabCut puts into the config.yaml of a multi-animal project."""
+    """Return every field that DeepLabCut puts into the config.yaml of a multi-animal project."""
     size = demo.IMAGE_SIZE
     crop = {"crop": f"0, {size}, 0, {size}"}
     return {

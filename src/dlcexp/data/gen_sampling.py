@@ -185,7 +185,7 @@ def _shares(members: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def _draw(weights: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.int64]:
-    """A column of each row, as likely as its weight; the first where all weights are 0."""
+    """Return a column of each row, as likely as its weight; the first where all weights are 0."""
     bounds = np.cumsum(weights, axis=1)
     shot = generator.random(len(weights))[:, None] * bounds[:, -1:]
     return np.argmax(shot < bounds, axis=1)

@@ -391,6 +391,6 @@ def _source(project: str) -> str | Path:
 
 
 def _start_worker(_: int) -> None:
-    """Workers share the memory for images among them."""
+    """Share the memory for images among the workers."""
     worker: Any = get_worker_info()
     worker.dataset.cache.share_out(worker.num_workers)

@@ -218,7 +218,7 @@ def _corners(boxes: NDArray[Any] | None) -> NDArray[Any]:
 
 
 def _enclosing(corners: NDArray[Any], limit: NDArray[Any]) -> NDArray[Any]:
-    """The box (n, 4) around (n, 4, 2) corners, cut at the border; NaN if nothing is left."""
+    """Return the box (n, 4) around (n, 4, 2) corners, cut at the border; NaN if nothing is left."""
     clipped = np.clip(corners, 0, limit)
     low, high = clipped.min(axis=1), clipped.max(axis=1)
     boxes = np.concatenate([low, high - low], axis=1)

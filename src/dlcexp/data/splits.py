@@ -178,7 +178,7 @@ def _shuffled(labels: Labels, seed: int, by_folder: bool) -> NDArray[np.intp]:
 
 
 def _split(labels: Labels, test: Iterable[int], leave_out: Iterable[int] = ()) -> Split:
-    """The chosen frames test, all others train."""
+    """Return the split in which the chosen frames test and all others train."""
     chosen = {int(index) for index in test}
     elsewhere = chosen | {int(index) for index in leave_out}
     train = tuple(index for index in range(len(labels.names)) if index not in elsewhere)

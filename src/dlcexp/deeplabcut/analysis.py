@@ -126,7 +126,7 @@ class Analysis:
         }
 
     def _detections(self) -> dict[str, Any]:
-        """Each frame's points by bodypart, whichever animal they are of."""
+        """Return each frame's points by bodypart, whichever animal they are of."""
         joints = [*self.bodyparts, *self.unique_bodyparts]
         digits = math.ceil(math.log10(max(len(self.poses), 2)))
         content: dict[str, Any] = {
@@ -173,6 +173,6 @@ class Analysis:
 
 
 def _present(poses: NDArray[Any]) -> NDArray[Any]:
-    """The animals (n, bodyparts, 3 or 4) of which there is any point."""
+    """Return the animals (n, bodyparts, 3 or 4) of which there is any point."""
     present: NDArray[Any] = poses[np.isfinite(poses[..., :2]).any(axis=(1, 2))]
     return present

@@ -244,7 +244,7 @@ def label_table(project: Project, labels: Labels) -> "pd.DataFrame":
 
 
 def _next_split(metadata: Mapping[str, Any]) -> int:
-    """The number under which DeepLabCut files a split: one that no other has."""
+    """Return the number under which DeepLabCut files a split: one that no other has."""
     return 1 + max((int(entry.get("split") or 0) for entry in metadata.values()), default=0)
 
 
@@ -256,7 +256,7 @@ def _write_data(
     shuffle: Shuffle,
     written: list[Path],
 ) -> None:
-    """The frames of the shuffle: who trains and who tests, and the labels of those that train."""
+    """Write the frames of the shuffle: who trains and who tests, and the training labels."""
     project = places.project
     data = [_frame(labels, row, project) for row in train]
     ending = f"{int(100 * shuffle.fraction)}shuffle{shuffle.number}"
@@ -290,7 +290,7 @@ def _frame(labels: Labels, row: int, project: Project) -> dict[str, Any]:
 
 
 def _numbered(points: NDArray[np.float64], first: int) -> NDArray[np.float32]:
-    """The labelled ones of (k, 2) px as (labelled, 3): number, x, y."""
+    """Return the labelled ones of (k, 2) px as (labelled, 3): number, x, y."""
     numbers = np.arange(first, first + len(points), dtype=float)[:, None]
     rows = np.concatenate([numbers, points], axis=1)
     return rows[np.isfinite(points).all(axis=1)].astype(np.float32)
@@ -321,7 +321,7 @@ def _write_model(
     snapshots: Iterable[Path],
     written: list[Path],
 ) -> None:
-    """The folder of the model; whole when it has its name."""
+    """Write the folder of the model; whole when it has its name."""
     partial = folder.with_name(f".{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     written += [partial, folder]

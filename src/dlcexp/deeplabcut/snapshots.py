@@ -259,7 +259,7 @@ def _found(folder: Path, prefix: str, *, best: bool) -> list[tuple[int, Path]]:
 
 
 def _exchangeable(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor on the CPU, contiguous, half precision widened to single."""
+    """Return the tensor on the CPU, contiguous, half precision widened to single."""
     tensor = tensor.detach().cpu().contiguous()
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 

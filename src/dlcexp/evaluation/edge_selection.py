@@ -122,7 +122,7 @@ def _frames(
 
 
 def _cells(keypoints: torch.Tensor, stride: float, size: Sequence[int]) -> torch.Tensor:
-    """The flat map pixels (1, k, n) of keypoints (n, k, 3) px."""
+    """Return the flat map pixels (1, k, n) of keypoints (n, k, 3) px."""
     h, w = size
     places = to_map(keypoints[..., :2], stride).round().long()
     return (places[..., 1].clamp(0, h - 1) * w + places[..., 0].clamp(0, w - 1)).T[None]

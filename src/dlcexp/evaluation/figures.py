@@ -93,7 +93,7 @@ def draw_example(example: Example, skeleton: Skeleton) -> Figure:
 
 
 def _frame(size: tuple[float, float], title: str, labels: Sequence[str]) -> tuple[Figure, Axes]:
-    """A figure with a place of `size` inches, and room for all that stands around it."""
+    """Return a figure with a place of `size` inches, and room for all that stands around it."""
     width, height = size
     beside = LEGEND_INCHES + text_inches(labels, LEGEND_SIZE)
     above = text_inches(title.split("\n"), TITLE_SIZE) + 0.1
@@ -128,7 +128,7 @@ def _view(example: Example) -> tuple[int, int, int, int]:
 
 
 def _draw_boxes(axes: Axes, boxes: np.ndarray) -> None:
-    """The box of each animal in its colour, with the score that the detector gives it."""
+    """Draw the box of each animal in its colour, with the score that the detector gives it."""
     for individual, (x, y, width, height, score) in enumerate(boxes):
         colour = INDIVIDUAL_COLOURS[individual % len(INDIVIDUAL_COLOURS)]
         outline = Rectangle((x, y), width, height, fill=False, color=colour, linestyle="--")
@@ -147,7 +147,7 @@ def _draw_boxes(axes: Axes, boxes: np.ndarray) -> None:
 
 
 def _draw_animals(axes: Axes, example: Example, skeleton: Skeleton) -> None:
-    """Skeleton of each predicted animal in its own colour, and its name."""
+    """Draw the skeleton of each predicted animal in its colour, and its name."""
     place = {name: k for k, name in enumerate(skeleton.bodyparts)}
     links = [(place[a], place[b]) for a, b in skeleton.links if a in place and b in place]
     for individual, (pose, name) in enumerate(zip(example.poses, example.names, strict=True)):
@@ -170,7 +170,7 @@ def _draw_animals(axes: Axes, example: Example, skeleton: Skeleton) -> None:
 
 
 def _draw_errors(axes: Axes, example: Example) -> None:
-    """A dotted line from each label to the prediction of its animal."""
+    """Draw a dotted line from each label to the prediction of its animal."""
     for animal, prediction in zip(*assign(example.truth, example.poses), strict=True):
         ends = np.stack([example.truth[animal], example.poses[prediction, :, :2]])
         axes.plot(*ends.transpose(2, 0, 1), color="red", linewidth=1.2, linestyle=":", zorder=3)

@@ -153,7 +153,7 @@ def _predictions(
     description: str,
     network: Network | None,
 ) -> Iterator[tuple[Sample, dict[str, np.ndarray]]]:
-    """Each sample with the poses (n, k, 3) that each head finds in it, in px of the original.
+    """Yield each sample with the poses (n, k, 3) that each head finds in it, in px of the original.
 
     While the network computes, the next samples are made, and the last maps decoded.
     """

@@ -141,7 +141,7 @@ def _records(
     bodyparts: list[str],
     individuals: Any,
 ) -> pd.DataFrame:
-    """The records of labels (F, n, k) of which (f, i) was predicted as `match[f, i]`."""
+    """Return the records of labels (F, n, k) of which (f, i) was predicted as `match[f, i]`."""
     frame, animal, bodypart = np.nonzero(pairs.labelled)
     further = range(len(individuals) + 1, pairs.poses.shape[1] + 1)
     names = np.array([*individuals, *(f"animal {n}" for n in further), None], dtype=object)

@@ -113,7 +113,7 @@ def _captions(evaluation: Evaluation) -> list[str]:
 
 
 def _names(scores: Mapping[str, Mapping[str, float]]) -> list[str]:
-    """The metrics of any split, in the order in which they come."""
+    """Return the metrics of any split, in the order in which they come."""
     return list(dict.fromkeys(key for metrics in scores.values() for key in metrics))
 
 
@@ -128,7 +128,7 @@ def _frames(evaluation: Evaluation, column: str) -> int:
 
 
 def _title(evaluation: Evaluation, column: str) -> str:
-    """A split and its number of frames; top-down, below it, what the crops were cut by."""
+    """Return a split and its number of frames; top-down, below it, what the crops were cut by."""
     title = f"{split_of(column)} ({_frames(evaluation, column)})"
     if column != split_of(column):
         return f"{title}\nlabelled"

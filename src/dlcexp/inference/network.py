@@ -82,7 +82,7 @@ def fold_batch_norms(model: nn.Module, *example: torch.Tensor) -> int:
 
 @torch.inference_mode()
 def _convolution_before(model: nn.Module, *example: torch.Tensor) -> dict[Any, nn.Conv2d]:
-    """The convolution whose output each batch norm reads, where each is applied once."""
+    """Return the convolution whose output each batch norm reads, where each is applied once."""
     found: dict[Any, nn.Conv2d] = {}
     applied: list[nn.Module] = []
     last: list[Any] = [None, None]  # the latest convolution, and its output

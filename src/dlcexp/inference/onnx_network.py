@@ -159,7 +159,7 @@ def network_of(model: PoseModel, cfg: DictConfig, snapshot: Path, folder: Path) 
 
 
 def _opened(path: Path) -> OnnxNetwork | None:
-    """The network in a file; None where there is none, or none that can be read."""
+    """Return the network in a file; None where there is none, or none that can be read."""
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
     if not path.is_file():
@@ -261,7 +261,7 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _elements(graph: Any, sizes: Any) -> list[Any]:
-    """The numbers of a list in a traced graph, each as a tensor (1,)."""
+    """Return the numbers of a list in a traced graph, each as a tensor (1,)."""
     one = graph.op("Constant", value_t=torch.tensor([1]))
     return [graph.op("Reshape", each, one) for each in sizes.node().inputs()]
 

@@ -140,7 +140,7 @@ def _plan(
 
 
 def _owner(model: nn.Module, name: str) -> tuple[str, nn.Module | None]:
-    """The innermost module around a tensor that knows its channels, and its name."""
+    """Return the innermost module around a tensor that knows its channels, and its name."""
     path = name
     while path := path.rpartition(".")[0]:
         module = model.get_submodule(path)

@@ -64,7 +64,7 @@ def read_table(path: Path) -> "pd.DataFrame":
 
 
 def _label_file(folder: Path, project: Project) -> Path | None:
-    """The label file of the project's scorer, else the only other one; h5 before csv."""
+    """Return the label file of the project's scorer, else the only other one; h5 before csv."""
     files = sorted(
         path
         for suffix in ("h5", "csv")
@@ -93,7 +93,7 @@ def _read_h5(path: Path) -> "pd.DataFrame":
 
 
 def _read_csv(path: Path) -> "pd.DataFrame":
-    """A csv with three or four header lines and the frame in one column or in three."""
+    """Read a csv with three or four header lines and the frame in one column or in three."""
     import pandas as pd
 
     with path.open(encoding="utf-8-sig", newline="") as file:

@@ -122,7 +122,7 @@ def _shown(evaluation: Evaluation, splits: Mapping[str, Numbers]) -> dict[SplitN
 
 
 def _headline(summary: Numbers | None, split: str | None) -> list[str]:
-    """The result in sentences."""
+    """Return the result in sentences."""
     if summary is None:
         return ["There is no pose to be scored."]
     every, animals = summary["bodyparts"][ALL], summary["animals"]
@@ -170,7 +170,7 @@ def _crosstabs(summary: Numbers) -> list[Any]:
 
 
 def _pictures(evaluation: Evaluation, data: PoseData, cfg: Any, split: SplitName) -> list[Picture]:
-    """The worst frames of a split."""
+    """Return the worst frames of a split."""
     count = cfg.evaluation.examples
     return [
         embedded_picture(

@@ -141,7 +141,7 @@ def learning_curves(sweep: Sweep) -> list[Chart]:
 
 
 def _line(job: Job, metric: str) -> Mapping[int, float]:
-    """A metric by epoch; top-down jobs log it in the boxes of the labels."""
+    """Return a metric by epoch; top-down jobs log it in the boxes of the labels."""
     return job.history.get(spelling(metric, job.history), {})
 
 

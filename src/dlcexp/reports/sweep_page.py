@@ -107,7 +107,7 @@ def _caption(name: str) -> str:
 
 
 def _worst(sweep: Sweep) -> Job | None:
-    """The last of the completed jobs, on the split of the best where there is one."""
+    """Return the last of the completed jobs, on the split of the best where there is one."""
     best = sweep.best_job
     recipes = [recipe for recipe in sweep.recipes if recipe.scores(sweep.objective.metric)]
     if best is None or not recipes:

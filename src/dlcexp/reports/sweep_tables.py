@@ -76,7 +76,7 @@ def jobs_table(sweep: Sweep) -> Table:
 
 
 def _known(sweep: Sweep) -> list[str]:
-    """The usual numbers that any job has."""
+    """Return the usual numbers that any job has."""
     return [name for name in _NUMBERS if name in sweep.metrics]
 
 

@@ -101,7 +101,7 @@ def _residual(factors: Sequence[Sequence[int]], values: NDArray[np.float64]) -> 
 
 
 def _levels(factor: Factor, jobs: Sequence[Job]) -> list[int]:
-    """The level of each job: of its value, or of the quartile that a number is in."""
+    """Return the level of each job: of its value, or of the quartile that a number is in."""
     values = [job.values.get(factor.key, ABSENT) for job in jobs]
     numbers = [value for value in values if is_number(value)]
     if not factor.repeat and len(numbers) == len(values) and len(set(numbers)) > _MOST_LEVELS:

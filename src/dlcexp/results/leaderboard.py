@@ -59,7 +59,7 @@ def leaderboard(sweep: Sweep, width: int | None = None) -> str:
 
 
 def _fitting_table(sweep: Sweep, console: Console) -> Table:
-    """The fullest table that is not wider than the terminal."""
+    """Return the fullest table that is not wider than the terminal."""
     options = console.options.update(max_width=_ENDLESS)
     table = _table(sweep, columns=True, extras=True)
     if Measurement.get(console, options, table).maximum <= console.width:
@@ -76,7 +76,7 @@ def _fitting_table(sweep: Sweep, console: Console) -> Table:
 
 
 def _table(sweep: Sweep, *, columns: bool, extras: bool) -> Table:
-    """A row for each recipe.
+    """Return a row for each recipe.
 
     Args:
         columns: each factor in a separate column; else a recipe in one.
@@ -119,7 +119,7 @@ def _table(sweep: Sweep, *, columns: bool, extras: bool) -> Table:
 
 
 def _metrics(sweep: Sweep) -> list[str]:
-    """The objectives, and the error in pixels."""
+    """Return the objectives, and the error in pixels."""
     names = [objective.metric for objective in sweep.objectives]
     return names if _PIXELS in names or _PIXELS not in sweep.metrics else [*names, _PIXELS]
 
@@ -168,7 +168,7 @@ def _names(jobs: Sequence[Job]) -> str:
 
 
 def _print_failures(console: Console, failed: Sequence[Job]) -> None:
-    """Each error once, with the jobs that ended so."""
+    """Print each error once, with the jobs that ended so."""
     by_error: dict[str, list[Job]] = {}
     for job in failed:
         kind = "" if job.kind in (None, "error") else f"{job.kind}: "

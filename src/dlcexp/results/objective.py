@@ -73,7 +73,7 @@ def unmeasured(folder: Path, wanted: Sequence[Objective]) -> str | None:
 
 
 def _measured(folder: Path) -> dict[str, Any]:
-    """The `metrics.json` of a run folder; empty where it has none that can be read."""
+    """Return the `metrics.json` of a run folder; empty where it has none that can be read."""
     try:
         content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

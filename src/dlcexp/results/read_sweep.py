@@ -288,7 +288,7 @@ def _objectives(
 
 
 def _jobs(root: Path) -> Iterator[Job]:
-    """The jobs of the ledger, then runs that it does not know."""
+    """Yield the jobs of the ledger, then runs that it does not know."""
     entries = list(_ledger(root / "jobs.jsonl"))
     listed = {str(entry["folder"]) for entry in entries}
     for entry in entries:
@@ -303,7 +303,7 @@ def _jobs(root: Path) -> Iterator[Job]:
 
 
 def _ledger(path: Path) -> Iterator[Mapping[str, Any]]:
-    """The last whole line of each job, by number; torn and foreign lines are left out."""
+    """Yield the last whole line of each job, by number; torn and foreign lines are left out."""
     found: dict[int, Mapping[str, Any]] = {}
     for line in _text(path).splitlines():
         try:
@@ -315,7 +315,7 @@ def _ledger(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _run_folders(root: Path) -> list[str]:
-    """The runs below `root`, relative to it, in the order of their numbers or names."""
+    """Return the runs below `root`, relative to it, in the order of their numbers or names."""
     found: list[str] = []
 
     def walk(folder: Path, depth: int) -> None:
@@ -335,7 +335,7 @@ def _run_folders(root: Path) -> list[str]:
 
 
 def _is_run(folder: Path) -> bool:
-    """A `config.yaml` alone may be that of a DeepLabCut project."""
+    """Return whether a folder is a run's; a `config.yaml` alone may be that of a project."""
     typed = (folder / "config.yaml").is_file() and (folder / "overrides.yaml").is_file()
     return typed or (folder / "status.json").is_file()
 
@@ -346,7 +346,7 @@ def _natural_order(path: Path) -> tuple[bool, int, str]:
 
 
 def _read_job(root: Path, name: str, number: int, overrides: Iterable[Any]) -> Job:
-    """A run folder; what of it cannot be read makes it unreadable."""
+    """Read a run folder; what of it cannot be read makes it unreadable."""
     folder = root / name
     problems: list[str] = []
 

@@ -125,7 +125,7 @@ def _compare(best: Recipe, other: Recipe, sweep: Sweep) -> Comparison:
 
 
 def _by_repeat(recipe: Recipe, keys: Sequence[str], metric: str) -> dict[tuple[str, ...], float]:
-    """The metric of the completed repeats, by their fold and seed."""
+    """Return the metric of the completed repeats, by their fold and seed."""
     scores: dict[tuple[str, ...], list[float]] = {}
     for job in recipe.completed:
         value = job.metric(metric)

@@ -32,7 +32,7 @@ def return_freed_memory() -> None:
 
 
 def _library() -> Any:
-    """The C library; on Windows, where programs have none by that name, an empty object."""
+    """Return the C library; on Windows, where programs have none by that name, an empty object."""
     try:
         return ctypes.CDLL(None)
     except TypeError:

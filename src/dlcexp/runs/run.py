@@ -123,7 +123,7 @@ def load_model(cfg: DictConfig, key: str, snapshot: Path) -> nn.Module:
 
 
 def _without_initial_weights(node: Any) -> Any:
-    """The node of a model whose weights will come from a snapshot."""
+    """Return the node of a model whose weights will come from a snapshot."""
     if not isinstance(node, Mapping):
         return node
     blank = {"weights": None} if "weights" in node else {}

@@ -133,7 +133,7 @@ def _printing_to(path: Path) -> Iterator[None]:
 
 
 def _release_memory() -> None:
-    """The next job of this process finds the memory free that this one had."""
+    """Free the memory of this job for the next job of this process."""
     gc.collect()
     _freeze()
     if "torch" in sys.modules:

@@ -69,7 +69,7 @@ def _check_first(own: Sequence[Override]) -> None:
 def _compose(
     own: Sequence[Override], hydras: Sequence[Override], config_dir: Path | None
 ) -> DictConfig:
-    """The tree of a first job, for the sake of Hydra's own node."""
+    """Return the tree of a first job, for the sake of Hydra's own node."""
     first = parse_space(own, {}).representative()
     try:
         return compose_raw([*first, *hydras], config_dir)
@@ -118,7 +118,7 @@ def _sweep(
 
 
 def _without_password(text: str) -> str:
-    """`postgresql://me:secret@host` is recorded without the secret."""
+    """Remove the secret from `postgresql://me:secret@host`."""
     return re.sub(r"(://[^:/@\s]+):[^@\s]+@", r"\1:***@", text)
 
 

@@ -169,7 +169,7 @@ class StudyPlan:
             write_status(self._ledger.path(job), Status(QUEUED))
 
     def _repeated(self, job: Job) -> Job:
-        """A further trial with the values of a job."""
+        """Return a further trial with the values of a job."""
         before = self._study.get_trials(deepcopy=False)[job.trial or 0]
         fixed = dict(before.params)
         self._study.enqueue_trial(fixed, user_attrs={_JOB: job.number, _AGAIN: True})

@@ -149,7 +149,7 @@ class Sweep:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
 
     def _folder(self) -> Path:
-        """The folder that was named, or where this sweep stopped, or a new one."""
+        """Return the folder that was named, or where this sweep stopped, or a new one."""
         given = self._hydra.settings.hydra.sweep.dir
         if not given:
             raise ConfigError("hydra.sweep.dir", f"{given!r} names no folder.")

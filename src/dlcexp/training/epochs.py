@@ -202,7 +202,7 @@ class EpochEnd(Callback):
             raise Pruned(reason)
 
     def _evaluate(self, trainer: Trainer, module: StageModule) -> dict[str, float]:
-        """Metrics of the network, computed in single precision by the first process for all."""
+        """Compute metrics in single precision, by the first process for all."""
         metrics: dict[str, float] = {}
         with validating(trainer, module):
             if trainer.is_global_zero:
@@ -215,7 +215,7 @@ class EpochEnd(Callback):
     def _step_scheduler(
         self, module: StageModule, loss: float, metrics: Mapping[str, float]
     ) -> None:
-        """Once an epoch.
+        """Step the schedule, once per epoch.
 
         A plateau of `mode: min` watches the training loss, one of `mode: max` the key metric.
         """

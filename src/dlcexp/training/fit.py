@@ -458,7 +458,7 @@ def _train_along(
 
 @contextmanager
 def _one_process_group() -> Iterator[None]:
-    """All stages share the processes of a run; a later run of this process brings its own."""
+    """Share the processes of a run among all stages; a later run in this process makes new ones."""
     try:
         yield
     finally:

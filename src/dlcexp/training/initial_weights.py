@@ -109,7 +109,7 @@ def _nothing_fits(source: Source, net_type: str | None, done: Transfer) -> str:
 
 
 def _check_given_bodyparts(cfg: DictConfig, done: Transfer) -> None:
-    """Names that make another number of channels than the file has are not those of the file."""
+    """Refuse names that make another number of channels than the file has."""
     if cfg.weights.bodyparts is None or any(entry.found for entry in done.entries):
         return
     misfits = [entry for entry in done.entries if entry.reason.endswith("by its names")]
@@ -123,7 +123,7 @@ def _check_given_bodyparts(cfg: DictConfig, done: Transfer) -> None:
 
 
 def _table(started: Started) -> Table:
-    """A row a module, with how much of it was loaded and why the rest was not."""
+    """Return a row per module, with how much of it was loaded and why the rest was not."""
     table = Table(
         title=f"weights of {started.path}",
         title_justify="left",

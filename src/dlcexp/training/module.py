@@ -133,7 +133,7 @@ class StageModule(LightningModule, ABC):
             )
 
     def _check_finite(self, total: Tensor, step: int) -> None:
-        """All processes stop together, at the step where one of them lost its way."""
+        """Stop all processes together, at the step where the loss of one is not finite."""
         value = total.detach()
         if self.trainer.world_size > 1:
             value = self.trainer.strategy.reduce(value.clone(), reduce_op="sum")

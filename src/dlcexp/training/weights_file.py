@@ -155,7 +155,7 @@ def _as_convolutions(state: Mapping[str, Tensor], names: Collection[str]) -> dic
 
 
 def _config_beside(path: Path) -> dict[str, Any] | None:
-    """The pytorch_config.yaml of the run or the shuffle that a snapshot is of."""
+    """Return the pytorch_config.yaml of the run or the shuffle that a snapshot is of."""
     folders = (
         [path.parent, path.parent.parent] if path.parent.name == "snapshots" else [path.parent]
     )

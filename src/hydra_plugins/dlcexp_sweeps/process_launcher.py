@@ -99,7 +99,7 @@ class _Slot:
 def _run_job(
     context: HydraContext, function: TaskFunction, config: DictConfig, several: bool
 ) -> JobReturn:
-    """One job, in the process of a worker; several at a time are silent."""
+    """Run one job, in the process of a worker; several at a time are silent."""
     from hydra.core.utils import run_job, setup_globals
 
     from dlcexp.sweeps.job import logging_shown

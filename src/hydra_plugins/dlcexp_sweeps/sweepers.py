@@ -171,6 +171,6 @@ class OptunaSweeper(DlcexpSweeper):
 
 
 def _plain(node: Any) -> dict[str, Any]:
-    """A mapping of the tree, or none, as a plain one."""
+    """Return a mapping of the tree, or none, as a plain one."""
     plain: Any = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     return dict(plain or {})

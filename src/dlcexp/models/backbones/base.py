@@ -71,7 +71,7 @@ class Backbone(nn.Module, ABC):
 
 
 def _weights_were_loaded(backbone: Backbone, _: object) -> None:
-    """A snapshot brings statistics that fit its weights."""
+    """Note that a snapshot brings statistics that fit its weights."""
     backbone.weights_were_loaded()
 
 

@@ -244,7 +244,7 @@ def _attend(
 
 
 def _linear(width: int, out_width: int) -> nn.Linear:
-    """A layer that starts small, so that the features are at first hardly changed."""
+    """Return a layer that starts small, so that the features are at first hardly changed."""
     layer = nn.Linear(width, out_width)
     nn.init.normal_(layer.weight, std=INITIAL_STD)
     nn.init.zeros_(layer.bias)
@@ -252,7 +252,7 @@ def _linear(width: int, out_width: int) -> nn.Linear:
 
 
 def _widen(branches: Sequence[torch.Tensor], transition: nn.ModuleList) -> list[torch.Tensor]:
-    """The branches as the next stage reads them, with a new one made from the coarsest."""
+    """Return the branches as the next stage reads them, with a new one made from the coarsest."""
     return [
         layer(branches[index] if isinstance(layer, nn.Identity) else branches[-1])
         for index, layer in enumerate(transition)
@@ -260,11 +260,11 @@ def _widen(branches: Sequence[torch.Tensor], transition: nn.ModuleList) -> list[
 
 
 def _shrink(maps: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-    """The maps at the size of the features."""
+    """Return the maps at the size of the features."""
     size = features.shape[-2:]
     return F.interpolate(maps, size, mode="bilinear", antialias=True)
 
 
 def _key(stage: int) -> str:
-    """The name of a stage's attention: snapshots count from 0."""
+    """Return the name of a stage's attention: snapshots count from 0."""
     return str(stage - 1)

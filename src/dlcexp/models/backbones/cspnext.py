@@ -114,6 +114,6 @@ def _rename(module: nn.Module) -> None:
 
 
 def _renamed(name: str) -> str:
-    """The name that a weight of timm or MMPose has here."""
+    """Return the name that a weight of timm or MMPose has here."""
     name = name.removeprefix("backbone.").replace(".bn.", ".norm.")
     return re.sub(r"^stages\.(\d+)", lambda stage: f"stage{int(stage[1]) + 1}", name)

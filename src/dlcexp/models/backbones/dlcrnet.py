@@ -84,5 +84,5 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.
 
 
 def _resized(features: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """The features at the resolution of others."""
+    """Return the features at the resolution of others."""
     return F.interpolate(features, like.shape[-2:], mode="bilinear", antialias=True)

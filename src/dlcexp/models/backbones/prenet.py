@@ -96,7 +96,7 @@ class CondPreNet(Backbone):
 
 
 def _convolution(channels: int, out_channels: int, kernel_size: int) -> tuple[nn.Module, ...]:
-    """A convolution that keeps the size, and batch norm."""
+    """Return a convolution that keeps the size, and batch norm."""
     layer = nn.Conv2d(channels, out_channels, kernel_size, padding="same")
     nn.init.normal_(layer.weight, std=INITIAL_STD)
     if layer.bias is not None:

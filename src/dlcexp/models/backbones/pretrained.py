@@ -96,7 +96,7 @@ def _create_from_file(model_name: str, path: Path, **kwargs: Any) -> Any:
 
 
 def _published_weights(model_name: str) -> dict[str, Any]:
-    """The hub's weights: from the local cache, else from the network if there is one."""
+    """Return the hub's weights: from the local cache, else from the network if there is one."""
     published = timm.get_pretrained_cfg(model_name)
     if published is None or not (published.hf_hub_id or published.url):
         raise UserError(

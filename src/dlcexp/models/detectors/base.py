@@ -101,7 +101,7 @@ class Detector(nn.Module):
 
 
 def _target(boxes: torch.Tensor, height: int, width: int) -> dict[str, torch.Tensor]:
-    """The boxes (n, 4) of an image that show an animal, as torchvision wants them."""
+    """Return the boxes (n, 4) of an image that show an animal, as torchvision wants them."""
     corners = box_convert(boxes.float(), "xywh", "xyxy")
     left, top, right, bottom = corners.unbind(dim=1)
     has_size = (right > left) & (bottom > top)
@@ -117,7 +117,7 @@ def _in_full_precision(layer: nn.Module, inputs: Any, outputs: Any) -> Any:
 
 
 def _of_full_precision(layer: nn.Module, inputs: Any) -> Any:
-    """The inputs of a layer in float32."""
+    """Return the inputs of a layer in float32."""
     return at_least_single(inputs)
 
 
@@ -135,5 +135,5 @@ def at_least_single(values: Any) -> Any:
 
 
 def _weights_were_loaded(detector: "Detector", _: object) -> None:
-    """A snapshot brings statistics that fit its weights."""
+    """Note that a snapshot brings statistics that fit its weights."""
     detector._random_weights = False

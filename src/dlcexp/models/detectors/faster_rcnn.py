@@ -93,7 +93,7 @@ def _pool_full_precision(layer: nn.Module, inputs: Any) -> Any:
 
 
 def _as_weights(layer: nn.Module, inputs: Any) -> Any:
-    """The pooled maps in the number format of the layer's weights."""
+    """Return the pooled maps in the number format of the layer's weights."""
     return tuple(values.to(next(layer.parameters()).dtype) for values in inputs)
 
 

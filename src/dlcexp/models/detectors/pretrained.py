@@ -83,7 +83,7 @@ def _coco_weights_or_remedy(name: str) -> StateDict:
 
 
 def _file_weights(path_text: str) -> StateDict:
-    """The state dict in a file of torchvision's, or in a snapshot."""
+    """Return the state dict in a file of torchvision's, or in a snapshot."""
     path = expanded(path_text)
     if not path.is_file():
         raise UserError(

@@ -166,7 +166,7 @@ class AdaptBlock(nn.Module):
         return F.relu(self.bn(self._adaptive_convolution(features)) + features)
 
     def _adaptive_convolution(self, features: torch.Tensor) -> torch.Tensor:
-        """The features at the moved taps, weighed by the kernel.
+        """Return the features at the moved taps, weighed by the kernel.
 
         A deformable convolution (Dai et al., ICCV 2017) written with `grid_sample`: the same
         numbers as `torchvision.ops.deform_conv2d`, with a backward pass that is several times

@@ -169,7 +169,7 @@ def _components(links: Links) -> list[tuple[list[int], list[int]]]:
 def _joined(
     links: Links, detections: Sequence[int], members: Sequence[int], ranks: int
 ) -> Assembly:
-    """The individual of a component, which takes the first detection of each bodypart.
+    """Return the individual of a component, which takes the first detection of each bodypart.
 
     A link counts if it brings one, or joins two that are there.
     """
@@ -214,7 +214,7 @@ def _grown(
     bodyparts: int,
     ranks: int,
 ) -> Assembly:
-    """The individual that grows from a link by the links that touch it.
+    """Return the individual that grows from a link by the links that touch it.
 
     Of equally strong links the one that has touched it for longest counts.
 

@@ -97,7 +97,7 @@ class DEKRPredictor(Predictor):
         return self._highest(_peaks(centre_map).flatten(1))
 
     def _highest(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The `num_animals` highest values along the last dimension, and where they are."""
+        """Return the `num_animals` highest values along the last dimension, and where they are."""
         return values.topk(min(self.num_animals, values.shape[-1]), dim=-1)
 
     def _absorbed(self, positions: torch.Tensor, peak_maps: torch.Tensor) -> torch.Tensor:
@@ -145,7 +145,7 @@ def suppress_poses(poses: torch.Tensor, threshold: float) -> torch.Tensor:
 
 
 def _peaks(maps: torch.Tensor) -> torch.Tensor:
-    """The maps (b, c, h, w) with 0 wherever a pixel is not the largest in its window."""
+    """Return the maps (b, c, h, w) with 0 wherever a pixel is not the largest in its window."""
     largest = F.max_pool2d(maps, PEAK_WINDOW, stride=1, padding=PEAK_WINDOW // 2)
     return maps * (largest == maps)
 

@@ -112,7 +112,7 @@ class PartAffinityFieldPredictor(Predictor):
         return peaks.topk(min(self.num_animals, peaks.shape[2]), dim=2)
 
     def _smoothed(self, heatmap: torch.Tensor) -> torch.Tensor:
-        """The heatmaps after a Gaussian, along rows, then along columns."""
+        """Return the heatmaps after a Gaussian, along rows, then along columns."""
         k = heatmap.shape[1]
         for kernel in (self.kernel.view(1, 1, 1, -1), self.kernel.view(1, 1, -1, 1)):
             heatmap = F.conv2d(heatmap, kernel.expand(k, -1, -1, -1), padding="same", groups=k)

@@ -53,7 +53,7 @@ class SimCCPredictor(Predictor):
         return {"poses": torch.cat([positions, scores.unsqueeze(-1)], dim=-1).unsqueeze(1)}
 
     def _scores(self, logits: torch.Tensor, axis: int) -> torch.Tensor:
-        """The scores (b, k, bins) of the bins of one axis."""
+        """Return the scores (b, k, bins) of the bins of one axis."""
         if self.normalize_outputs:
             logits = logits.clamp(min=0)
             logits = logits / logits.amax(dim=-1, keepdim=True).clamp(min=1)

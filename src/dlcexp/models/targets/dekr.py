@@ -53,7 +53,7 @@ class DEKRGenerator(TargetGenerator):
     def _heatmap(
         self, points: torch.Tensor, drawn: torch.Tensor, stride: float, size: tuple[int, int]
     ) -> dict[str, torch.Tensor]:
-        """The maximum over the individuals of Gaussians cut off a little beyond 3 sigma."""
+        """Return the maximum over the individuals of Gaussians cut off a little beyond 3 sigma."""
         sigma = points.new_full((points.shape[2], 1), self.pos_dist_thresh / stride / 2)
         sigma[-1] *= 2
         x, x_near = _gaussian(points[..., 0:1], sigma, size[1])

@@ -91,7 +91,7 @@ class _Table:
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:
-    """The whole rows of a file; what a killed process left half-written is dropped."""
+    """Return the whole rows of a file; what a killed process left half-written is dropped."""
     if not path.is_file():
         return []
     text = path.read_text(encoding="utf-8")

@@ -80,7 +80,7 @@ class MLFlowLogger(RunLogger):
             raise ConfigError("logger.mlflow", f"{self._place}: {_first_line(error)}") from error
 
     def _alone(self) -> AbstractContextManager[Any]:
-        """Jobs that begin at once do not all make the database."""
+        """Return a lock, so that jobs that begin at once do not all make the database."""
         path = self._uri.partition("sqlite:///")[2]
         return FileLock(f"{path}.lock") if path else nullcontext()
 
@@ -191,7 +191,7 @@ def _keep_to_itself() -> None:
 
 @contextmanager
 def _few_retries() -> Iterator[None]:
-    """At its start a run does not wait for minutes on a server that is not there."""
+    """Limit retries, so that the start of a run does not wait for minutes on an absent server."""
     name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
     before = os.environ.get(name)
     os.environ.setdefault(name, "1")
@@ -203,7 +203,7 @@ def _few_retries() -> Iterator[None]:
 
 
 def _allowed(name: str) -> str:
-    """A name of a metric, parameter or tag in which MLflow allows each character."""
+    """Replace the characters that MLflow does not allow in names of metrics and parameters."""
     return re.sub(r"[^A-Za-z0-9_./ -]", "_", name)
 
 
