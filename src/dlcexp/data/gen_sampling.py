@@ -123,7 +123,7 @@ class GenerativeSampler:
     def _choose_centres(
         centres: NDArray[np.float64], generator: np.random.Generator
     ) -> NDArray[np.int64]:
-        """The label around which each kind of error lies, (bodyparts, 5); 0 where there is none."""
+        """Return the label around which each kind of error lies, (bodyparts, 5); 0 for none."""
         count, labels = centres.shape[:2]
         there = _known(centres)
         same, mistaken = there.copy(), there.copy()
@@ -169,7 +169,7 @@ class GenerativeSampler:
     def _choose_kinds(
         self, possible: NDArray[np.bool_], generator: np.random.Generator
     ) -> NDArray[np.int64]:
-        """The error of each keypoint (bodyparts,) among those that are possible (bodyparts, 5)."""
+        """Draw the error of each keypoint (bodyparts,) among the possible ones (bodyparts, 5)."""
         return _draw(self.probabilities * possible, generator)
 
 

@@ -274,7 +274,7 @@ def _write_data(
 
 
 def _frame(labels: Labels, row: int, project: Project) -> dict[str, Any]:
-    """A training frame: its path, its size (channels, height, width), its labelled keypoints."""
+    """Return path, size (channels, height, width) and labelled keypoints of a training frame."""
     from PIL import Image
 
     with Image.open(labels.images[row]) as image:
@@ -354,7 +354,7 @@ def _pose_config(project: Project, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_fraction(config: Path, fraction: float) -> tuple[int, str | None]:
-    """The place of a fraction in `TrainingFraction`, and the text of a config.yaml that has it.
+    """Return the place of a fraction in `TrainingFraction`, and a config.yaml that has it.
 
     None where it had it before. Everything else, comments too, stays as it is.
 

@@ -215,7 +215,7 @@ def _by_channels(
 
 
 def _picked(origin: Tensor, dim: int, here: Axis, there: Axis) -> tuple[Tensor, Tensor]:
-    """The entries of a dimension in the order of the network, and which of them there are."""
+    """Return the entries of a dimension in the order of the network, and which exist."""
     place = {channel.name: i for i, channel in enumerate(there.channels)}
     rows = [place.get(channel.name, 0) for channel in here.channels]
     signs = [

@@ -52,7 +52,7 @@ class Experiments:
         )
 
     def _raw(self, overrides: Sequence[Override]) -> DictConfig:
-        """The tree before it is resolved; jobs that differ in values alone share the composing."""
+        """Return the unresolved tree; jobs that differ in values alone share the composing."""
         overrides = expand(overrides, self._own)
         choices = tuple(each for each in overrides if self._decides_options(each.key))
         values = [each for each in overrides if each not in choices]

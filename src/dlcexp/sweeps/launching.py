@@ -241,7 +241,7 @@ def _launch_batch(
 def _left(
     ledger: Ledger, jobs: Sequence[Job], failure: Exception | None, source: Source
 ) -> tuple[list[Job], list[Job]]:
-    """The jobs to hand over again after a launcher gave up, those that ran and those that did not.
+    """Return the jobs to hand over again after a launcher gave up: those running, those queued.
 
     A job that ran alone is to blame for the end of its process, and is settled.
     """

@@ -180,7 +180,7 @@ class StudyPlan:
         return again
 
     def _next(self) -> Job | None:
-        """A new trial; None where it need not run, because its values are known or impossible.
+        """Return a new trial; None where it need not run: its values are known or invalid.
 
         Samplers come back to the values that they know to be good. Of a space with few values,
         those that are left are then drawn at random, until there are none.

@@ -73,7 +73,7 @@ class EarlyStopping:
 
 
 class EpochSeed(Callback):
-    """Begins the random numbers of each epoch anew, before any other callback draws some.
+    """A callback that seeds each epoch, before any other callback draws random numbers.
 
     They follow from (seed, epoch, process) alone, so that a resumed run draws what an uninterrupted
     one would have drawn, and no generator needs to be stored.

@@ -112,7 +112,7 @@ def _target(boxes: torch.Tensor, height: int, width: int) -> dict[str, torch.Ten
 
 
 def _in_full_precision(layer: nn.Module, inputs: Any, outputs: Any) -> Any:
-    """The outputs of a layer in float32: under autocast, boxes would be rounded to whole pixels."""
+    """Return a layer's outputs in float32: under autocast, boxes would be rounded to pixels."""
     return at_least_single(outputs)
 
 

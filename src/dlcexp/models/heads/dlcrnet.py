@@ -108,7 +108,7 @@ class DLCRNetHead(Head):
 
 
 def _upsampling(config: Mapping[str, Any], inputs: int) -> DeconvModule:
-    """The configured layers, on the channels that the stages give instead of the feature map's."""
+    """Return the configured layers, on the channels of the stages, not of the feature map."""
     return DeconvModule(**{**config, "channels": [inputs, *config["channels"][1:]]})
 
 

@@ -191,7 +191,7 @@ def _gaussian_kernel(sigma: float, radius: int) -> torch.Tensor:
 
 
 def _largest_around(maps: torch.Tensor, window: int) -> torch.Tensor:
-    """The largest value in the window around each pixel; torch's pooling is ten times slower."""
+    """Return the largest value in a window by pixel; torch's pooling is ten times slower."""
     for axis in (2, 3):
         margin = [0, 0, window // 2, window // 2] if axis == 2 else [window // 2, window // 2]
         padded = F.pad(maps, margin, value=-math.inf)

@@ -203,7 +203,7 @@ def _few_retries() -> Iterator[None]:
 
 
 def _allowed(name: str) -> str:
-    """Replace the characters that MLflow does not allow in names of metrics and parameters."""
+    """Replace characters that MLflow does not allow in names of metrics, parameters, tags."""
     return re.sub(r"[^A-Za-z0-9_./ -]", "_", name)
 
 
