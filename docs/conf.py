@@ -6,7 +6,8 @@ from contextlib import redirect_stdout
 from importlib.metadata import version as version_of
 from typing import Any
 
-from dlcexp.cli import COMMANDS, main
+from dlcexp.cli import main
+from dlcexp.commands import NAMES
 
 os.environ["COLUMNS"] = "100"
 
@@ -36,7 +37,7 @@ def help_of(*command: str) -> str:
 def commands(app: Any, name: str, source: list[str]) -> None:
     """Fill the page `commands` with the help of each command."""
     if name == "commands":
-        helps = {"dlcexp": help_of()} | {f"dlcexp {each}": help_of(each) for each in COMMANDS}
+        helps = {"dlcexp": help_of()} | {f"dlcexp {each}": help_of(each) for each in NAMES}
         source[0] += "".join(
             f"\n## {head}\n\n```text\n{text}\n```\n" for head, text in helps.items()
         )

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 import dlcexp
+from dlcexp.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,27 @@ def test_evaluating_again_gives_the_numbers_of_the_run(run):
             np.testing.assert_allclose(value, np.nan if recorded is None else recorded, rtol=1e-5)
         errors = evaluation.records[evaluation.records.split == split].error
         np.testing.assert_allclose(errors.mean(), scores["rmse"])
+
+
+@pytest.mark.slow
+def test_the_folder_of_a_run_is_taken_as_the_run(run):
+    from dlcexp.data.draw_demo import demo_project
+
+    opened = dlcexp.Run.open(str(run.folder))
+    assert (opened.folder, opened.cfg) == (run.folder, run.cfg)
+    assert dlcexp.Run.open(run) is run
+    found, expected = (dlcexp.evaluate(each).poses["test"] for each in (str(run.folder), run))
+    np.testing.assert_array_equal(found, expected)
+    image = sorted(demo_project().glob("labeled-data/*/*.png"))[0]
+    ((path, poses),) = dlcexp.predict(run.folder, image).items()
+    np.testing.assert_array_equal(poses, dlcexp.predict(run, image)[path])
+
+
+def test_a_folder_that_is_not_of_a_run_is_refused(tmp_path):
+    (tmp_path / "a.png").touch()
+    for use in (dlcexp.Run.open, dlcexp.evaluate, lambda path: dlcexp.predict(path, tmp_path)):
+        with pytest.raises(UserError, match=r"no config\.yaml"):
+            use(tmp_path)
 
 
 @pytest.mark.slow

@@ -9,7 +9,8 @@ import sys
 import pytest
 from process_support import run_process
 
-from dlcexp.cli import COMMANDS, main
+from dlcexp.cli import main
+from dlcexp.commands import NAMES
 
 
 def dlcexp(*words: str, cwd=None, env=None) -> subprocess.CompletedProcess[str]:
@@ -30,13 +31,7 @@ def test_help_fits_one_screen_and_names_every_command(capsys):
     text = capsys.readouterr().out
     assert len(text.splitlines()) <= 34
     assert max(map(len, text.splitlines())) <= 110
-    assert all(command in text for command in COMMANDS)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help(command, capsys):
-    assert main([command, "--help"]) == 0
-    assert f"dlcexp {command}" in capsys.readouterr().out.replace("[train]", "train")
+    assert all(command in text for command in NAMES)
 
 
 def test_train_help_lists_groups_with_their_options(capsys):

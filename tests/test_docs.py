@@ -194,7 +194,7 @@ def test_the_site_builds_without_a_warning(tmp_path):
     done = run_process(sphinx)
     assert done.returncode == 0, done.stderr
     commands = (tmp_path / "commands.html").read_text(encoding="utf-8")
-    assert "A job that was stopped goes on where it was" in commands
+    assert "resumes where it was" in commands
     assert "logger.mlflow.tracking_uri" in (tmp_path / "reference.html").read_text("utf-8")
 
 

@@ -15,6 +15,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dlcexp.commands import NAMES, command_module
+from dlcexp.commands.settings import parse
 from dlcexp.composition import compose
 from dlcexp.config.checks import check_keys
 from dlcexp.config.compose import compose_tree, modified, resolve
@@ -121,6 +123,23 @@ def test_any_words_are_composed_or_refused_in_words(single):
         try_words()
         assert Path.cwd() == single.parent
     assert untouched(single.parent)
+
+
+DECLARED = {name: command_module(name).COMMAND for name in NAMES}
+TYPED = [name for command in DECLARED.values() for name in command.by_name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_arguments_of_a_command_are_read_or_refused(name, single):
+    setting = st.builds("{}{}{}".format, spelt(TYPED), st.sampled_from(["=", ""]), spelt(VALUES))
+
+    @fuzz
+    @given(st.lists(setting, max_size=4))
+    def try_arguments(arguments):
+        is_refused(lambda: parse(DECLARED[name], arguments))
+
+    with chdir(single.parent):
+        try_arguments()
 
 
 SAMPLE = {

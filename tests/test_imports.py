@@ -41,7 +41,7 @@ def test_no_module_imports_one_that_imports_it():
 
 
 def test_imports_by_name_are_seen():
-    assert "dlcexp.commands.train" in imported("dlcexp.cli", MODULES["dlcexp.cli"])
+    assert "dlcexp.commands.train" in imported("dlcexp.commands", MODULES["dlcexp.commands"])
     assert "dlcexp.training" in imported("dlcexp", MODULES["dlcexp"])
 
 

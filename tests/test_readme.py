@@ -309,22 +309,25 @@ def test_the_example_for_slurm_runs_without_a_cluster(home, tmp_path, monkeypatc
 def test_the_python_blocks_run(home, monkeypatch):
     monkeypatch.chdir(home)
     (shown,) = PYTHON_BLOCK.findall(README.read_text(encoding="utf-8"))
-    (block,) = PYTHON_BLOCK.findall(PYTHON.read_text(encoding="utf-8"))
-    assert block.startswith(shown)
+    trained, opened = PYTHON_BLOCK.findall(PYTHON.read_text(encoding="utf-8"))
+    assert trained.startswith(shown)
     overrides = ", ".join(map(repr, shorten(["model=dekr"])))
     for text, replacement in {
         '"project=~/mouse"': '"project=mouse"',
         '"net_type=dekr_w32"': overrides,
-        "some/images": "mouse/labeled-data/m4s1",
     }.items():
-        assert text in block
-        block = block.replace(text, replacement)
+        assert text in trained
+        trained = trained.replace(text, replacement)
     names = {"images": torch.zeros(2, 3, 64, 64)}
-    exec(block, names)
+    exec(trained.replace("some/images", "mouse/labeled-data/m4s1"), names)
     assert names["outputs"]["bodypart"]["heatmap"].shape[0] == 2
     assert names["poses"].shape[0] == 2
     assert [poses.shape[-1] for poses in names["found"].values()] == [3] * 3
     assert names["moving"]["videos/m1.mp4"].ndim == 4
+    exec(opened.replace("some/images", "mouse/labeled-data/m4s1"), names)
+    assert names["run"].folder == Path("runs/mouse/done")
+    assert names["again"].metrics["test"]["rmse"] == names["run"].metrics["test.rmse"]
+    assert [poses.shape[-1] for poses in names["found"].values()] == [3] * 3
 
 
 def test_every_example_is_reduced_in_a_test_of_its_own():

@@ -1,24 +1,10 @@
-"""The command table. Imports nothing heavy, so that `dlcexp --help` answers at once."""
+"""The command line: finds the command, and turns its errors into messages and exit codes."""
 
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
-COMMANDS = {
-    "train": "compose, validate, train, evaluate (the default: no command word needed)",
-    "evaluate": "score a finished run again: other snapshot, split or thresholds",
-    "browse": "draw augmented training batches with labels and targets, before training",
-    "predict": "poses in images and videos, in DeepLabCut's files",
-    "export": "print the resolved pytorch_config.yaml that DeepLabCut loads",
-    "import": "show what a pytorch_config.yaml is, as the shortest command line",
-    "diff": "show what differs between two runs, files or command lines",
-    "report": "which run of a sweep is best and why: a table, and a page that works offline",
-    "best": "the winner of a sweep: its folder, weights and pytorch_config.yaml",
-    "schema": "print the keys and their types, for editors or as a reference page",
-    "install": "make a run a new shuffle of its DeepLabCut project",
-    "demo": "draw the synthetic DeepLabCut project",
-}
+from dlcexp.commands import NAMES, command_module
 
 HELP = """\
 dlcexp: which model and which recipe is best for your animals?
@@ -32,16 +18,16 @@ dlcexp: which model and which recipe is best for your animals?
   dlcexp project=~/mouse --cfg job --resolve             show the experiment, run nothing
   dlcexp browse project=~/mouse batch_size=8             see what the model will see
   dlcexp predict run=RUN source=video.mp4 --label        poses in videos and images
-  dlcexp pytorch_config=FILE batch_size=4                any of its files, any version, as a start
+  dlcexp pytorch_config=FILE batch_size=4                start from any of DeepLabCut's files
   dlcexp                                                 train on a synthetic demo project
 
-Commands (dlcexp COMMAND --help tells more):
+Commands (see dlcexp COMMAND --help):
 {commands}
 
 project=  a DeepLabCut project (folder or config.yaml), a COCO keypoint .json, or demo (the default)
 group=option picks a file of options, key=value sets a key; `dlcexp train --help` lists them all,
 the 34 names of DeepLabCut's models under net_type.
--m sweeps over comma-separated values; --config-dir DIR adds options of your own.
+-m sweeps over comma-separated values; --config-dir DIR adds your own options.
 Tab completion: eval "$(dlcexp -sc install=bash)"   (zsh, fish likewise)
 """
 
@@ -49,43 +35,24 @@ INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run `dlcexp`; the first word without `=` names a command, none means `train`.
+    """Run `dlcexp`; a first argument without `=` names a command, without one it is `train`.
 
     Returns:
         The exit code: 0 done, 1 a failure of ours, 2 a user's mistake, 130 interrupted.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if words and words[0] in ("--help", "-h", "help"):
-        table = "\n".join(f"  {name:<10}{text}" for name, text in COMMANDS.items())
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0] in ("--help", "-h", "help"):
+        summaries = ((name, command_module(name).COMMAND.summary) for name in NAMES)
+        table = "\n".join(f"  {name:<10}{summary}" for name, summary in summaries)
         print(HELP.format(commands=table), end="")
         return 0
-    if words and words[0] == "--version":
+    if given and given[0] == "--version":
         from dlcexp import __version__
 
         print(f"dlcexp {__version__}")
         return 0
-    command = words.pop(0) if words and _is_command_word(words[0]) else "train"
-    return _run(command, words)
-
-
-def _is_command_word(word: str) -> bool:
-    return not word.startswith("-") and "=" not in word and not word.startswith("~")
-
-
-def _run(command: str, words: list[str]) -> int:
-    from dlcexp.errors import UserError, nearest
-
     try:
-        if command not in COMMANDS:
-            raise UserError(
-                f"{command!r} is not a command; there are {', '.join(COMMANDS)}."
-                f"{nearest(command, COMMANDS)} An override has the form key=value."
-            )
-        _without_command_word()
-        return int(import_module(f"dlcexp.commands.{command}").run(words))
-    except UserError as error:
-        print(f"dlcexp: {error}", file=sys.stderr)
-        return 2
+        return _run(given)
     except KeyboardInterrupt:
         print("dlcexp: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -95,14 +62,41 @@ def _run(command: str, words: list[str]) -> int:
         return 0
 
 
-def _without_command_word() -> None:
-    """Hydra completes overrides from the second word on: hide our command word from it."""
-    line = os.environ.get("COMP_LINE")
-    if line:
-        program, _, rest = line.partition(" ")
-        first, _, others = rest.partition(" ")
-        if first in COMMANDS:
-            os.environ["COMP_LINE"] = f"{program} {others}"
+def _run(arguments: list[str]) -> int:
+    from dlcexp.errors import UserError
+
+    try:
+        if arguments and arguments[0] in ("-sc", "--shell-completion"):
+            from dlcexp.completion import shell_completion
+
+            return shell_completion(arguments[1:])
+        return _run_command(arguments)
+    except UserError as error:
+        print(f"dlcexp: {error}", file=sys.stderr)
+        return 2
+
+
+def _run_command(arguments: list[str]) -> int:
+    from dlcexp.commands.settings import parse
+    from dlcexp.errors import UserError, nearest
+
+    name = arguments.pop(0) if arguments and _is_command(arguments[0]) else "train"
+    if name not in NAMES:
+        raise UserError(
+            f"{name!r} is not a command; the commands are {', '.join(NAMES)}."
+            f"{nearest(name, NAMES)} An override has the form key=value."
+        )
+    module = command_module(name)
+    if {"--help", "-h"} & set(arguments):
+        from dlcexp.commands.help_text import help_text
+
+        print(help_text(module.COMMAND), end="")
+        return 0
+    return int(module.run(**parse(module.COMMAND, arguments)))
+
+
+def _is_command(argument: str) -> bool:
+    return "=" not in argument and not argument.startswith(("-", "~"))
 
 
 if __name__ == "__main__":

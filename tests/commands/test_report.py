@@ -64,12 +64,12 @@ def test_best_export_prints_the_file_for_deeplabcut(runs, words, number, capsys)
     [
         (["report"], "report"),
         (["report", "a", "b"], "report"),
-        (["report", "{}", "metrik=x"], "'metrik'.*'metric'"),
+        (["report", "{}", "metrik=x"], "metrik: .*'metric'"),
         (["report", "{}", "metric=test.mape"], r"'test\.mape'.*'test\.mAP'"),
         (["report", "{}", "direction=up"], "direction: 'up'"),
         (["report", "{}/run 0/snapshots"], "snapshots"),
-        (["best", "{}", "--exprot"], "best"),
-        (["best", "--exprot"], "'--exprot'"),
+        (["best", "{}", "--exprot"], "'--exprot'.*'--export'"),
+        (["best", "{}", "--export", "--install"], "--export and --install"),
     ],
 )
 def test_a_mistake_is_one_message(runs, words, message, capsys):

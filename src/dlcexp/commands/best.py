@@ -1,47 +1,56 @@
 """`dlcexp best`: the winner of a sweep, and what one does with it."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlcexp.commands.arguments import wants_help
+from dlcexp.commands.report import DIRECTION, METRIC, SWEEP
+from dlcexp.commands.settings import Command, switch
 from dlcexp.errors import UserError
 
 if TYPE_CHECKING:
     from dlcexp.results.read_sweep import Job, Sweep
 
-HELP = """\
-dlcexp best DIR [metric=NAME] [direction=WAY] [--export | --install]
+COMMAND = Command(
+    name="best",
+    summary="the winner of a sweep: its folder, weights and pytorch_config.yaml",
+    about="""
+        Prints the winner of a sweep, or of any folder of runs: its recipe, its metric, its folder
+        and its weights. Of several repeats it is the best run of the best recipe.
+    """,
+    settings=(
+        SWEEP,
+        switch("--export", "print its pytorch_config.yaml for DeepLabCut instead"),
+        switch("--install", "make it a new shuffle of its project, as dlcexp install does"),
+        METRIC,
+        DIRECTION,
+    ),
+    exclusive=("--export", "--install"),
+    examples=(
+        "dlcexp best multirun/mouse/DIR",
+        "dlcexp best multirun/mouse/DIR --export > pytorch_config.yaml",
+    ),
+)
 
-Prints the winner of a sweep, or of any folder of runs: its recipe, its metric, its folder and its
-weights. Of several repeats it is the best one of the best recipe.
 
-  --export                 print its pytorch_config.yaml for DeepLabCut instead
-  --install                make it a new shuffle of its DeepLabCut project (dlcexp install)
-  metric=test.rmse         decide by another number of metrics.json than the sweep did
-  direction=minimize       minimize or maximize it; as the metric wants where it is not said
+def run(
+    folder: Path,
+    export: bool,
+    install: bool,
+    metric: str | None,
+    direction: str | None,
+) -> int:
+    """Print the winner, or its `pytorch_config.yaml`; install it."""
+    from dlcexp.results.read_sweep import read_sweep
 
-  dlcexp best multirun/mouse/DIR --export > pytorch_config.yaml
-"""
-
-EXPORT, INSTALL = "--export", "--install"
-
-
-def run(words: list[str]) -> int:
-    if wants_help(words):
-        print(HELP, end="")
-        return 0
-    from dlcexp.commands.report import folder_and_settings, read
-
-    rest = [word for word in words if word not in (EXPORT, INSTALL)]
-    folder, settings = folder_and_settings("best", rest, ("metric", "direction"))
-    sweep = read(folder, settings)
+    sweep = read_sweep(folder, metric, direction)
     job = sweep.best_job
     if job is None:
         raise UserError(f"{folder} has no completed run with {sweep.objective.metric} yet.")
-    if EXPORT in words:
+    if export:
         return _export(job)
     lines = _winner(sweep, job)
-    if INSTALL in words:
+    if install:
         from dlcexp.commands.install import install_run
 
         lines += install_run(job.folder)

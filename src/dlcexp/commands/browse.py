@@ -1,37 +1,34 @@
 """`dlcexp browse`: augmented training batches as a picture, before training."""
 
-from dlcexp.commands.arguments import take_config_dir, take_values, wants_help
-from dlcexp.errors import UserError
-from dlcexp.files import expanded
+from pathlib import Path
 
-HELP = """\
-dlcexp browse [group=option ...] [key=value ...]
+from dlcexp.commands.settings import CONFIG_DIR, PATH, Command, Setting, whole
 
-Draws what the pose model will see: augmented training images with their labels, and the maps that
-it is to learn. Nothing is trained. Takes every override of `dlcexp train`.
+COMMAND = Command(
+    name="browse",
+    summary="draw augmented training batches with labels and targets, before training",
+    about="""
+        Draws what the pose model will see: augmented training images with their labels, and the
+        target maps that it learns. Nothing is trained. Takes every override of `dlcexp train`.
+    """,
+    settings=(
+        Setting("browse.file", PATH, "the picture to write", default=Path("batches.png")),
+        Setting("browse.batches", whole(1), "number of batches of batch_size images", default=1),
+        CONFIG_DIR,
+    ),
+    takes_overrides=True,
+    namespace="browse",
+    examples=("dlcexp browse project=~/mouse data.train.affine.rotation=180 batch_size=8",),
+)
 
-  browse.file=batches.png  the picture
-  browse.batches=1         how many batches of batch_size images
 
-  dlcexp browse project=~/mouse data.train.affine.rotation=180 batch_size=8
-"""
-
-
-def run(words: list[str]) -> int:
-    if wants_help(words):
-        print(HELP, end="")
-        return 0
+def run(file: Path, batches: int, config_dir: Path | None, overrides: list[str]) -> int:
+    """Draw the first batches of an experiment, and print where the picture is."""
     from dlcexp.composition import compose_run
 
-    overrides, config_dir = take_config_dir(words)
-    overrides, settings = take_values(overrides, ["browse.file", "browse.batches"])
-    batches = settings.get("browse.batches", "1")
-    if not batches.isdecimal() or int(batches) < 1:
-        raise UserError(f"browse.batches: {batches!r} is not a number of batches.")
     cfg, _ = compose_run(overrides, config_dir)
 
     from dlcexp.training.browse import browse
 
-    path = expanded(settings.get("browse.file", "batches.png"))
-    print(f"wrote {browse(cfg, path, int(batches))}")
+    print(f"wrote {browse(cfg, file, batches)}")
     return 0

@@ -6,27 +6,45 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dlcexp.commands.arguments import take_config_dir, wants_help
+from dlcexp.commands.settings import CONFIG_DIR, TEXT, Command, Section, Setting
 from dlcexp.errors import ConfigError, ProjectError, UserError
 from dlcexp.files import expanded
 
-HELP = """\
-dlcexp diff A B [key=value ...]
+_EXPERIMENT = "a run folder, a file, or a command line in quotes"
 
-Shows every key in which two experiments differ, their interpolations filled in. A and B may each be
+COMMAND = Command(
+    name="diff",
+    summary="show what differs between two runs, files or command lines",
+    about="""
+        Shows every key in which two experiments differ, with interpolations filled in. Overrides
+        after A and B apply to both, unless they are runs.
 
-  runs/mouse/DIR                       a run folder, or its config.yaml
-  pytorch_config.yaml                  a file of DeepLabCut's, of any version
-  "net_type=dekr_w32 batch_size=4"     a command line, as one word; "" is the default experiment
-
-Words after A and B are put to both, where they are no runs:
-
-  dlcexp diff net_type=dekr_w18 net_type=dekr_w32 project=~/mouse
-
-What a model recommends (`recipe`) is left out, as the keys that follow it are shown. A terminal
-gets a table; a file or a pipe gets lines of key, A and B with tabs between them, nothing cut.
-The exit code is 0 whether they differ or not, and 2 where one of them cannot be read.
-"""
+        What a model recommends (`recipe`) is left out, as the keys that follow it are shown. A
+        terminal gets a table; a file or a pipe gets lines of key, A and B, separated by tabs, with
+        nothing cut. The exit code is 0 whether they differ or not, and 2 if one of them cannot be
+        read.
+    """,
+    settings=(
+        Setting("first", TEXT, _EXPERIMENT, shown="A", required=True, positional=True),
+        Setting("second", TEXT, _EXPERIMENT, shown="B", required=True, positional=True),
+        CONFIG_DIR,
+    ),
+    takes_overrides=True,
+    sections=(
+        Section(
+            "A and B may each be",
+            (
+                ("runs/mouse/DIR", "a run folder, or its config.yaml"),
+                ("pytorch_config.yaml", "a file of DeepLabCut, of any version"),
+                ('"net_type=dekr_w32 epochs=9"', 'a command line; "" is the default experiment'),
+            ),
+        ),
+    ),
+    examples=(
+        "dlcexp diff net_type=dekr_w18 net_type=dekr_w32 project=~/mouse",
+        "dlcexp diff runs/mouse/DIR pytorch_config.yaml",
+    ),
+)
 
 # What a model recommends takes effect in other keys, and is shown there.
 _RECOMMENDATIONS = "recipe"
@@ -34,20 +52,11 @@ _RECOMMENDATIONS = "recipe"
 _WIDEST = 70
 
 
-def run(words: list[str]) -> int:
-    if wants_help(words):
-        print(HELP, end="")
-        return 0
-    words, config_dir = take_config_dir(words)
-    if len(words) < 2:
-        raise UserError(
-            "diff takes two experiments: run folders, files, or command lines as one word each; "
-            "see dlcexp diff --help."
-        )
+def run(first: str, second: str, config_dir: Path | None, overrides: list[str]) -> int:
+    """Print the keys in which two experiments differ."""
     from dlcexp.trees import differences
 
-    first, second, *common = words
-    trees = [_tree(source, common, config_dir) for source in (first, second)]
+    trees = [_tree(source, overrides, config_dir) for source in (first, second)]
     rows = [
         (each.key, _shown(each.first), _shown(each.second))
         for each in differences(trees[0], trees[1])
@@ -63,35 +72,34 @@ def run(words: list[str]) -> int:
     return 0
 
 
-def _tree(source: str, common: list[str], config_dir: Path | None) -> dict[str, Any]:
-    """The resolved tree that a word of the command line means.
+def _tree(source: str, overrides: list[str], config_dir: Path | None) -> dict[str, Any]:
+    """Return the resolved tree of a run folder, a file or a command line.
 
     Raises:
         UserError: there is no such file, it is neither kind of file, or the line has a mistake.
     """
-    from dlcexp.composition import rewritten
+    from dlcexp.composition import composed
     from dlcexp.config.checks import check_keys
     from dlcexp.config.compose import compose_tree, resolve
-    from dlcexp.config.mistakes import all_mistakes
     from dlcexp.yaml_files import read_mapping
 
     path = expanded(source)
     if source and _is_path(source, path):
         file = path / "config.yaml" if path.is_dir() else path
         if not file.is_file():
-            what = "is no run folder: it has no config.yaml" if path.is_dir() else "is not there"
+            no_run = "is not a run folder: it has no config.yaml"
+            what = no_run if path.is_dir() else "does not exist"
             raise UserError(f"{source} {what}.")
         document = _run_tree(file)
         if document is not None:
             return document
-        read_mapping(file)  # says what is wrong with it before it is taken for an experiment
-        words = [f"pytorch_config={file}"]
+        read_mapping(file)  # raises what is wrong with the file itself
+        typed = [f"pytorch_config={file}"]
     else:
-        words = _words(source)
+        typed = _overrides(source)
     try:
-        return all_mistakes(
-            rewritten([*words, *common]),
-            lambda left: check_keys(resolve(compose_tree(left, config_dir))),
+        return composed(
+            [*typed, *overrides], lambda left: check_keys(resolve(compose_tree(left, config_dir)))
         )
     except UserError as error:
         raise UserError(f"{source or '(default)'}: {error}") from error
@@ -105,7 +113,7 @@ def _is_path(source: str, path: Path) -> bool:
 
 
 def _run_tree(file: Path) -> dict[str, Any] | None:
-    """The tree of a run's `config.yaml`; None for any other file."""
+    """Return the tree of a run's `config.yaml`; None for any other file."""
     from dlcexp.yaml_files import read_yaml
 
     try:
@@ -116,7 +124,8 @@ def _run_tree(file: Path) -> dict[str, Any] | None:
     return document if is_tree else None
 
 
-def _words(line: str) -> list[str]:
+def _overrides(line: str) -> list[str]:
+    """Return the overrides of a command line, which may begin with `dlcexp train`."""
     try:
         words = shlex.split(line)
     except ValueError as error:
@@ -127,7 +136,7 @@ def _words(line: str) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    """A value as one would type it; a node of a target by the name of its class."""
+    """Return a value as one would type it; a node of a target by the name of its class."""
     from dlcexp.config.overrides import literal
     from dlcexp.trees import ABSENT
 

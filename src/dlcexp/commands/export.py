@@ -1,10 +1,12 @@
 """`dlcexp export`: the experiment as a `pytorch_config.yaml` that DeepLabCut loads."""
 
 import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from dlcexp.commands.arguments import take_config_dir, take_values, wants_help
-from dlcexp.errors import UserError, nearest
+from dlcexp.commands.settings import CONFIG_DIR, RUN, SNAPSHOT, Command, Section, Setting, one_of
+from dlcexp.errors import ConfigError, UserError
 from dlcexp.files import expanded
 
 if TYPE_CHECKING:
@@ -13,83 +15,100 @@ if TYPE_CHECKING:
     from dlcexp.models.detectors import Detector
     from dlcexp.models.pose_model import PoseModel
 
-FORMATS = ("config", "onnx")
+COMMAND = Command(
+    name="export",
+    summary="print the resolved pytorch_config.yaml that DeepLabCut loads",
+    about="""
+        Prints the resolved pytorch_config.yaml; nothing is trained. Takes every override of
+        `dlcexp train`.
 
-HELP = """\
-dlcexp export [group=option ...] [key=value ...]
-dlcexp export run=DIR
-dlcexp export run=DIR export.format=onnx export.file=FILE
+        With export.format=onnx it writes the pose network of a run, for any batch and size of
+        images (RTMPose, TokenPose, conditional models: crops of one size). The outputs are the maps
+        of each head; the metadata `dlcexp` describes them. Top-down, the detector is written next
+        to it (FILE.onnx, FILE-detector.onnx), for images of any size: boxes (x, y, width, height),
+        scores, and the image of the batch that each is in.
+    """,
+    settings=(
+        replace(RUN, required=False, meaning="the experiment of an existing run folder"),
+        Setting(
+            "export.format",
+            one_of("config", "onnx"),
+            "pytorch_config.yaml, or the pose network of a run",
+            default="config",
+        ),
+        SNAPSHOT,
+        CONFIG_DIR,
+    ),
+    takes_overrides=True,
+    sections=(
+        Section(
+            "Keys of the experiment",
+            (
+                ("export.file=FILE", "write to this file instead of printing"),
+                ("export.schema=dlc3", "dlc3: DeepLabCut 3.0.2; flat: one level, as before 3.0"),
+            ),
+        ),
+    ),
+    examples=(
+        "dlcexp export project=~/mouse net_type=dekr_w32 > pytorch_config.yaml",
+        "dlcexp export run=DIR export.schema=flat",
+        "dlcexp export run=DIR export.format=onnx export.file=FILE",
+    ),
+)
 
-Prints the resolved pytorch_config.yaml; nothing is trained. Takes every override of `dlcexp train`.
 
-  export.file=FILE         write there instead
-  export.schema=dlc3       dlc3: DeepLabCut 3.0.2; flat: one level, as before DeepLabCut 3.0
-  run=DIR                  the experiment of an existing run folder
-  export.format=onnx       instead the pose network of that run, for any batch and size of images
-                           (RTMPose, TokenPose, conditional models: crops of one size); its outputs
-                           are the maps of each head, its metadata `dlcexp` tells what they mean.
-                           Top-down, the detector goes beside it (FILE.onnx, FILE-detector.onnx),
-                           for images of any size: boxes (x, y, width, height), scores, and which
-                           image of the batch each is in
-  snapshot=best            whose weights: best, an epoch, or a file
-
-  dlcexp export project=~/mouse net_type=dekr_w32 > pytorch_config.yaml
-"""
-
-
-def run(words: list[str]) -> int:
-    if wants_help(words):
-        print(HELP, end="")
-        return 0
-    from dlcexp.composition import compose_run
-    from dlcexp.deeplabcut.export import cannot_build, cannot_say, export_config
-    from dlcexp.errors import ConfigError
-    from dlcexp.files import write_text
-
-    overrides, config_dir = take_config_dir(words)
-    overrides, settings = take_values(overrides, ["run", "snapshot", "export.format"])
-    if settings.get("export.format", FORMATS[0]) not in FORMATS:
-        given = settings["export.format"]
-        raise UserError(
-            f"export.format: {given!r} is not one of {', '.join(FORMATS)}.{nearest(given, FORMATS)}"
-        )
-    if settings.get("export.format") == "onnx":
-        return _export_network(settings, overrides)
-    if "snapshot" in settings:
+def run(
+    run_folder: Path | None,
+    format: str,
+    snapshot: str | None,
+    config_dir: Path | None,
+    overrides: list[str],
+) -> int:
+    """Print or write an experiment for DeepLabCut, or the network of a run as ONNX."""
+    if format == "onnx":
+        return _export_network(run_folder, snapshot, overrides)
+    if snapshot is not None:
         raise UserError("snapshot: a pytorch_config.yaml has no weights; export.format=onnx has.")
-    if "run" in settings:
+    if run_folder is not None:
         from dlcexp.config.compose import modified
         from dlcexp.config.overrides import parse_overrides
         from dlcexp.training import Run
 
-        cfg = modified(Run.open(settings["run"]).cfg, parse_overrides(overrides))
+        cfg = modified(Run.open(run_folder).cfg, parse_overrides(overrides))
+        words = [f"run={run_folder.as_posix()}", *overrides]
     else:
+        from dlcexp.composition import compose_run
+
         cfg, _ = compose_run(overrides, config_dir)
+        words = [*([f"--config-dir={config_dir}"] if config_dir else []), *overrides]
+    return _export_config(cfg, ["export", *words])
+
+
+def _export_config(cfg: "DictConfig", command: list[str]) -> int:
+    from dlcexp.deeplabcut.export import cannot_build, cannot_say, export_config
+    from dlcexp.files import write_text
+
     for problem in (cannot_build(cfg), cannot_say(cfg)):
         if problem:
             print(f"dlcexp: {problem}", file=sys.stderr)
     if cfg.export.schema == "flat":
-        _tell_lost(cfg)
+        _print_lost(cfg)
     target = expanded(cfg.export.file) if cfg.export.file else None
-    command = ["export", *words]
     text = export_config(cfg, schema=cfg.export.schema, path=target, command=command)
     if target is None:
         sys.stdout.write(text)
-    else:
-        try:
-            write_text(target, text)
-        except OSError as error:
-            reason = "is a folder" if target.is_dir() else error.strerror
-            raise ConfigError(
-                "export.file", f"{str(target)!r} cannot be written: {reason}."
-            ) from None
-        print(f"wrote {target}")
+        return 0
+    try:
+        write_text(target, text)
+    except OSError as error:
+        reason = "is a folder" if target.is_dir() else error.strerror
+        raise ConfigError("export.file", f"{str(target)!r} cannot be written: {reason}.") from None
+    print(f"wrote {target}")
     return 0
 
 
-def _export_network(settings: dict[str, str], overrides: list[str]) -> int:
-    """Write the pose network of a run as an ONNX file, and its detector beside it."""
-    from dlcexp.commands.evaluate import chosen_snapshot
+def _export_network(run_folder: Path | None, snapshot: str | None, overrides: list[str]) -> int:
+    """Write the pose network of a run as an ONNX file, and its detector next to it."""
     from dlcexp.config.build import allowing
     from dlcexp.config.compose import modified
     from dlcexp.config.overrides import parse_overrides
@@ -97,30 +116,27 @@ def _export_network(settings: dict[str, str], overrides: list[str]) -> int:
     from dlcexp.training import Run
 
     check_packages()
-    if "run" not in settings:
-        raise UserError(
-            "run=DIR is needed: the folder of a finished run, whose weights are exported."
-        )
-    run = Run.open(settings["run"])
+    if run_folder is None:
+        raise UserError("run=DIR is needed: the folder of a finished run to export.")
+    run = Run.open(run_folder)
     cfg = modified(run.cfg, parse_overrides(overrides))
     if not cfg.export.file:
-        raise UserError("export.file=FILE is needed: where the ONNX file goes.")
+        raise UserError("export.file=FILE is needed: the ONNX file to write.")
     target = expanded(cfg.export.file)
-    snapshot = chosen_snapshot(run.folder, settings.get("snapshot", "best")) or run.best_snapshot
     with allowing(cfg.allow_targets):
-        model = run.model(snapshot).eval()
+        model = run.model(run.find_snapshot(snapshot or "best")).eval()
         detector = run.detector("cpu") if cfg.method == "td" else None
     export_onnx(cast("PoseModel", model), cfg, target)
     print(f"wrote {target}")
     if detector is not None:
-        beside = target.with_name(f"{target.stem}-detector{target.suffix}")
-        export_detector(cast("Detector", detector), beside)
-        print(f"wrote {beside}")
+        detector_target = target.with_name(f"{target.stem}-detector{target.suffix}")
+        export_detector(cast("Detector", detector), detector_target)
+        print(f"wrote {detector_target}")
     return 0
 
 
-def _tell_lost(cfg: "DictConfig") -> None:
-    """Print what the flat form cannot say of a tree."""
+def _print_lost(cfg: "DictConfig") -> None:
+    """Print what the flat form has no place for."""
     from omegaconf import OmegaConf
 
     from dlcexp.deeplabcut.export import export_sections
@@ -129,6 +145,6 @@ def _tell_lost(cfg: "DictConfig") -> None:
     tree = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     lost = lost_in_flat(export_sections(tree))
     if lost:
-        print("dlcexp: not carried, as the flat form has no words for it:", file=sys.stderr)
+        print("dlcexp: left out, as the flat form has no place for it:", file=sys.stderr)
     for line in lost:
         print(f"  {line}", file=sys.stderr)

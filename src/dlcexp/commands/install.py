@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlcexp.commands.arguments import take_values, wants_help
+from dlcexp.commands.settings import PROJECT, RUN, Command, Setting, whole
 from dlcexp.errors import UserError
 from dlcexp.files import expanded
 
@@ -12,43 +12,41 @@ if TYPE_CHECKING:
     from dlcexp.project import Project
     from dlcexp.training import Run
 
-HELP = """\
-dlcexp install run=DIR [shuffle=N] [project=PATH]
+COMMAND = Command(
+    name="install",
+    summary="make a run a new shuffle of its DeepLabCut project",
+    about="""
+        Makes the run a new shuffle of its DeepLabCut project: its split, its pytorch_config.yaml,
+        its best snapshots. DeepLabCut's evaluate_network and analyze_videos then use it like any
+        other. No existing shuffle is touched, and nothing is copied that is there already. The
+        bottom-up run whose poses a conditional run corrects becomes a shuffle, too, unless it is
+        one.
+    """,
+    settings=(
+        RUN,
+        Setting("shuffle", whole(1), "its number; the first free one unless given"),
+        Setting("project", PROJECT, "where the project is now, if it was moved since"),
+    ),
+    examples=("dlcexp install run=runs/mouse/DIR", "dlcexp install run=runs/mouse/DIR shuffle=7"),
+)
 
-Makes the run a new shuffle of its DeepLabCut project: its split, its pytorch_config.yaml, its best
-snapshots. DeepLabCut's evaluate_network and analyze_videos then use it as their own. No existing
-shuffle is touched, and nothing is copied that is there already. The bottom-up run whose poses a
-conditional run corrects becomes a shuffle, too, unless it is one.
 
-  run=DIR                  a run folder
-  shuffle=N                its number; the first free one unless given
-  project=PATH             where the project is now, if it was moved since
-"""
-
-
-def run(words: list[str]) -> int:
-    if wants_help(words):
-        print(HELP, end="")
-        return 0
-    rest, settings = take_values(words, ["run", "shuffle", "project"])
-    if rest:
-        raise UserError(f"install takes run=, shuffle= and project=, not {rest[0]!r}.")
-    if "run" not in settings:
-        raise UserError("run=DIR is needed: the folder of a finished run.")
-    number = settings.get("shuffle", "")
-    if number and not number.isdecimal():
-        raise UserError(f"shuffle: {number!r} is not a whole number from 1.")
-    for line in install_run(
-        Path(settings["run"]), int(number) if number else None, settings.get("project")
-    ):
+def run(run_folder: Path, shuffle: int | None, project: str | None) -> int:
+    """Install a run, and print how DeepLabCut uses it."""
+    for line in install_run(run_folder, shuffle, project):
         print(line)
     return 0
 
 
 def install_run(
-    folder: Path, number: int | None = None, project_path: str | None = None
+    run: "Run | str | Path", number: int | None = None, project_path: str | None = None
 ) -> list[str]:
-    """Install a run, and say what is where and how DeepLabCut uses it.
+    """Install a run; return lines that state what is where and how DeepLabCut uses it.
+
+    Args:
+        run: a finished run, or its folder.
+        number: of the shuffle; None: the first free one.
+        project_path: where the project is now; None: where it was in training.
 
     Raises:
         UserError: the run has no weights, or its project is not what it was trained on.
@@ -57,18 +55,18 @@ def install_run(
     from dlcexp.project import DEMO, open_project
     from dlcexp.training import Run
 
-    run = Run.open(folder)
+    run = Run.open(run)
     where = project_path or str(run.cfg.project)
     if where == DEMO:
         raise UserError(
-            "project: the demo is drawn anew for everyone. Draw one of your own, dlcexp demo DIR, "
-            "and say project=DIR."
+            "project: the demo project is drawn again on every machine. Draw it into a folder, "
+            "dlcexp demo DIR, and give project=DIR."
         )
     project = open_project(where)
     if number is not None:
         free_number(project, number)
     _check(run, project)
-    conditions, said = _conditions(run, project, number)
+    conditions, condition_lines = _conditions(run, project, number)
     shuffle, frames = _install(run, project, number, conditions)
     chosen = f"Shuffles=[{shuffle.number}], trainingsetindex={shuffle.fraction_index}"
     videos = f"shuffle={shuffle.number}, trainingsetindex={shuffle.fraction_index}"
@@ -77,7 +75,7 @@ def install_run(
         f"shuffle      {shuffle.number} of {project.source}",
         f"model        {shuffle.folder}",
         f"frames       {frames}",
-        *said,
+        *condition_lines,
         "in DeepLabCut:",
         f"  deeplabcut.evaluate_network({config!r}, {chosen})",
         f"  deeplabcut.analyze_videos({config!r}, ['VIDEO'], {videos})",
@@ -96,15 +94,15 @@ def _check(run: "Run", project: "Project") -> None:
 def _conditions(
     run: "Run", project: "Project", number: int | None
 ) -> tuple[dict[str, Any] | None, list[str]]:
-    """What DeepLabCut is told of the poses that a conditional model corrects, and the user.
+    """Return the conditions as DeepLabCut records them, and lines about them for the user.
 
-    Its evaluation takes the poses of a shuffle or a file, not those of a model that is none: the
+    DeepLabCut's evaluation takes the poses of a shuffle or a file, not those of a run: the
     bottom-up run becomes a shuffle, too, unless there is one with its weights.
 
     Args:
         run: the conditional run, or any other.
         project: where it is installed.
-        number: of the shuffle that it is to be; None: any.
+        number: of the shuffle that the run becomes; None: any.
     """
     from dlcexp.deeplabcut.condition_shuffles import conditions_of, find_copy
     from dlcexp.deeplabcut.install import free_number
@@ -118,14 +116,14 @@ def _conditions(
         other = Run.open(key)
         if expanded(other.cfg.project).resolve() != expanded(run.cfg.project).resolve():
             return None, [
-                f"conditions   {key}, of another project: analyze_videos takes them, and "
+                f"conditions   {key}, of a different project: analyze_videos uses them, "
                 "evaluate_network does not"
             ]
         found = find_copy(project, other.best_snapshot)
         if found is None:
             _check(other, project)
-            beside, _ = _install(other, project, free_number(project, reserved=number or 0))
-            found = beside.folder / "train"
+            added, _ = _install(other, project, free_number(project, reserved=number or 0))
+            found = added.folder / "train"
         train = found
     else:
         return None, []
@@ -144,7 +142,7 @@ def _install(
     number: int | None,
     conditions: dict[str, Any] | None = None,
 ) -> "tuple[Shuffle, str]":
-    """The new shuffle, and how many frames it has."""
+    """Return the new shuffle, and how many frames it has."""
     from dlcexp.config import build
     from dlcexp.config.build import allowing
     from dlcexp.deeplabcut.export import export_config
@@ -169,12 +167,12 @@ def _install(
 
 
 def _check_same(before: dict[str, int], now: dict[str, int], run: Path) -> None:
-    """Refuse to rebuild a split from other frames: test frames would have trained."""
+    """Refuse to rebuild a split from different frames: it could test on training frames."""
     changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     if changed:
         name = changed[0]
         raise UserError(
-            f"{run} was trained on other frames than the project has now ({name}: "
-            f"{before.get(name, 0)} then, {now.get(name, 0)} now), so that which of them were test "
-            "frames is not known."
+            f"{run} was trained on different frames than the project has now ({name}: "
+            f"{before.get(name, 0)} then, {now.get(name, 0)} now): which of them were "
+            "test frames is unknown."
         )

@@ -1,60 +1,118 @@
 """`dlcexp predict`: poses in images and videos, in DeepLabCut's files."""
 
-from dlcexp.commands.arguments import take_values, wants_help
-from dlcexp.errors import UserError, nearest
-from dlcexp.files import expanded
+from dataclasses import replace
+from pathlib import Path
 
-HELP = """\
-dlcexp predict run=DIR source=PATH [key=value ...]
+from dlcexp.commands.settings import (
+    FOLDER,
+    PATHS,
+    RUN,
+    SNAPSHOT,
+    SWITCH,
+    TEXT,
+    Command,
+    Section,
+    Setting,
+    one_of,
+    whole,
+)
 
-Finds the animals in images and videos and writes the poses beside them, in DeepLabCut's files:
-NAME<scorer>.h5 and .csv, and the _meta, _full and _assemblies.pickle that its tracking reads.
-A job that was stopped goes on where it was; what is finished is not done again.
+COMMAND = Command(
+    name="predict",
+    summary="poses in images and videos, in DeepLabCut's files",
+    about="""
+        Finds the animals in images and videos and writes the poses next to them, in DeepLabCut's
+        files: NAME<scorer>.h5 and .csv, and the _meta, _full and _assemblies.pickle that its
+        tracking reads. A job that was stopped resumes where it was; what is finished is not done
+        again.
+    """,
+    settings=(
+        RUN,
+        Setting(
+            "source",
+            PATHS,
+            "an image, a video, a folder, a pattern such as 'videos/*.mp4', or several of them: "
+            "[a.mp4,b.mp4]",
+            required=True,
+        ),
+        Setting("output", FOLDER, "folder for the files; that of the source unless given"),
+        Setting(
+            "label",
+            SWITCH,
+            "draw the poses into a copy of each video, also of one that was analysed before",
+            default=False,
+            flags=("--label",),
+        ),
+        SNAPSHOT,
+        Setting(
+            "conditions",
+            replace(TEXT, shown="PATH", paths="files"),
+            "conditional top-down: where to start from, a bottom-up run folder, the number of a "
+            "shuffle, or a file; the run's own unless given",
+        ),
+        Setting("csv", SWITCH, "write the table as text, too", default=True),
+        Setting("overwrite", SWITCH, "find poses again where there are some", default=False),
+        Setting(
+            "shuffle",
+            whole(0),
+            "number in the scorer's name, by which DeepLabCut's tools find the files: that of the "
+            "shuffle that the run is installed as",
+            default=0,
+        ),
+        Setting(
+            "predict.batch_size",
+            whole(1),
+            "frames at once, bottom-up; chosen by their size unless given, on a CPU 1",
+        ),
+        Setting(
+            "predict.precision",
+            one_of("32", "bf16", "16"),
+            "format in which the pose model computes",
+            default="32",
+        ),
+        Setting(
+            "predict.backend",
+            one_of("torch", "onnx"),
+            "onnx: ONNX Runtime on the CPU (pip install 'dlcexp[onnx]'), by a file exported once "
+            "into the run folder",
+            default="torch",
+        ),
+    ),
+    takes_overrides=True,
+    namespace="predict",
+    sections=(
+        Section(
+            "Any key of the run's experiment can be set",
+            (
+                ("device=cpu", "where to compute"),
+                ("evaluation.pcutoff=0.4", "confidence from which --label draws a keypoint"),
+            ),
+        ),
+    ),
+    examples=(
+        "dlcexp predict run=runs/mouse/DIR source=videos/m1.mp4 --label",
+        "dlcexp predict run=runs/mouse/DIR 'source=videos/*.mp4' predict.precision=bf16",
+    ),
+)
 
-  run=DIR                  a run folder
-  source=PATH              an image, a video, a folder or a pattern: 'source=videos/*.mp4'
-  output=DIR               where the files go; beside the source unless given
-  label=true               draw the poses into a copy of each video, too (also later on)
-  snapshot=best            pose model: best, an epoch (the periodic snapshot of it), or a file
-  conditions=PATH          conditional top-down: what tells of the animals
-  csv=true                 the table as text, too
-  overwrite=false          find poses again where there are some
-  shuffle=0                number in the scorer's name, by which DeepLabCut's tools find the files:
-                           that of the shuffle that the run is installed as
-  predict.batch_size=N     frames at once, bottom-up; chosen by their size unless given, on a CPU 1
-  predict.precision=32     32, bf16 or 16: format in which the pose model computes
-  predict.backend=torch    torch, or onnx: ONNX Runtime on the CPU (pip install 'dlcexp[onnx]'), by
-                           a file exported once into the run folder
-  device=auto              any key of the run's tree: evaluation.pcutoff (what is drawn), ...
-"""
 
-_OWN = ("run", "source", "output", "label", "snapshot", "conditions", "csv", "overwrite", "shuffle")
-_PREDICT = ("predict.batch_size", "predict.precision", "predict.backend")
-_TRUTH = {"true": True, "false": False}
-
-
-def run(words: list[str]) -> int:
-    if wants_help(words):
-        print(HELP, end="")
-        return 0
-    words = ["label=true" if word == "--label" else word for word in words]
-    overrides, settings = take_values(words, [*_OWN, *_PREDICT])
-    for word in overrides:
-        name = word.partition("=")[0]
-        if name.startswith("predict"):
-            raise UserError(f"{name}: there is no such key.{nearest(name, _PREDICT)}")
-    for needed, what in (("run", "the folder of a finished run"), ("source", "images or videos")):
-        if needed not in settings:
-            raise UserError(f"{needed}= is needed: {what}.")
-    label, csv, overwrite = (
-        _truth(settings, name, default)
-        for name, default in (("label", False), ("csv", True), ("overwrite", False))
-    )
-    shuffle, batch_size = _number(settings, "shuffle", 0), _number(settings, _PREDICT[0], 0)
-
-    from dataclasses import replace
-
-    from dlcexp.commands.evaluate import opened
+def run(
+    source: list[str],
+    run_folder: Path,
+    output: Path | None,
+    label: bool,
+    snapshot: str | None,
+    conditions: str | None,
+    csv: bool,
+    overwrite: bool,
+    shuffle: int,
+    batch_size: int | None,
+    precision: str,
+    backend: str,
+    overrides: list[str],
+) -> int:
+    """Find poses in each source, and print the files that are written."""
+    from dlcexp.commands.evaluate import open_run
     from dlcexp.commands.train import log_to_console
     from dlcexp.config.compose import modified
     from dlcexp.config.overrides import parse_overrides
@@ -63,40 +121,20 @@ def run(words: list[str]) -> int:
     from dlcexp.inference.sources import find_sources
 
     log_to_console()
-    finished, snapshot = opened(settings, overrides)
+    opened, weights = open_run(run_folder, snapshot, overrides)
     if overrides:
-        finished = replace(finished, cfg=modified(finished.cfg, parse_overrides(overrides)))
-    sources = find_sources(_several(settings["source"]))
+        opened = replace(opened, cfg=modified(opened.cfg, parse_overrides(overrides)))
+    sources = find_sources(source)
     finder = PoseFinder(
-        finished,
-        snapshot=snapshot,
-        conditions=settings.get("conditions"),
-        batch_size=batch_size or None,
-        precision=settings.get("predict.precision", "32"),
-        backend=settings.get("predict.backend", "torch"),
+        opened,
+        snapshot=weights,
+        conditions=conditions,
+        batch_size=batch_size,
+        precision=precision,
+        backend=backend,
     )
-    output = expanded(settings["output"]) if "output" in settings else None
     wishes = Wishes(output, csv=csv, label=label, overwrite=overwrite, shuffle=shuffle)
-    for source in sources:
-        for path in analyze(finder, source, wishes):
+    for each in sources:
+        for path in analyze(finder, each, wishes):
             print(path)
     return 0
-
-
-def _several(value: str) -> list[str]:
-    """`[a.mp4,b.mp4]` names several."""
-    return value[1:-1].split(",") if value.startswith("[") and value.endswith("]") else [value]
-
-
-def _truth(settings: dict[str, str], name: str, default: bool) -> bool:
-    word = settings.get(name, str(default)).lower()
-    if word not in _TRUTH:
-        raise UserError(f"{name}: {settings[name]!r} is not true or false.")
-    return _TRUTH[word]
-
-
-def _number(settings: dict[str, str], name: str, default: int) -> int:
-    word = settings.get(name, str(default))
-    if not word.isdecimal():
-        raise UserError(f"{name}: {word!r} is not a whole number.")
-    return int(word)

@@ -32,7 +32,7 @@ class PoseFinder:
     """Finds the poses of animals in frames.
 
     Args:
-        run: a finished run.
+        run: a finished run, or its folder.
         snapshot: weights of the pose model; None: the best of the run.
         conditions: conditional top-down, the source of poses, in place of the run's.
         batch_size: frames that go through a bottom-up network at once; None: by their size.
@@ -48,7 +48,7 @@ class PoseFinder:
 
     def __init__(
         self,
-        run: Run,
+        run: Run | str | Path,
         *,
         snapshot: Path | None = None,
         conditions: str | int | Path | None = None,
@@ -56,6 +56,7 @@ class PoseFinder:
         precision: str = "32",
         backend: str = "torch",
     ) -> None:
+        run = Run.open(run)
         if conditions is not None:
             value = conditions if isinstance(conditions, int) else str(conditions)
             run = replace(run, cfg=modified(run.cfg, [Override("conditions", value)]))

@@ -40,7 +40,6 @@ def predict(
         UserError: there is no image or video, or the model has no such head.
         ProjectError: an image or video cannot be read.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
     sources = find_sources(source)
     finder = PoseFinder(run, snapshot=snapshot, conditions=conditions)
     finder.check_head(head)

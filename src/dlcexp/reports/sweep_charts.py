@@ -11,10 +11,10 @@ from dlcexp.reports.plotly_charts import COLOURS, REST, Chart, is_wide, titled_f
 from dlcexp.results.factors import Factor
 from dlcexp.results.importance import importances, is_number
 from dlcexp.results.ledger import Objective
-from dlcexp.results.objective import MINIMIZE, gain
+from dlcexp.results.objective import gain
 from dlcexp.results.read_sweep import INFERENCE_SPEED, TRAINING_SPEED, Job, Sweep
 from dlcexp.results.recipe_text import label, shown
-from dlcexp.runs.metric_names import spelling
+from dlcexp.runs.metric_names import MINIMIZE, spelling
 from dlcexp.runs.status import COMPLETED
 from dlcexp.text import number
 from dlcexp.trees import ABSENT

@@ -9,9 +9,7 @@ from typing import Any
 from dlcexp.config.resolvers import larger_is_better
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.results.ledger import Objective
-from dlcexp.runs.metric_names import GT_BOXES, GT_CONDITIONS
-
-MAXIMIZE, MINIMIZE = "maximize", "minimize"
+from dlcexp.runs.metric_names import GT_BOXES, GT_CONDITIONS, MAXIMIZE, MINIMIZE
 
 
 def objectives(tree: Mapping[str, Any]) -> tuple[Objective, ...]:

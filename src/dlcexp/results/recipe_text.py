@@ -7,9 +7,9 @@ from typing import Any
 
 from dlcexp.results.factors import Factor
 from dlcexp.results.ledger import Objective
-from dlcexp.results.objective import MINIMIZE
 from dlcexp.results.read_sweep import Job, Recipe, Sweep
 from dlcexp.results.statistics import Comparison, compare
+from dlcexp.runs.metric_names import MINIMIZE
 from dlcexp.text import listed, number
 from dlcexp.trees import ABSENT
 

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 GT_BOXES, GT_CONDITIONS = "_gt_boxes", "_gt_conditions"
 BY_LABELS = (GT_BOXES, GT_CONDITIONS)
 
+# Which values of a metric are better.
+MAXIMIZE, MINIMIZE = "maximize", "minimize"
+
 
 def split_of(column: str) -> str:
     """Return `test` of `test_gt_boxes`."""

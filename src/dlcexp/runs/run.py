@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from dlcexp.config.build import allowing, build
 from dlcexp.deeplabcut.snapshots import (
     DETECTOR_PREFIX,
+    POSE_PREFIX,
+    all_snapshots,
     best_snapshot,
     list_snapshots,
     load_snapshot,
@@ -21,6 +23,7 @@ from dlcexp.deeplabcut.snapshots import (
 from dlcexp.errors import SnapshotError, UserError
 from dlcexp.files import expanded
 from dlcexp.runs.shuffle_run import no_run, shuffle_folder, shuffle_tree
+from dlcexp.text import listed
 
 
 @dataclass(frozen=True)
@@ -38,16 +41,18 @@ class Run:
     metrics: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, folder: str | Path, overrides: Sequence[str] = ()) -> "Run":
+    def open(cls, folder: "Run | str | Path", overrides: Sequence[str] = ()) -> "Run":
         """Read a run folder, or a shuffle that DeepLabCut trained; see `shuffle_tree`.
 
         Args:
-            folder: of a run, or `train` of a shuffle.
-            overrides: may name the `project=` of a shuffle, where it does not lie in it.
+            folder: of a run, or `train` of a shuffle; a run that is open already is returned as is.
+            overrides: may name the `project=` of a shuffle that is not inside its project.
 
         Raises:
             UserError: there is no run in that folder.
         """
+        if isinstance(folder, Run):
+            return folder
         path = expanded(folder)
         config = path / "config.yaml"
         if not config.is_file() and (inside := shuffle_folder(path)):
@@ -85,6 +90,31 @@ class Run:
     def snapshots(self) -> list[Path]:
         """The periodic snapshots, oldest epoch first."""
         return list_snapshots(snapshot_folder(self.folder))
+
+    def find_snapshot(self, which: str) -> Path | None:
+        """Return the file of a snapshot of the pose model.
+
+        Args:
+            which: `best`, the epoch of a periodic snapshot, or a file, which may be named as in
+                the folder of the snapshots.
+
+        Returns:
+            The file; None for the best where only a detector was trained.
+
+        Raises:
+            SnapshotError: there is no periodic snapshot of that epoch.
+        """
+        if which == "best":
+            return self.best_pose_snapshot
+        folder = snapshot_folder(self.folder)
+        if not which.isdecimal():
+            inside = folder / which
+            return inside if inside.is_file() and not expanded(which).exists() else expanded(which)
+        path = folder / f"{POSE_PREFIX}-{int(which):03d}.pt"
+        if not path.is_file():
+            found = listed(each.name for each in all_snapshots(folder))
+            raise SnapshotError(f"snapshot: there is no {path.name}; there are: {found}.")
+        return path
 
     def model(self, snapshot: Path | None = None) -> nn.Module:
         """Load the network of `snapshot` (the best one by default), on the CPU, in `eval()` mode.

@@ -48,12 +48,16 @@ class Scored:
 
 
 def evaluate(
-    run: Run, *, snapshot: Path | None = None, overrides: Sequence[str] = (), progress: bool = False
+    run: Run | str | Path,
+    *,
+    snapshot: Path | None = None,
+    overrides: Sequence[str] = (),
+    progress: bool = False,
 ) -> Evaluation:
     """Predict and score the train and test frames of a run.
 
     Args:
-        run: a finished run, or a shuffle that DeepLabCut trained (`Run.open`).
+        run: a finished run, or its folder, or that of a shuffle that DeepLabCut trained.
         snapshot: weights of the pose model; None: the best.
         overrides: on top of the run's tree, such as `"split=kfold"`, `"evaluation.pcutoff=0.4"`,
             or `"detector.snapshot=PATH"` for another detector than the run's best.
@@ -65,15 +69,21 @@ def evaluate(
 
     Raises:
         ConfigError: an override that does not fit.
+        UserError: there is no run in that folder.
         SnapshotError: the weights are missing or do not fit.
     """
     return score(run, snapshot=snapshot, overrides=overrides, progress=progress).evaluation
 
 
 def score(
-    run: Run, *, snapshot: Path | None = None, overrides: Sequence[str] = (), progress: bool = False
+    run: Run | str | Path,
+    *,
+    snapshot: Path | None = None,
+    overrides: Sequence[str] = (),
+    progress: bool = False,
 ) -> Scored:
     """Evaluate as `evaluate` does, and return what else a report needs."""
+    run = Run.open(run, overrides)
     changes = parse_overrides(overrides)
     cfg = modified(run.cfg, changes)
     changed = replace(run, cfg=cfg)
