@@ -162,7 +162,7 @@ def test_values_are_checked_before_a_tree_is_shown(line, capsys):
         (["batch_size=1,2,many"], r"batch_size: 'many'"),
         (["optimizer=adamw,sgd", "epochs=1,0"], r"epochs: 0 .*1"),
         (["batch_size=int(interval(0,4))"], r"batch_size: 0 .*1"),
-        (["model=dekr,heatmap"], r"model: .*heatmap"),
+        (["model=dekr,heatmap"], r"model: HeatmapHead"),
         (["optimizer=adamw,sgd", "+optimizer.lr=1"], r"optimizer\.lr: .*'optimizer\.lr=1'"),
     ],
     ids=str,

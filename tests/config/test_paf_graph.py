@@ -5,8 +5,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from dlcexp.composition import compose
-from dlcexp.config.paf_graph import check_graph, limbs, spanning_tree
-from dlcexp.errors import ConfigError
+from dlcexp.config.paf_graph import check_fields, limbs, spanning_tree
+from dlcexp.errors import ConfigError, UserError
 
 NAMES = ["snout", "left_ear", "right_ear", "tail"]
 
@@ -106,16 +106,16 @@ PREDICTOR = "model.heads.bodypart.predictor"
         (f"{PREDICTOR}.edges_to_keep=[1,1]", r"predictor\.edges_to_keep: \[1, 1\]"),
         (f"{PREDICTOR}.edges_to_keep=3", r"predictor\.edges_to_keep: 3 "),
         (f"{PREDICTOR}.edges_to_keep=[a]", r"predictor\.edges_to_keep: \['a'\] "),
-        (f"{PREDICTOR}.graph=complete", r"predictor\.graph: 'complete' .*model\.recipe\.graph"),
+        (f"{PREDICTOR}.graph=complete", r"predictor\.graph: 'complete' .*a list"),
         (f"{PREDICTOR}.edges_to_keep=[0]", r"predictor\.edges_to_keep: .*snout"),
         (
             "model.heads.bodypart.paf_config.channels=[32,10]",
-            r"^model\.heads\.bodypart\.paf_config\.channels: .*10.* 42 ",
+            r"^model\.heads\.bodypart\.paf_config\.channels: .*10.* 42 .*model\.recipe\.graph",
         ),
     ],
 )
 def test_a_mistake_in_the_graph_names_its_key(word, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(UserError, match=message):
         compose("model=paf", word)
 
 
@@ -123,5 +123,5 @@ def test_targets_of_another_graph_are_told():
     tree = compose("model=paf")
     other = list(reversed(tree.model.heads.bodypart.predictor.graph))
     tree.model.heads.bodypart.target_generator.generators[1].graph = other
-    with pytest.raises(ConfigError, match=r"generators\.1\.graph: .*predictor\.graph"):
-        check_graph(OmegaConf.to_container(tree.model.heads.bodypart), tree.metadata.bodyparts)
+    with pytest.raises(ConfigError, match=r"generators\[1\]\.graph: .*predictor\.graph"):
+        check_fields(OmegaConf.to_container(tree.model.heads.bodypart), "model.heads.bodypart")

@@ -193,7 +193,7 @@ def test_the_schedule_of_rtmpose_follows_the_epochs_and_the_learning_rate(mouse_
 def test_a_backbone_that_deeplabcut_does_not_have_is_told():
     assert cannot_build(compose("method=td", "model/backbone=resnet_50")) is None
     told = cannot_build(compose("method=td", "model/backbone=timm"))
-    assert "TimmBackbone" in told
+    assert "dlcexp.models.backbones.TimmBackbone" in told
 
 
 def test_a_resize_that_deeplabcut_refuses_is_told():

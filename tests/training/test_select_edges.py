@@ -6,11 +6,15 @@ from omegaconf import OmegaConf
 from training_support import scores
 
 from dlcexp.composition import compose
+from dlcexp.config.build import allowing
 from dlcexp.data.loading import PoseData
 from dlcexp.training import RunFolder, train
 from dlcexp.training.select_edges import _is_to_be_settled, settle_edges
 
-EDGES = "model.heads.bodypart.predictor.edges_to_keep"
+HEAD = "model.heads.bodypart"
+EDGES = f"{HEAD}.predictor.edges_to_keep"
+OWN = ["allow_targets=[own_classes.]"]
+PREDICTOR = "own_classes.MyPartAffinityFieldPredictor"
 
 
 @pytest.mark.parametrize(
@@ -22,11 +26,15 @@ EDGES = "model.heads.bodypart.predictor.edges_to_keep"
         (["model=paf", "model.recipe.graph=skeleton"], False),  # a tree
         (["model=paf", f"{EDGES}=[0,1,2,3,4,5]"], False),
         (["model=dekr"], False),
+        (["model=paf", *OWN, f"{HEAD}._target_=own_classes.MyDLCRNetHead"], True),
+        (["model=paf", *OWN, f"{HEAD}.predictor._target_={PREDICTOR}"], True),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )
 def test_edges_are_chosen_where_there_is_a_choice(words, settled):
-    assert _is_to_be_settled(compose(*words)) is settled
+    cfg = compose(*words)
+    with allowing(cfg.allow_targets):
+        assert _is_to_be_settled(cfg) is settled
 
 
 @pytest.mark.slow

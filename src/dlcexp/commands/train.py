@@ -241,8 +241,9 @@ def _checked(
         UserError: all mistakes that show without the classes that the tree names.
     """
     from dlcexp.composition import composed
-    from dlcexp.config.checks import check_combinations, check_keys
+    from dlcexp.config.checks import check_keys
     from dlcexp.config.compose import compose_tree, resolve
+    from dlcexp.config.method_checks import check_combinations
 
     def compose(left: "Sequence[Override]") -> "tuple[DictConfig, dict[str, Any]]":
         tree = compose_tree(left, config_dir)

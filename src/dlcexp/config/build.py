@@ -116,13 +116,11 @@ def bind(node: Mapping[str, Any], key: str, *, only_named: bool = False) -> None
             errors.append(ConfigError(f"{key}.{name}", problem))
     if errors:
         raise together(errors)
+    missing = [name for name, each in accepted.items() if each.required and name not in given]
+    if missing and not node.get("_partial_"):
+        raise ConfigError(key, f"{cls.__name__} needs {', '.join(missing)}.")
     if hasattr(cls, "check_arguments"):
         cls.check_arguments(given, key)
-    if node.get("_partial_"):
-        return
-    missing = [name for name, each in accepted.items() if each.required and name not in given]
-    if missing:
-        raise ConfigError(key, f"{cls.__name__} needs {', '.join(missing)}.")
 
 
 def find_class(target: Any, key: str) -> type:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
+from dlcexp.config.build import iterate_targets
 from dlcexp.errors import ConfigError, nearest
 
 KEY = "model.recipe.graph"
@@ -66,24 +67,21 @@ def unconnected(edges: Iterable[Sequence[int]], bodyparts: int) -> list[int]:
     return [bodypart for bodypart in range(bodyparts) if bodypart not in reached]
 
 
-def check_graph(head: Mapping[str, Any], bodyparts: Sequence[str]) -> None:
-    """Check the graph of a head with part-affinity fields, and what has to fit it.
+def check_graph(predictor: Mapping[str, Any], key: str, bodyparts: Sequence[str]) -> None:
+    """Reject a graph by which the individuals of a project cannot be assembled.
 
     Args:
-        head: the node `model.heads.bodypart`.
+        predictor: its node, with `graph` and `edges_to_keep`.
+        key: where the node is in the tree.
         bodyparts: those of the project.
 
     Raises:
-        ConfigError: an edge of unknown bodyparts, one twice, a bodypart that nothing links, an
-            index of no edge, or another number of fields.
+        ConfigError: an edge of unknown bodyparts, one twice, a bodypart that nothing links, or an
+            index of no edge.
     """
-    prefix = "model.heads.bodypart"
-    graph = head["predictor"]["graph"]
-    _check_edges(f"{prefix}.predictor.graph", graph, bodyparts)
-    kept = head["predictor"]["edges_to_keep"]
-    key = f"{prefix}.predictor.edges_to_keep"
-    if not isinstance(kept, Sequence) or not all(isinstance(edge, int) for edge in kept):
-        raise ConfigError(key, f"{kept!r} is not a list of indices of the graph, such as [0,1].")
+    graph, kept = predictor["graph"], predictor["edges_to_keep"]
+    _check_edges(f"{key}.graph", graph, bodyparts)
+    key = f"{key}.edges_to_keep"
     outside = [edge for edge in kept if not 0 <= edge < len(graph)]
     if outside:
         raise ConfigError(
@@ -93,28 +91,42 @@ def check_graph(head: Mapping[str, Any], bodyparts: Sequence[str]) -> None:
     if len(set(kept)) != len(kept):
         raise ConfigError(key, f"{kept!r} has an edge twice.")
     _check_connected(key, [graph[edge] for edge in kept], bodyparts)
-    fields = head["paf_config"]["channels"][-1]
+
+
+def check_fields(head: Mapping[str, Any], key: str) -> None:
+    """Reject a head whose fields are not those of the graph by which they are decoded.
+
+    Args:
+        head: its node, with `predictor`, `paf_config` and `target_generator`.
+        key: where the node is in the tree.
+
+    Raises:
+        ConfigError: another number of fields, or targets of another graph.
+    """
+    graph = head["predictor"]["graph"]
+    channels = head["paf_config"].get("channels")
+    fields = channels[-1] if isinstance(channels, list) and channels else channels
     if fields != 2 * len(graph):
         raise ConfigError(
-            f"{prefix}.paf_config.channels",
-            f"the last is {fields}, but {len(graph)} edges need {2 * len(graph)} fields.",
+            f"{key}.paf_config.channels",
+            f"the last is {fields}, but {len(graph)} edges need {2 * len(graph)} fields. "
+            f"Set {KEY}, which fits all to it.",
         )
-    for i, generator in enumerate(head["target_generator"].get("generators", [])):
+    generators = iterate_targets(head["target_generator"], f"{key}.target_generator")
+    for path, generator in generators:
         if generator.get("graph", graph) != graph:
             raise ConfigError(
-                f"{prefix}.target_generator.generators.{i}.graph",
-                f"is not {prefix}.predictor.graph, by which the fields are decoded.",
+                f"{path}.graph",
+                f"is not {key}.predictor.graph, by which the fields are decoded.",
             )
 
 
 def _check_edges(key: str, graph: Sequence[Sequence[int]], bodyparts: Sequence[str]) -> None:
     last = len(bodyparts) - 1
-    if not isinstance(graph, list):
-        raise ConfigError(key, f"{graph!r} is not allowed. Set {KEY}, which fits all to it.")
     for edge in graph:
-        if not (isinstance(edge, Sequence) and len(edge) == 2 and edge[0] != edge[1]):
+        if len(edge) != 2 or edge[0] == edge[1]:
             raise ConfigError(key, f"{edge!r} is not a pair of two bodyparts.")
-        if not all(isinstance(each, int) and 0 <= each <= last for each in edge):
+        if not all(0 <= each <= last for each in edge):
             raise ConfigError(
                 key,
                 f"{edge!r} is out of range: bodyparts are 0 ({bodyparts[0]}) to {last}"

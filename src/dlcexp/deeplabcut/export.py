@@ -6,7 +6,7 @@ type; `flat` is the one-level form of its first PyTorch releases (the specificat
 
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,9 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from dlcexp.config.augmentation_keys import is_off
+from dlcexp.config.build import iterate_targets
 from dlcexp.config.resolvers import tree_hash
+from dlcexp.deeplabcut.class_names import KINDS, LOGGER, POSE_MODEL, kind_at
 from dlcexp.deeplabcut.defaults import MENU, schema_of, without_what_is_off, write_like
 from dlcexp.deeplabcut.flat import flatten
 from dlcexp.deeplabcut.layout import LAYOUT, fill
@@ -26,9 +28,6 @@ from dlcexp.yaml_files import dump_yaml, read_mapping, read_yaml
 
 # Keys of ours that DeepLabCut's classes do not have.
 _OURS = {"_partial_", "_convert_", "recipe", "weights"}
-
-# Backbones that DeepLabCut's model builder knows.
-_BACKBONES = ("HRNet", "ResNet", "CSPNeXt", "DLCRNet", "HRNetCoAM", "CondPreNet")
 
 # Backbones whose batch norm DeepLabCut freezes without saying so.
 _FROZEN_BACKBONES = ("DLCRNet", "CondPreNet")
@@ -122,14 +121,10 @@ def _in_schema(sections: dict[str, Any], schema: str) -> dict[str, Any]:
 
 def cannot_build(tree: Mapping[str, Any] | DictConfig) -> str | None:
     """Why DeepLabCut cannot use the export of this tree, though dlcexp can; None if it can."""
-    backbone = tree["model"]["backbone"]
-    for node in (backbone, backbone.get("backbone") or backbone):
-        name = str(node["_target_"]).rpartition(".")[2]
-        if name not in _BACKBONES:
-            known = ", ".join(_BACKBONES)
-            return (
-                f"DeepLabCut cannot build this model: it has no backbone {name} (it has {known})."
-            )
+    if isinstance(tree, DictConfig):
+        tree = cast(Mapping[str, Any], OmegaConf.to_container(tree, resolve=True))
+    if unknown := list(_unknown_classes(tree)):
+        return f"DeepLabCut cannot build this model. {'; '.join(unknown)}."
     if str(tree.get("conditions") or "").endswith(".csv"):
         return "DeepLabCut reads conditions from .h5 and .json files only, not from .csv."
     for key in ("data", "data_detector"):
@@ -142,6 +137,16 @@ def cannot_build(tree: Mapping[str, Any] | DictConfig) -> str | None:
                     f"both, or {key}.longest_max_size, the longer side, instead."
                 )
     return None
+
+
+def _unknown_classes(tree: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what of the network and its training is of a class that DeepLabCut does not have."""
+    for stage, prefix in ((tree, ""), (tree.get("detector") or {}, "detector.")):
+        for part in ("model", "optimizer", "scheduler"):
+            for path, node in iterate_targets(stage.get(part), f"{prefix}{part}"):
+                kind = POSE_MODEL if path == "model" else kind_at(path)
+                if kind and kind.name_of(node["_target_"]) is None:
+                    yield f"{path}: no {kind.noun} {node['_target_']} (it has {kind.known})"
 
 
 def cannot_say(tree: Mapping[str, Any] | DictConfig) -> str | None:
@@ -168,19 +173,21 @@ def net_type(model: Mapping[str, Any]) -> str:
     """DeepLabCut's name of the whole model, derived from its backbone and head.
 
     A heatmap model bears the name of its backbone, bottom-up and top-down; so does a head on a
-    backbone that DeepLabCut does not pair it with, as it refuses names that it does not know. A
-    backbone of the user's own, without a name, bears that of its class.
+    backbone that DeepLabCut does not pair it with, as it refuses names that it does not know, and
+    a model whose classes it does not have. A backbone without a name bears that of its class.
     """
-    head = model["heads"]["bodypart"]["_target_"].rpartition(".")[2]
-    if head == "DLCRNetHead" and _is_dlcrnet(model):
-        return f"dlcrnet_stride{model['backbone'].get('output_stride', 32)}_ms5"
+    head = KINDS["heads"].name_of(model["heads"]["bodypart"]["_target_"])
     node = model["backbone"]
+    if head == "DLCRNetHead" and _is_dlcrnet(model):
+        return f"dlcrnet_stride{node.get('output_stride', 32)}_ms5"
     inner = node.get("backbone") or node
-    own_class = node["_target_"].rpartition(".")[2]
-    name = str(inner.get("model_name") or inner.get("base_model_name") or own_class)
-    backbone = re.sub(r"^(resnet)(\d+)(_gn)?$", r"\1_\2", name)
+    name = inner.get("model_name") or inner.get("base_model_name")
+    backbone = re.sub(r"^(resnet)(\d+)(_gn)?$", r"\1_\2", str(name or _class_name(node)))
     family, _, size = backbone.partition("_")
-    if conditional := _CONDITIONAL.get((node["_target_"].rpartition(".")[2], head, backbone)):
+    own_class = _backbone(model)
+    if own_class is None or head is None:
+        return backbone
+    if conditional := _CONDITIONAL.get((own_class, head, backbone)):
         return conditional + ("_human" if _is_of_people(conditional, node) else "")
     if (head, family) == ("DEKRHead", "hrnet"):
         return f"dekr_{size}"
@@ -330,7 +337,7 @@ def _model(node: Mapping[str, Any]) -> dict[str, Any]:
     """
     model: dict[str, Any] = _typed(node)
     head = model["heads"]["bodypart"]
-    if model["backbone"]["type"] in _FROZEN_BACKBONES:
+    if _backbone(node) in _FROZEN_BACKBONES:
         _omit(_FROZEN, model["backbone"])
     if _is_dlcrnet(node) and "paf_config" in head:
         _omit(_DLCRNET_DEFAULTS, head["predictor"], head["target_generator"]["generators"][0])
@@ -352,14 +359,23 @@ def _omit(defaults: Mapping[str, Any], *nodes: dict[str, Any]) -> None:
                 del node[name]
 
 
+def _backbone(model: Mapping[str, Any]) -> str | None:
+    """DeepLabCut's name of the class of the backbone; None if it does not have it."""
+    return KINDS["backbone"].name_of(model["backbone"]["_target_"])
+
+
 def _is_dlcrnet(model: Mapping[str, Any]) -> bool:
-    return str(model["backbone"]["_target_"]).endswith(".DLCRNet")
+    return _backbone(model) == "DLCRNet"
+
+
+def _class_name(node: Mapping[str, Any]) -> str:
+    return str(node["_target_"]).rpartition(".")[2]
 
 
 def _typed(node: Any) -> Any:
     """A model node with `type: Name` where the tree has `_target_: package.Name`."""
     if isinstance(node, Mapping):
-        typed = {"type": node["_target_"].rpartition(".")[2]} if "_target_" in node else {}
+        typed = {"type": _class_name(node)} if "_target_" in node else {}
         rest = {k: _typed(v) for k, v in node.items() if k != "_target_" and k not in _OURS}
         return typed | rest
     if isinstance(node, list):
@@ -400,9 +416,9 @@ def _option_values(group: str, target: str) -> dict[str, Any]:
 def _logger(loggers: Mapping[str, Any]) -> dict[str, Any] | None:
     """DeepLabCut logs to Weights & Biases, or to its own CSV file without being told."""
     for node in loggers.values():
-        if node["_target_"].endswith(".WandbLogger"):
+        if name := LOGGER.name_of(node["_target_"]):
             settings = {name: value for name, value in node.items() if name[0] != "_"}
             own = {name: settings.pop(name, None) for name in ("project_name", "run_name")}
             more = {name: value for name, value in settings.items() if value not in (None, [])}
-            return {"type": "WandbLogger", **own} | ({"wandb_kwargs": more} if more else {})
+            return {"type": name, **own} | ({"wandb_kwargs": more} if more else {})
     return None

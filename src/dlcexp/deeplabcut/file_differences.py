@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from dlcexp.config.overrides import Override, can_name
+from dlcexp.deeplabcut.class_names import LOGGER
 from dlcexp.deeplabcut.defaults import MENU
 from dlcexp.deeplabcut.export import export_sections, write_conditions
 from dlcexp.deeplabcut.layout import LAYOUT, Key, Part, entries
@@ -174,7 +175,8 @@ def _logger_changes(
         if not same(wanted, shown):
             yield _extra("logger", dict(wanted))
         return
-    place = next((f"logger.{n}" for n, v in tree["logger"].items() if "Wandb" in v["_target_"]), "")
+    loggers = tree["logger"].items()
+    place = next(f"logger.{n}" for n, v in loggers if LOGGER.name_of(v["_target_"]))
     settings = {name: v for name, v in wanted.items() if name not in ("type", "wandb_kwargs")}
     further = wanted.get("wandb_kwargs")
     settings |= further if isinstance(further, Mapping) else {}

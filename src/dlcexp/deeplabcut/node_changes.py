@@ -6,23 +6,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from dlcexp.config.overrides import Override, can_name
+from dlcexp.deeplabcut.class_names import LR_LIST, kind_at
 from dlcexp.errors import ConfigError
 from dlcexp.trees import ABSENT, same, select
-
-# The package of the class that `type` names, by the nearest key above it.
-_PACKAGES = {
-    "backbone": "dlcexp.models.backbones",
-    "kpt_encoder": "dlcexp.models.backbones",
-    "neck": "dlcexp.models.necks",
-    "heads": "dlcexp.models.heads",
-    "target_generator": "dlcexp.models.targets",
-    "criterion": "dlcexp.models.criterions",
-    "predictor": "dlcexp.models.predictors",
-    "detector": "dlcexp.models.detectors",
-    "optimizer": "torch.optim",
-    "scheduler": "torch.optim.lr_scheduler",
-}
-_LR_LIST = "dlcexp.training.schedulers.LRListScheduler"
 
 
 def node_changes(
@@ -67,7 +53,7 @@ def _mapping_changes(
             raise ConfigError(full, f"{name!r} cannot be the name of a key.")
         if key == "_target_":
             if shown.get("type") != value:
-                target = _target(str(value), path, node.get("_target_"))
+                target = _target(str(value), path)
                 yield Override(full, target, "" if "_target_" in node else "+")
         elif name not in shown and name in node and same(value, node[name]):
             continue
@@ -104,24 +90,19 @@ def _targeted(value: Any, path: str) -> Any:
     """The value with `_target_` where a node of the file has `type`."""
     if isinstance(value, Mapping):
         node = {name: _targeted(item, f"{path}.{name}") for name, item in value.items()}
-        if "type" in node and (package := _package(path)):
-            kind = str(node.pop("type"))
-            partial = {"_partial_": True} if package.startswith("torch.optim") else {}
-            return {"_target_": _target(kind, path, None), **partial, **node}
+        if "type" in node and (kind := kind_at(path)):
+            name = str(node.pop("type"))
+            partial = {"_partial_": True} if kind.package.startswith("torch.optim") else {}
+            return {"_target_": _target(name, path), **partial, **node}
         return node
     if isinstance(value, list):
         return [_targeted(item, f"{path}.{index}") for index, item in enumerate(value)]
     return value
 
 
-def _target(kind: str, path: str, current: Any) -> str:
-    if kind == "LRListScheduler":
-        return _LR_LIST
-    package = str(current).rpartition(".")[0] if current else _package(path)
-    if package and current == _LR_LIST:
-        package = _PACKAGES["scheduler"]
-    return f"{package}.{kind}"
-
-
-def _package(path: str) -> str | None:
-    return next((_PACKAGES[part] for part in reversed(path.split(".")) if part in _PACKAGES), None)
+def _target(name: str, path: str) -> str:
+    """Return the full path of the class that a file names at a path of the tree."""
+    if name == LR_LIST.rpartition(".")[2]:
+        return LR_LIST
+    kind = kind_at(path)
+    return f"{kind.package}.{name}" if kind else name

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.plugins.launcher import Launcher
 
 from dlcexp.results.ledger import JOB_LOCK, Job, Ledger
@@ -32,7 +33,7 @@ from dlcexp.runs.status import (
 )
 from dlcexp.signals import TERMINATED
 from dlcexp.sweeps.frozen import launch_overrides
-from dlcexp.sweeps.submitted import cancel
+from dlcexp.sweeps.submitted import cancel, submitit_executor
 
 logger = logging.getLogger(__name__)
 
@@ -79,14 +80,14 @@ def launch(launcher: Launcher, source: Source, ledger: Ledger, n_jobs: int | Non
 
 def _simultaneous(launcher: Any, n_jobs: int | None) -> int | None:
     """Jobs at a time for a launcher that takes one by one; None for one that wants them all."""
-    match type(launcher).__name__:
-        case "ProcessLauncher":
-            return int(launcher.n_jobs)
-        case "BasicLauncher":
-            return 1
-        case "LocalLauncher":  # submitit; it would start all of them at once
+    if isinstance(launcher, BasicLauncher):
+        return 1
+    if getattr(launcher, "takes_single_jobs", False):
+        return int(launcher.n_jobs)
+    match submitit_executor(launcher):
+        case "local":  # it would start all of them at once
             return n_jobs or _fitting(launcher.params)
-        case "SlurmLauncher":
+        case "slurm":
             return n_jobs or int(launcher.params.get("array_parallelism") or _QUEUED)
     return None
 
@@ -107,7 +108,7 @@ class _Threads:
         self._launcher, self._source, self._ledger = launcher, source, ledger
         self._lock = threading.Lock()
         self._running: list[Job] = []
-        self._in_process = type(launcher).__name__ == "BasicLauncher"
+        self._in_process = isinstance(launcher, BasicLauncher)
         self._stopped = False
         self._error: BaseException | None = None
 

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.exceptions import ExperimentalWarning
 
-from dlcexp.config.build import allowing, build
+from dlcexp.config.build import allowing, build, find_class
 from dlcexp.errors import ConfigError
 from dlcexp.text import first_line
 
@@ -52,6 +52,17 @@ def build_sampler(node: Any, trials: int) -> optuna.samplers.BaseSampler:
     with allowing(["optuna."]), quiet():
         sampler: optuna.samplers.BaseSampler = build(settings, key="hydra.sweeper.sampler")
     return sampler
+
+
+def is_exhaustive(node: Any) -> bool:
+    """Return True for a sampler that tries every combination of values.
+
+    Raises:
+        ConfigError: there is no such sampler.
+    """
+    with allowing(["optuna."]):
+        cls = find_class(node["_target_"], "hydra.sweeper.sampler._target_")
+    return issubclass(cls, optuna.samplers.BruteForceSampler)
 
 
 def build_pruner(node: Any) -> optuna.pruners.BasePruner:

@@ -22,7 +22,13 @@ from dlcexp.results.ledger import Job, Ledger, Objective
 from dlcexp.results.objective import reached, unmeasured
 from dlcexp.runs.status import COMPLETED, FAILED, MISTAKE, PRUNED, QUEUED, Status, write_status
 from dlcexp.sweeps.experiments import Experiments
-from dlcexp.sweeps.optuna_parts import build_pruner, build_sampler, open_storage, quiet
+from dlcexp.sweeps.optuna_parts import (
+    build_pruner,
+    build_sampler,
+    is_exhaustive,
+    open_storage,
+    quiet,
+)
 from dlcexp.sweeps.plan import check_jobs, is_missing, save_tree
 from dlcexp.sweeps.space import Choices, Dimension, Space, drawn, refuse_intervals, samples
 
@@ -72,7 +78,7 @@ class StudyPlan:
         self._exhausted = False
         self._repeats = 0
         self._tried = {job.overrides for job in self._jobs.values()}
-        if str(settings["sampler"]["_target_"]).endswith(".BruteForceSampler"):
+        if is_exhaustive(settings["sampler"]):
             refuse_intervals(space, "hydra/sweeper/sampler=grid")
         if not self._jobs:
             check_jobs(samples(space), experiments, space.swept)

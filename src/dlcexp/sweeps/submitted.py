@@ -52,13 +52,18 @@ def cancel(launcher: Any, folder: Path, *, begun: bool = True) -> None:
         folder: of the sweep; jobs that are submitted elsewhere are left alone.
         begun: also those that run, in addition to those that wait on a cluster.
     """
-    kind = type(launcher).__name__
-    if kind == "SlurmLauncher":
+    executor = submitit_executor(launcher)
+    if executor == "slurm":
         states = [] if begun else ["--state=PENDING"]
         if ids := _without_result(launcher, folder):
             subprocess.run(["scancel", "--quiet", *states, *ids], check=False)
-    elif kind == "LocalLauncher" and begun:
+    elif executor == "local" and begun:
         _end([int(each) for each in _without_result(launcher, folder)])
+
+
+def submitit_executor(launcher: Any) -> str | None:
+    """Return the executor of a launcher of submitit, "slurm" or "local"; None for any other."""
+    return getattr(launcher, "_EXECUTOR", None)
 
 
 def _without_result(launcher: Any, folder: Path) -> list[str]:

@@ -6,8 +6,10 @@ import logging
 import torch
 from omegaconf import DictConfig
 
+from dlcexp.config.build import find_class
 from dlcexp.data.loading import PoseData
 from dlcexp.evaluation.edge_selection import Selection, select_edges
+from dlcexp.models.predictors import PartAffinityFieldPredictor
 from dlcexp.runs.folder import RunFolder
 from dlcexp.runs.run import Run
 from dlcexp.runs.stages import POSE
@@ -51,7 +53,8 @@ def settle_edges(
 
 def _is_to_be_settled(cfg: DictConfig) -> bool:
     head = cfg.model.heads.bodypart
-    if not str(head["_target_"]).endswith(".DLCRNetHead"):
+    predictor = find_class(head.predictor["_target_"], "model.heads.bodypart.predictor")
+    if not issubclass(predictor, PartAffinityFieldPredictor):
         return False
     graph, kept = head.predictor.graph, head.predictor.edges_to_keep
     chosen_already = list(kept) != list(range(len(graph)))

@@ -19,7 +19,12 @@ class ProcessLauncher(Launcher):
     Args:
         n_jobs: jobs at the same time; None: one, or one for each group of CUDA devices.
         devices: CUDA devices that a job has to itself, where there are several.
+
+    Attributes:
+        takes_single_jobs: True: it can be given one job at a time, from `n_jobs` threads.
     """
+
+    takes_single_jobs = True
 
     def __init__(self, n_jobs: int | None = None, devices: int = 1) -> None:
         from dlcexp.sweeps.devices import VISIBLE, groups_of_machine

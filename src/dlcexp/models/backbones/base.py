@@ -23,10 +23,15 @@ class Backbone(nn.Module, ABC):
     Attributes:
         stride: image pixels per pixel of the feature map.
         out_channels: channels of the feature map.
-        conditional: whether it also reads conditions, the poses to be corrected.
+        conditional: True if it also reads conditions, the poses to be corrected.
+        needs_heatmaps: True if it works with heads of heatmaps only.
+        multianimal_only: True if DeepLabCut refuses it in a single-animal project, with a head
+            that assembles individuals.
     """
 
     conditional = False
+    needs_heatmaps = False
+    multianimal_only = False
     stride: int
     out_channels: int
 

@@ -6,12 +6,14 @@ Segmentation", CVPR 2019.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dlcexp.config.model_inputs import ModelInputs, check_image_size
 from dlcexp.errors import ConfigError
 from dlcexp.models.backbones.hrnet import HRNet
 from dlcexp.models.backbones.keypoint_encoder import StackedKeypointEncoder
@@ -44,6 +46,7 @@ class HRNetCoAM(HRNet):
     """
 
     conditional = True
+    needs_heatmaps = True
 
     def __init__(
         self,
@@ -83,6 +86,11 @@ class HRNetCoAM(HRNet):
                 for branch, channels in enumerate(self.branch_channels[: stage + 1])
             ]
             self.coam_stages[_key(stage)] = CoAMBlock(branches)
+
+    @classmethod
+    def check_inputs(cls, node: Mapping[str, Any], key: str, inputs: ModelInputs) -> None:
+        """Reject an image size other than that of the crops: attention has weights by position."""
+        check_image_size(node, key, inputs)
 
     def forward(  # type: ignore[override]
         self, images: torch.Tensor, conditions: torch.Tensor

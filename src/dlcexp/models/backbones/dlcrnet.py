@@ -37,6 +37,8 @@ class DLCRNet(Backbone):
         ConfigError: another output stride.
     """
 
+    multianimal_only = True
+
     def __init__(
         self,
         model_name: str = "resnet50",

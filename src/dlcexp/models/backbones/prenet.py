@@ -4,12 +4,14 @@ Zhou et al., "Rethinking pose estimation in crowds: overcoming the detection inf
 and ambiguity", ICCV 2023.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from dlcexp.config.model_inputs import ModelInputs, check_image_size
 from dlcexp.errors import ConfigError
 from dlcexp.models.backbones.base import Backbone
 from dlcexp.models.backbones.cspnext import CSPNeXt
@@ -28,7 +30,7 @@ class CondPreNet(Backbone):
     Args:
         backbone: the network behind, which need not know of conditions.
         kpt_encoder: draws the conditions.
-        img_size: height and width of the images, px; any size will do, and the tree checks it.
+        img_size: height and width of the images, px; any size will do, if it is that of the crops.
         freeze_bn_stats: keep the batch-norm statistics, also in training, of the backbone behind
             too; as in DeepLabCut not those of CSPNeXt, which has separate settings.
         freeze_bn_weights: do not train the scales and shifts of the same layers.
@@ -70,6 +72,11 @@ class CondPreNet(Backbone):
         )
         self.stride = backbone.stride
         self.out_channels = backbone.out_channels
+
+    @classmethod
+    def check_inputs(cls, node: Mapping[str, Any], key: str, inputs: ModelInputs) -> None:
+        """Reject an image size other than that of the crops."""
+        check_image_size(node, key, inputs)
 
     def keypoint_axes(self, points: Points) -> KeypointAxes:
         """Return the axes: the image of the conditions is made of a map of each keypoint."""

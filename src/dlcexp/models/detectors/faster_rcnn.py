@@ -4,6 +4,7 @@ Ren et al., "Faster R-CNN: Towards Real-Time Object Detection with Region Propos
 2015, with the feature pyramid of Lin et al., CVPR 2017.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -55,12 +56,7 @@ class FasterRCNN(Detector):
         box_score_thresh: float = 0.01,
         weights: str | None = AUTO,
     ) -> None:
-        known = list_models(detection, include="fasterrcnn_*")
-        if variant not in known:
-            raise ConfigError(
-                "detector.model.variant",
-                f"{variant!r}; allowed are {', '.join(known)}.{nearest(str(variant), known)}",
-            )
+        self.check_arguments({"variant": variant}, "detector.model")
         model = get_model(
             variant,
             weights=None,
@@ -86,6 +82,17 @@ class FasterRCNN(Detector):
         # Regions are pooled from maps of the format that they are themselves in.
         model.roi_heads.box_roi_pool.register_forward_pre_hook(_pool_full_precision)
         model.roi_heads.box_head.register_forward_pre_hook(_as_weights)
+
+    @classmethod
+    def check_arguments(cls, given: Mapping[str, Any], key: str) -> None:
+        """Reject a variant that torchvision does not have."""
+        known = list_models(detection, include="fasterrcnn_*")
+        variant = given.get("variant", known[0])
+        if variant not in known:
+            raise ConfigError(
+                f"{key}.variant",
+                f"{variant!r} is not one of {', '.join(known)}.{nearest(str(variant), known)}",
+            )
 
 
 def _pool_full_precision(layer: nn.Module, inputs: Any) -> Any:

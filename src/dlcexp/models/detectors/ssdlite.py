@@ -4,6 +4,9 @@ Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", CVPR 2
 backbone of Howard et al., "Searching for MobileNetV3", ICCV 2019.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import nn
 from torchvision.models.detection import ssdlite320_mobilenet_v3_large
@@ -43,10 +46,7 @@ class SSDLite(Detector):
         box_score_thresh: float = DEEPLABCUT_WRITES,
         weights: str | None = AUTO,
     ) -> None:
-        if variant is not None:
-            raise ConfigError(
-                "detector.model.variant", f"{variant!r}; SSDLite has no variants: null."
-            )
+        self.check_arguments({"variant": variant}, "detector.model")
         overridden = box_score_thresh != DEEPLABCUT_WRITES
         model = ssdlite320_mobilenet_v3_large(
             weights=None,
@@ -65,6 +65,16 @@ class SSDLite(Detector):
         if not freeze_bn_stats:
             for layer in self._batch_norms():
                 layer.register_forward_pre_hook(self._skip_single_values)
+
+    @classmethod
+    def check_arguments(cls, given: Mapping[str, Any], key: str) -> None:
+        """Reject a variant: there is one only."""
+        if given.get("variant") is not None:
+            raise ConfigError(
+                f"{key}.variant",
+                f"{given['variant']!r}, but {cls.__name__} has no variants. Choose "
+                "detector=fasterrcnn_... by its name.",
+            )
 
     def _skip_single_values(self, layer: nn.Module, inputs: tuple[torch.Tensor]) -> None:
         """Let a layer evaluate where it trains on one value per channel, which has no variance.

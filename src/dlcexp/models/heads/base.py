@@ -31,11 +31,24 @@ class Head(nn.Module, ABC):
         criterion: the loss of each map, by the name of the map.
         stride: pixels of the head's maps per pixel of the feature map.
 
+    A class states what it needs; a subclass needs the same unless it says otherwise.
+
     Attributes:
-        of_one_size: whether all its feature maps must have the size that it was made for.
+        one_animal: True if an image gives the pose of one animal, the only one or that of a crop;
+            False if it gives those of all animals in a frame.
+        of_one_size: True if all feature maps must have the size that the head was made for.
+        needs_center: True if the centre of each animal is the last of its keypoints.
+        least_bodyparts: the smallest number of bodyparts that it can learn.
+        heatmaps: True if its maps are heatmaps.
+        assembles: True if individuals are assembled from the keypoints of all animals.
     """
 
+    one_animal = True
     of_one_size = False
+    needs_center = False
+    least_bodyparts = 1
+    heatmaps = True
+    assembles = False
 
     def __init__(
         self,

@@ -35,6 +35,9 @@ class DEKRHead(Head):
         weight_init: see `initialize`.
     """
 
+    one_animal = False
+    needs_center = True
+
     def __init__(
         self,
         heatmap_config: Mapping[str, Any],

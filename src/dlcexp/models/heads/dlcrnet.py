@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from dlcexp.config.model_inputs import ModelInputs
+from dlcexp.config.paf_graph import check_fields
 from dlcexp.errors import ConfigError
 from dlcexp.models.criterions import Criterion
 from dlcexp.models.heads.base import Head, initialize
@@ -33,6 +35,10 @@ class DLCRNetHead(Head):
     Raises:
         ConfigError: fewer than one stage.
     """
+
+    one_animal = False
+    least_bodyparts = 2
+    assembles = True
 
     def __init__(
         self,
@@ -63,6 +69,12 @@ class DLCRNetHead(Head):
         self.hm_ref_layers = _refinements(num_stages, refined, heatmaps)
         self.paf_ref_layers = _refinements(num_stages, refined, fields)
         initialize(self, weight_init)
+
+    @classmethod
+    def check_inputs(cls, node: Mapping[str, Any], key: str, inputs: ModelInputs) -> None:
+        """Reject fields that are not those of the graph by which the predictor assembles."""
+        if "graph" in node["predictor"]:
+            check_fields(node, key)
 
     def forward(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return maps of a feature map (b, c, h, w), `stride` times its resolution."""

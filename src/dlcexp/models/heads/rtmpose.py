@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import nn
 
+from dlcexp.config.model_inputs import ModelInputs, check_size
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.models.criterions import Criterion
 from dlcexp.models.heads.base import Head, initialize
@@ -40,6 +41,7 @@ class RTMCCHead(Head):
     """
 
     of_one_size = True
+    heatmaps = False
 
     def __init__(
         self,
@@ -71,6 +73,16 @@ class RTMCCHead(Head):
         self.cls_x = nn.Linear(dims, int(width * simcc_split_ratio), bias=False)
         self.cls_y = nn.Linear(dims, int(height * simcc_split_ratio), bias=False)
         initialize(self, weight_init)
+
+    @classmethod
+    def check_inputs(cls, node: Mapping[str, Any], key: str, inputs: ModelInputs) -> None:
+        """Reject sizes that are not those of the crops: each of their sides has its classes."""
+        stride = inputs.stride
+        for crop in inputs.crops:
+            crop.check_multiple(stride, stride)
+            check_size(f"{key}.input_size", node["input_size"], [crop.width, crop.height])
+            size = [crop.width // stride, crop.height // stride]
+            check_size(f"{key}.in_featuremap_size", node["in_featuremap_size"], size)
 
     def forward(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return logits of a feature map (b, c, h, w).

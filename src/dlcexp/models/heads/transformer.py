@@ -4,8 +4,9 @@ Li et al., "TokenPose: Learning Keypoint Tokens for Human Pose Estimation", ICCV
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
@@ -56,12 +57,9 @@ class TransformerHead(Head):
         predictor: Predictor,
     ) -> None:
         super().__init__(predictor, target_generator, {"heatmap": criterion}, head_stride)
-        if heatmap_dim != math.prod(heatmap_size):
-            raise ConfigError(
-                "model.heads.bodypart.heatmap_dim",
-                f"{heatmap_dim}, but heatmap_size={list(heatmap_size)} has"
-                f" {math.prod(heatmap_size)} pixels.",
-            )
+        self.check_arguments(
+            {"heatmap_dim": heatmap_dim, "heatmap_size": heatmap_size}, "model.heads.bodypart"
+        )
         self.heatmap_size = tuple(heatmap_size)
         widths = [STAGES * dim, heatmap_dim]
         if apply_multi and hidden_heatmap_dim >= LEAST_WIDENING * widths[0]:
@@ -72,6 +70,16 @@ class TransformerHead(Head):
         self.mlp_head = nn.Sequential(*layers)
         if apply_init:
             self.mlp_head.apply(initialize)
+
+    @classmethod
+    def check_arguments(cls, given: Mapping[str, Any], key: str) -> None:
+        """Reject a last layer that does not have a unit for each pixel of the heatmap."""
+        units, size = given["heatmap_dim"], list(given["heatmap_size"])
+        if units != math.prod(size):
+            raise ConfigError(
+                f"{key}.heatmap_dim",
+                f"{units!r}, but heatmap_size={size!r} has {math.prod(size)} pixels.",
+            )
 
     def forward(self, tokens: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return maps of keypoint tokens (b, k, 3 dim)."""

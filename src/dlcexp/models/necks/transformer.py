@@ -4,13 +4,14 @@ Li et al., "TokenPose: Learning Keypoint Tokens for Human Pose Estimation", ICCV
 """
 
 import math
-from collections.abc import Sequence
-from typing import Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dlcexp.config.model_inputs import ModelInputs, check_size
 from dlcexp.errors import ConfigError, UserError, nearest
 from dlcexp.models.keypoint_axes import SHARED, Axis, Channel, KeypointAxes, Points
 
@@ -87,6 +88,15 @@ class Transformer(nn.Module):
         self.transformer3 = _Layers(dim, depth, heads, mlp_dim, dropout)
         if apply_init:
             self.apply(initialize)
+
+    @classmethod
+    def check_inputs(cls, node: Mapping[str, Any], key: str, inputs: ModelInputs) -> None:
+        """Reject sizes that are not those of the crops: the positions of patches are fixed."""
+        stride, (patch_height, patch_width) = inputs.stride, node["patch_size"]
+        for crop in inputs.crops:
+            crop.check_multiple(stride * patch_width, stride * patch_height)
+            size = [crop.height // stride, crop.width // stride]
+            check_size(f"{key}.feature_size", node["feature_size"], size)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return keypoint tokens (b, k, 3 dim).

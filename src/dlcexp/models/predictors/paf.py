@@ -7,11 +7,14 @@ Methods 2022, section "Data-driven individual assembly"; the fields after Cao et
 import math
 from collections.abc import Mapping
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from dlcexp.config.model_inputs import ModelInputs
+from dlcexp.config.paf_graph import check_graph
 from dlcexp.models.predictors.assembly import assemble, distinct, strongest_links
 from dlcexp.models.predictors.base import Predictor
 
@@ -76,6 +79,11 @@ class PartAffinityFieldPredictor(Predictor):
         }
         for name, buffer in buffers.items():
             self.register_buffer(name, buffer, persistent=False)
+
+    @classmethod
+    def check_inputs(cls, node: Mapping[str, Any], key: str, inputs: ModelInputs) -> None:
+        """Reject a graph that does not connect the bodyparts."""
+        check_graph(node, key, inputs.bodyparts)
 
     def forward(
         self, stride: float, outputs: Mapping[str, torch.Tensor]

@@ -6,10 +6,11 @@ Li et al., "SimCC: a Simple Coordinate Classification Perspective for Human Pose
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 
+from dlcexp.config.model_inputs import ModelInputs, check_size
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.models.targets.base import TargetGenerator, Targets
 
@@ -56,6 +57,12 @@ class SimCCGenerator(TargetGenerator):
                 "target_generator.label_smooth_weight",
                 f"{self.label_smooth_weight}, which needs smoothing_type=standard.",
             )
+
+    @classmethod
+    def check_inputs(cls, node: Mapping[str, Any], key: str, inputs: ModelInputs) -> None:
+        """Reject labels for images of another size than the crops."""
+        for crop in inputs.crops:
+            check_size(f"{key}.input_size", node["input_size"], [crop.width, crop.height])
 
     def __call__(
         self,
