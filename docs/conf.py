@@ -1,4 +1,4 @@
-"""Sphinx configuration: Markdown pages with MyST, furo theme, commands page from `--help`."""
+"""Sphinx configuration: Markdown pages with MyST, furo theme, pages of commands and keys."""
 
 import io
 import os
@@ -26,23 +26,25 @@ html_title = f"dlcexp {version}"
 html_show_sourcelink = False
 
 
-def help_of(*command: str) -> str:
-    """Return the output of `dlcexp COMMAND --help`."""
+def output_of(*command: str) -> str:
+    """Return the output of `dlcexp COMMAND`."""
     printed = io.StringIO()
     with redirect_stdout(printed):
-        main([*command, "--help"])
-    return printed.getvalue().strip()
+        main(command)
+    return printed.getvalue()
 
 
-def commands(app: Any, name: str, source: list[str]) -> None:
-    """Fill the page `commands` with the help of each command."""
+def generate(app: Any, name: str, source: list[str]) -> None:
+    """Fill the page `commands` with the help of each command, and `reference` with every key."""
     if name == "commands":
-        helps = {"dlcexp": help_of()} | {f"dlcexp {each}": help_of(each) for each in NAMES}
-        source[0] += "".join(
-            f"\n## {head}\n\n```text\n{text}\n```\n" for head, text in helps.items()
-        )
+        for command in ("", *NAMES):
+            title = f"dlcexp {command}".strip()
+            printed = output_of(*title.split()[1:], "--help").strip()
+            source[0] += f"\n## {title}\n\n```text\n{printed}\n```\n"
+    if name == "reference":
+        source[0] += output_of("schema", "--reference").partition("\n")[2]
 
 
 def setup(app: Any) -> None:
     """Register the hook; Sphinx calls this function."""
-    app.connect("source-read", commands)
+    app.connect("source-read", generate)

@@ -1,6 +1,5 @@
 """Suggestions: mistyped names get theirs, names of something else get none."""
 
-import dataclasses
 import re
 
 import pytest
@@ -9,13 +8,13 @@ from dlcexp.cli import COMMANDS
 from dlcexp.composition import compose
 from dlcexp.config.augmentation_keys import AUGMENTATIONS
 from dlcexp.config.options import groups, options
-from dlcexp.config.schema import Trainer, Tree
+from dlcexp.config.schema import TRAINER, TREE
 from dlcexp.errors import ConfigError, nearest
 
 CANDIDATES = {
-    "key": [field.name for field in dataclasses.fields(Tree)] + ["net_type", "experiment"],
-    "key of trainer": [field.name for field in dataclasses.fields(Trainer)],
-    "augmentation": list(AUGMENTATIONS),
+    "key": [*TREE.keys, "net_type", "experiment"],
+    "key of trainer": list(TRAINER.keys),
+    "augmentation": list(AUGMENTATIONS.keys),
     "precision": ["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"],
     "metric": ["test.mAP", "test.mAR", "test.rmse", "test.rmse_nose", "train.mAP"],
     "bodypart": ["snout", "leftear", "rightear", "shoulder", "spine1", "spine2", "tailbase"],

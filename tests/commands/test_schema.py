@@ -1,7 +1,8 @@
-"""`dlcexp schema`: valid, true of everything that dlcexp composes, and as fresh as the page."""
+"""`dlcexp schema` is valid and true of what dlcexp composes; every key has a meaning and a unit."""
 
 import json
-from importlib.metadata import version
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,12 @@ from omegaconf import OmegaConf
 
 from dlcexp.cli import main
 from dlcexp.composition import compose
-from dlcexp.config.catalogue import option_entries
+from dlcexp.config.augmentation_keys import AUGMENTATIONS
+from dlcexp.config.describe import option_keys
 from dlcexp.config.options import Option, read_options
+from dlcexp.config.schema import TREE
+from dlcexp.config.value_types import Fields, Key
+from dlcexp.trees import ABSENT, join, select
 
 ROOT = Path(__file__).resolve().parents[2]
 OPTIONS = list(read_options(ROOT / "conf"))
@@ -108,23 +113,50 @@ def test_what_an_overlay_may_say_is_let_through(overlay, validator):
 
 
 def test_every_key_of_an_option_has_a_meaning():
-    told_in_the_tree = ("", "data", "data_detector", "trainer", "method", "net_type", "experiment")
     silent = {
-        f"{option.group}={option.name}: {entry.key}"
+        f"{option.group}={option.name}: {key.key}"
         for option in OPTIONS
-        if option.group.partition("/")[0] not in (*told_in_the_tree, "hydra", "sweep")
-        for entry in option_entries(option)
-        if not entry.meaning and not entry.key.endswith(("_target_", "_partial_"))
+        if option.group.partition("/")[0] not in ("method", "net_type", "experiment", "hydra", "")
+        for key in option_keys(option)
+        if not key.meaning and not key.key.endswith(("_target_", "_partial_"))
     }
     assert silent == set()
 
 
-def test_the_reference_page_is_fresh(capsys):
+def declared(fields: Fields, path: str = "") -> Iterator[tuple[str, Key]]:
+    for name, key in fields.keys.items():
+        yield join(path, name), key
+        if key.fields is not None:
+            yield from declared(key.fields, join(path, name))
+
+
+@pytest.mark.parametrize("fields", [TREE, AUGMENTATIONS], ids=["tree", "augmentations"])
+def test_every_declared_key_has_a_meaning_and_a_number_its_unit(fields):
+    for path, key in declared(fields):
+        types = str([each.schema for each in key.types])
+        is_number = "'integer'" in types.replace("['string', 'integer']", "") or "'number'" in types
+        assert key.meaning, path
+        assert bool(key.unit) or not is_number or key.fields is not None, path
+
+
+def test_defaults_are_in_conf_and_not_in_the_declarations():
+    values = OmegaConf.to_container(compose("method=td"))
+    without = [
+        path
+        for path, key in declared(TREE)
+        if key.needed and select(values, path, ABSENT) is ABSENT
+    ]
+    assert without == []
+
+
+def test_the_reference_page_has_every_key_with_its_unit_default_and_meaning(capsys):
     assert main(["schema", "--reference"]) == 0
-    page = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-    if f"torch\n{version('torch')}." not in page:
-        pytest.skip("docs/reference.md tells the arguments of another torch than this")
-    assert capsys.readouterr().out == page, "dlcexp schema --reference > docs/reference.md"
+    page = capsys.readouterr().out
+    for path, key in declared(TREE):
+        row = rf"^\| `{re.escape(path)}` \|.*\| {re.escape(key.meaning)} \|$"
+        assert re.search(row, page, re.MULTILINE), path
+    assert "| `save_epochs` | a whole number from 1 up | epochs | `25` | " in page
+    assert "| `optimizer.weight_decay` | a number | `0.01` | " in page
 
 
 def test_options_of_ones_own_are_in_the_schema(tmp_path, capsys):

@@ -17,7 +17,7 @@ from dlcexp.config.augmentation_keys import (
     is_off,
     is_transform,
 )
-from dlcexp.config.value_rules import check_value, choice, is_sequence
+from dlcexp.config.value_types import is_sequence
 from dlcexp.errors import ConfigError, nearest
 
 # By so much a sum of probabilities may be above 1.
@@ -46,9 +46,10 @@ def validate_data(
     Raises:
         ConfigError: an unknown key, a wrong type or range, or keys that exclude each other.
     """
-    settings = _DETECTOR_SETTINGS if key == "data_detector" else tuple(SETTINGS)
+    settings = _DETECTOR_SETTINGS if key == "data_detector" else tuple(SETTINGS.keys)
     for name in settings:
-        check_value(data.get(name), f"{key}.{name}", SETTINGS[name])
+        if name in data:
+            SETTINGS[name].read(data[name], f"{key}.{name}")
     if "gen_sampling" in settings and "gen_sampling" in data:
         _check_gen_sampling(data["gen_sampling"], bodyparts, method)
     elsewhere = (*settings, *SECTIONS)
@@ -80,7 +81,7 @@ def _validate_menu(
             _check_method(full, name, value, method)
         if name in AUGMENTATIONS:
             if value is not False:
-                check_value(value, full, AUGMENTATIONS[name])
+                AUGMENTATIONS[name].read(value, full)
             if name == "collate" and not is_off(value):
                 _check_collate(value, full)
             if name == "auto_padding" and not is_off(value):
@@ -88,8 +89,8 @@ def _validate_menu(
         elif is_transform(value):
             if not isinstance(value["_target_"], str) or "." not in value["_target_"]:
                 raise ConfigError(f"{full}._target_", f"{value['_target_']!r} names no class.")
-        elif name not in METHODS_OF:
-            raise _unknown(full, str(name), value, (*AUGMENTATIONS, *METHODS_OF, *also))
+        else:
+            raise _unknown(full, str(name), value, (*AUGMENTATIONS.keys, *also))
 
 
 def _check_method(full: str, name: str, value: Any, method: str) -> None:
@@ -222,9 +223,8 @@ def _unknown(full: str, name: str, value: Any, known: Sequence[str]) -> ConfigEr
 
 
 def _check_collate(value: Mapping[str, Any], key: str) -> None:
-    check_value(value.get("type", ""), f"{key}.type", (choice(tuple(COLLATE_TYPES)),))
     fields = COLLATES[COLLATE_TYPES[value["type"]]]
-    fields.check({name: item for name, item in value.items() if name != "type"}, key)
+    fields.read({name: item for name, item in value.items() if name != "type"}, key)
     for low, high in (("min_scale", "max_scale"), ("min_short_side", "max_short_side")):
         if value.get(low) and value.get(high) and value[low] > value[high]:
             raise ConfigError(f"{key}.{low}", f"{value[low]!r} is above {high}={value[high]!r}.")

@@ -9,22 +9,27 @@ turns it into transforms.
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
-from dlcexp.config.value_rules import (
+from dlcexp.config.value_types import (
     PIXELS,
+    PLAIN,
     POSITIVE,
     PROBABILITY,
     SWITCH,
     Fields,
-    Rule,
-    Rules,
-    choice,
-    integer,
+    Key,
+    Type,
+    fields,
     is_sequence,
     list_of,
+    node,
     number,
+    one_of,
     pair,
+    whole,
 )
 from dlcexp.errors import ConfigError
 
@@ -88,124 +93,198 @@ def _is_symmetries(value: Any) -> bool:
     )
 
 
-def _switchable(**optional: Rules) -> Rules:
-    """An augmentation that is on or off, has a probability, or is spelled out."""
-    return (SWITCH, PROBABILITY, Fields(optional={"p": (PROBABILITY,), **optional}))
-
-
-_DEGREES = number("a number of degrees from -180 to 180", -180, 180)
-_ROTATION = (number("degrees r from 0 to 180, for [-r, r]", 0, 180), pair(_DEGREES))
-_SHIFT = (integer("whole pixels t from 0 up, for [-t, t]", 0), pair(integer("whole pixels")))
-_SCALING = (pair(POSITIVE),)
-_STD = number("a standard deviation from 0 to 255", 0, 255)
-_SIZE = Rule(
-    "[height, width]", lambda v: is_sequence(v) and len(v) == 2 and all(map(PIXELS.accepts, v))
+_DEGREES = number(-180, 180)
+_ROTATION = (number(0, 180, "r from 0 to 180, for [-r, r]"), pair(_DEGREES))
+_SHIFT = (whole(0, "a whole number t from 0 up, for [-t, t]"), pair(whole()))
+_SCALING = pair(POSITIVE)
+_STD = number(0, 255)
+_FRACTION = number(0, 1)
+_SIDES = Type(
+    "[height, width]",
+    lambda v: is_sequence(v) and len(v) == 2 and all(map(PIXELS.accepts, v)),
+    {"type": "array", "items": dict(PIXELS.schema), "minItems": 2, "maxItems": 2},
 )
-_ODD_WINDOW = pair(integer("a whole number of pixels from 3 up", 3))
+_SYMMETRIES = Type("pairs [left, right] of bodyparts by name or number", _is_symmetries)
+# An augmentation, or a setting of one, that may be null or left out.
+_optional = partial(Key, optional=True)
+_P = _optional(PROBABILITY, "probability", "fraction")
 
-_SYMMETRIES = Rule("pairs [left, right] of bodyparts by name or number", _is_symmetries)
 
+def _switchable(**keys: Key) -> tuple[Type | Fields, ...]:
+    """Return the types of an augmentation that is on or off, or a probability, or in full."""
+    return (SWITCH, PROBABILITY, fields(p=_P, **keys))
+
+
+def _crop_size(**keys: Key) -> Fields:
+    sides = {"width": Key(PIXELS, "width", "px"), "height": Key(PIXELS, "height", "px")}
+    return fields(**sides, **keys)
+
+
+# What each type of `collate` takes.
 COLLATES = {
-    "ResizeFromDataSize": Fields(
-        {"min_scale": (POSITIVE,), "max_scale": (POSITIVE,)},
-        {
-            "min_short_side": (PIXELS,),
-            "max_short_side": (PIXELS,),
-            "max_ratio": (number("a number from 1 up", 1),),
-            "multiple_of": (PIXELS,),
-            "to_square": (SWITCH,),
-        },
+    "ResizeFromDataSize": fields(
+        min_scale=Key(POSITIVE, "smallest scale of the images", "factor"),
+        max_scale=Key(POSITIVE, "largest scale of the images", "factor"),
+        min_short_side=_optional(PIXELS, "smallest shorter side", "px"),
+        max_short_side=_optional(PIXELS, "largest shorter side", "px"),
+        max_ratio=_optional(number(1), "largest ratio of the sides", PLAIN),
+        multiple_of=_optional(PIXELS, "both sides become a multiple of it", "px"),
+        to_square=_optional(SWITCH, "make the images square"),
     ),
-    "ResizeFromList": Fields({"scales": (list_of(PIXELS, _SIZE),)}),
+    "ResizeFromList": fields(
+        scales=Key(list_of(PIXELS, _SIDES, least=1), "sizes to draw from", "px")
+    ),
 }
 
-_SHARE = number("a fraction of the box from 0 up", 0)
-
-AUGMENTATIONS: dict[str, Rules] = {
-    "top_down_crop": (
-        Fields({"width": (PIXELS,), "height": (PIXELS,)}, {"crop_with_context": (SWITCH,)}),
+# The augmentations, in the order in which they are described. False switches each of them off.
+AUGMENTATIONS = fields(
+    top_down_crop=_optional(
+        _crop_size(crop_with_context=_optional(SWITCH, "show the image around the box, not black")),
+        "size of the crop of each animal; only method=td and ctd",
+        "px",
     ),
-    "random_bbox_transform": (
-        Fields(
-            optional={
-                "shift_factor": (_SHARE,),
-                "shift_prob": (PROBABILITY,),
-                "scale_factor": _SCALING,
-                "scale_prob": (PROBABILITY,),
-                "p": (PROBABILITY,),
-            }
+    random_bbox_transform=_optional(
+        fields(
+            shift_factor=_optional(number(0), "largest shift, of the sides of the box", "fraction"),
+            shift_prob=_optional(PROBABILITY, "probability of a shift", "fraction"),
+            scale_factor=_optional(_SCALING, "range of the scale of the box", "factor"),
+            scale_prob=_optional(PROBABILITY, "probability of scaling", "fraction"),
+            p=_P,
         ),
+        "shift and scale boxes before they are cropped; only method=td and ctd",
     ),
-    "resize": (
-        Fields(optional={"width": (PIXELS,), "height": (PIXELS,), "keep_ratio": (SWITCH,)}),
-    ),
-    "longest_max_size": (PIXELS,),
-    "hflip": _switchable(symmetries=(_SYMMETRIES,)),
-    "affine": (
-        Fields(
-            optional={
-                "p": (PROBABILITY,),
-                "rotation": _ROTATION,
-                "scaling": _SCALING,
-                "translation": _SHIFT,
-            }
+    resize=_optional(
+        node(
+            width=_optional(PIXELS, "width; null follows from the height", "px"),
+            height=_optional(PIXELS, "height; null follows from the width", "px"),
+            keep_ratio=Key(
+                SWITCH,
+                "scale to the largest size that fits, then pad; false stretches",
+                absent=True,
+            ),
         ),
+        "scale to this size; a single side keeps the ratio",
     ),
-    "rotation": _ROTATION,
-    "scale_jitter": _SCALING,
-    "crop_sampling": (
-        Fields(
-            {"width": (PIXELS,), "height": (PIXELS,)},
-            {
-                "max_shift": (number("a fraction of the crop from 0 to 1", 0, 1),),
-                "method": (choice(CROP_METHODS),),
+    longest_max_size=_optional(PIXELS, "scale the longer side down to this size", "px"),
+    hflip=_optional(
+        _switchable(symmetries=_optional(_SYMMETRIES, "bodyparts that change places")),
+        "mirror left and right",
+        "fraction",
+    ),
+    affine=_optional(
+        fields(
+            p=_P,
+            rotation=_optional(_ROTATION, "range of the rotation", "degrees"),
+            scaling=_optional(_SCALING, "range of the scale", "factor"),
+            translation=_optional(_SHIFT, "range of the shift", "px"),
+        ),
+        "rotate, scale and shift",
+    ),
+    rotation=_optional(_ROTATION, "short form of affine.rotation", "degrees"),
+    scale_jitter=_optional(_SCALING, "short form of affine.scaling", "factor"),
+    crop_sampling=_optional(
+        _crop_size(
+            max_shift=_optional(_FRACTION, "largest shift of its centre, of its size", "fraction"),
+            method=_optional(one_of(*CROP_METHODS), "how its centre is drawn"),
+        ),
+        "cut out a part of the frame, around animals",
+    ),
+    elastic_transform=_optional(
+        _switchable(
+            alpha=_optional(POSITIVE, "strength", "px"),
+            sigma=_optional(POSITIVE, "smoothness", "px"),
+        ),
+        "distort locally",
+        "fraction",
+    ),
+    hist_eq=_optional(_switchable(), "equalise the histogram", "fraction"),
+    motion_blur=_optional(
+        _switchable(blur_limit=_optional(pair(whole(3)), "range of the length of the line", "px")),
+        "blur along a line",
+        "fraction",
+    ),
+    covering=_optional(_switchable(), "cover parts of the image", "fraction"),
+    grayscale=_optional(
+        _switchable(alpha=_optional((PROBABILITY, pair(PROBABILITY)), "share of grey", "fraction")),
+        "blend towards grey",
+        "fraction",
+    ),
+    gaussian_noise=_optional(
+        (
+            SWITCH,
+            _STD,
+            fields(std=Key(_STD, "standard deviation", "grey levels of 255"), p=_P),
+        ),
+        "add noise of this standard deviation",
+        "grey levels of 255",
+    ),
+    auto_padding=_optional(
+        fields(
+            pad_width_divisor=_optional(PIXELS, "the width becomes a multiple of it", "px"),
+            pad_height_divisor=_optional(PIXELS, "the height becomes a multiple of it", "px"),
+            min_width=_optional(PIXELS, "smallest width", "px"),
+            min_height=_optional(PIXELS, "smallest height", "px"),
+            position=_optional(one_of(*PAD_POSITIONS), "place of the image in the padded one"),
+            border_mode=_optional(one_of(*BORDER_MODES), "content of the border"),
+            border_value=_optional(
+                number(0, 255), "grey value of the border", "grey levels of 255"
+            ),
+        ),
+        "pad the sides up to a multiple, or to a size",
+    ),
+    normalize_images=_optional(
+        SWITCH, "subtract ImageNet's mean and divide by its standard deviation"
+    ),
+    scale_to_unit_range=_optional(SWITCH, "divide by 255"),
+    collate=_optional(
+        fields(
+            type=Key(one_of(*COLLATE_TYPES), "how the size of a batch is found"),
+            **{
+                name: replace(key, optional=True)
+                for each in COLLATES.values()
+                for name, key in each.keys.items()
             },
         ),
+        "bring the images of a batch to one size",
     ),
-    "elastic_transform": _switchable(alpha=(POSITIVE,), sigma=(POSITIVE,)),
-    "hist_eq": _switchable(),
-    "motion_blur": _switchable(blur_limit=(_ODD_WINDOW,)),
-    "covering": _switchable(),
-    "grayscale": _switchable(alpha=(PROBABILITY, pair(PROBABILITY))),
-    "gaussian_noise": (SWITCH, _STD, Fields({"std": (_STD,)}, {"p": (PROBABILITY,)})),
-    "auto_padding": (
-        Fields(
-            optional={
-                "pad_width_divisor": (PIXELS,),
-                "pad_height_divisor": (PIXELS,),
-                "min_width": (PIXELS,),
-                "min_height": (PIXELS,),
-                "position": (choice(PAD_POSITIONS),),
-                "border_mode": (choice(BORDER_MODES),),
-                "border_value": (number("a grey value from 0 to 255", 0, 255),),
-            }
+)
+
+# Keys of `data` that are not augmentations.
+SETTINGS = fields(
+    colormode=Key(one_of("RGB", "BGR"), "order of the colour channels"),
+    gen_sampling=_optional(
+        fields(
+            keypoint_sigmas=_optional(
+                (POSITIVE, list_of(POSITIVE, least=1)),
+                "spread of the errors for the size of the animal, of all bodyparts or of each",
+                "fraction",
+            ),
+            keypoints_symmetry=_optional(_SYMMETRIES, "bodyparts that can be taken for each other"),
+            jitter_prob=_optional(PROBABILITY, "keypoints next to their place", "fraction"),
+            swap_prob=_optional(PROBABILITY, "keypoints on another animal", "fraction"),
+            inv_prob=_optional(
+                PROBABILITY, "keypoints on their counterpart, left for right", "fraction"
+            ),
+            miss_prob=_optional(PROBABILITY, "keypoints that are not found", "fraction"),
         ),
+        "errors of poses that the model learns to correct; only method=ctd",
     ),
-    "normalize_images": (SWITCH,),
-    "scale_to_unit_range": (SWITCH,),
-    "collate": (Rule("a mapping with `type`", lambda value: isinstance(value, Mapping)),),
-}
+    bbox_margin=Key(whole(0), "margin around the box of the keypoints", "px"),
+    cache=_optional(
+        Type("a number of bytes, or a text such as 2GiB", lambda value: parse_bytes(value) >= 0),
+        "memory for decoded images, shared by the runs of a sweep; 0 switches it off",
+        "bytes",
+    ),
+    loader=_optional(
+        Type("null, as there is no other loader yet", lambda value: False),
+        "has no effect; DeepLabCut accepts it",
+    ),
+)
 
 # Keys that only some methods have anything to apply to.
 METHODS_OF = {
     "top_down_crop": ("td", "ctd"),
     "random_bbox_transform": ("td", "ctd"),
-}
-
-SETTINGS: dict[str, Rules] = {
-    "colormode": (choice(("RGB", "BGR")),),
-    "gen_sampling": (
-        Fields(
-            optional={
-                "keypoint_sigmas": (POSITIVE, list_of(POSITIVE)),
-                "keypoints_symmetry": (_SYMMETRIES,),
-                **dict.fromkeys(MISTAKES, (PROBABILITY,)),
-            }
-        ),
-    ),
-    "bbox_margin": (integer("a whole number of pixels from 0 up", 0),),
-    "cache": (Rule("bytes, or a text such as 2GiB", lambda value: parse_bytes(value) >= 0),),
-    "loader": (Rule("null, as there is no other loader yet", lambda value: False),),
 }
 
 
@@ -228,7 +307,7 @@ def effective_menu(data: Mapping[str, Any], section: Section) -> dict[str, Any]:
     rescaling, padding, normalisation, and transforms given by `_target_`). Those of the section
     override them, null and false included. Entries that are off are left out.
     """
-    outside = {*SETTINGS, *SECTIONS}
+    outside = {*SETTINGS.keys, *SECTIONS}
     shared = {name: value for name, value in data.items() if name not in outside}
     if section == "inference":
         shared = {n: v for n, v in shared.items() if n in INFERENCE_KEYS or is_transform(v)}

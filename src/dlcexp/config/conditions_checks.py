@@ -3,15 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from dlcexp.config.schema import PREDICTION_FILES, TREE
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.files import expanded, names_in
 from dlcexp.yaml_files import read_yaml
 
-FILE_TYPES = (".h5", ".csv", ".json")
-ALLOWED = (
-    "a run folder of a bottom-up model, the number of a DeepLabCut shuffle, a file of predictions "
-    f"({', '.join(FILE_TYPES)}), or null for mistakes made of the labels"
-)
+CONDITIONS = TREE["conditions"]
 
 
 def check_conditions(conditions: Any, method: str) -> None:
@@ -30,18 +27,18 @@ def check_conditions(conditions: Any, method: str) -> None:
             f"{conditions!r} is for a model that corrects poses, and method={method} finds them "
             "itself. Add method=ctd.",
         )
-    if isinstance(conditions, int) and not isinstance(conditions, bool) and conditions >= 0:
+    if isinstance(CONDITIONS.read(conditions, "conditions"), int):
         return
-    if not isinstance(conditions, str) or not conditions:
-        raise ConfigError("conditions", f"{conditions!r} is not allowed. Allowed: {ALLOWED}.")
     path = expanded(conditions)
     if not path.exists():
         hint = nearest(path.name, names_in(path.parent))
         raise ConfigError("conditions", f"there is no {conditions!r}.{hint}")
     if path.is_dir():
         _check_run(path, conditions)
-    elif path.suffix.lower() not in FILE_TYPES:
-        raise ConfigError("conditions", f"{conditions!r} is not allowed. Allowed: {ALLOWED}.")
+    elif path.suffix.lower() not in PREDICTION_FILES:
+        raise ConfigError(
+            "conditions", f"{conditions!r} is not allowed. Allowed: {CONDITIONS.words}."
+        )
 
 
 def _check_run(folder: Path, conditions: str) -> None:
@@ -50,7 +47,7 @@ def _check_run(folder: Path, conditions: str) -> None:
     run = read_yaml(config) if config.is_file() else None
     if not isinstance(run, dict) or "method" not in run:
         raise ConfigError(
-            "conditions", f"{conditions!r} is no run folder of dlcexp. Allowed: {ALLOWED}."
+            "conditions", f"{conditions!r} is no run folder of dlcexp. Allowed: {CONDITIONS.words}."
         )
     if run["method"] != "bu":
         raise ConfigError(

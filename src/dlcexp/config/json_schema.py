@@ -8,18 +8,14 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dlcexp.config.augmentation_keys import AUGMENTATIONS, SECTIONS
 from dlcexp.config.build import find_class
-from dlcexp.config.catalogue import (
-    NO_DEFAULT,
-    Entry,
-    field_json,
-    menu_entries,
-    nested_schema,
-    option_entries,
-)
+from dlcexp.config.describe import NO_DEFAULT, Description, option_keys
 from dlcexp.config.options import Option
-from dlcexp.config.schema import Tree
+from dlcexp.config.schema import TREE
 from dlcexp.config.signatures import arguments
+from dlcexp.config.value_types import MAPPING, Fields
+from dlcexp.trees import join
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _INTERPOLATION = {"type": "string", "pattern": r"\$\{|^\?\?\?$"}
@@ -34,7 +30,7 @@ _SHORT_FORMS = {"weights": {"type": "string"}}
 def json_schema(options: Iterable[Option]) -> dict[str, Any]:
     """The schema of the tree with these options."""
     options = list(options)
-    schema = _of_dataclass(Tree, "", _by_place(options))
+    schema = _of_fields(TREE, "", _by_place(options))
     schema["properties"] |= {"defaults": _defaults_list(options), "hydra": {"type": "object"}}
     return {
         "$schema": DRAFT,
@@ -45,60 +41,53 @@ def json_schema(options: Iterable[Option]) -> dict[str, Any]:
     }
 
 
-def _by_place(options: Iterable[Option]) -> dict[str, list[Entry]]:
-    """The entries of all options by the top-level key they are below, with full keys."""
-    entries: dict[str, list[Entry]] = {}
+def _by_place(options: Iterable[Option]) -> dict[str, list[Description]]:
+    """Return the keys of all options, in full, by the top-level key they are below."""
+    known: dict[str, list[Description]] = {}
     for option in options:
         if (option.is_overlay and option.group) or option.group.startswith("hydra"):
             continue
-        for entry in option_entries(option):
-            for place in _places(option):
-                key = f"{place}.{entry.key}" if place else entry.key
-                full = dataclasses.replace(entry, key=key)
-                entries.setdefault(key.partition(".")[0], []).append(full)
-    return entries
+        for key in option_keys(option):
+            top = key.key.partition(".")[0]
+            known.setdefault(top, []).append(key)
+            if option.group in ("optimizer", "scheduler"):  # they are also those of the detector
+                of_detector = dataclasses.replace(key, key=f"detector.{key.key}")
+                known.setdefault("detector", []).append(of_detector)
+    return known
 
 
-def _places(option: Option) -> list[str]:
-    """Where an option can stand; optimizers and schedulers also in the detector."""
-    twice = option.group in ("optimizer", "scheduler")
-    return [option.place, f"detector.{option.place}"] if twice else [option.place]
-
-
-def _of_dataclass(schema: type, path: str, entries: Mapping[str, list[Entry]]) -> dict[str, Any]:
+def _of_fields(fields: Fields, path: str, known: Mapping[str, list[Description]]) -> dict[str, Any]:
     properties = {}
-    for field in dataclasses.fields(schema):
-        full = f"{path}.{field.name}" if path else field.name
-        nested = nested_schema(field.type)
-        if nested is not None:
-            value = _of_dataclass(nested, full, entries)
-            others = [{"type": "null"}, *([_SHORT_FORMS[full]] if full in _SHORT_FORMS else [])]
-        elif path in _MENUS and field.name in ("train", "inference"):
+    for name, key in fields.keys.items():
+        full = join(path, name)
+        others: list[dict[str, Any]] = [_SHORT_FORMS[full]] if full in _SHORT_FORMS else []
+        if key.fields is not None:
+            value = _of_fields(key.fields, full, known)
+            others.append({"type": "null"})
+        elif path in _MENUS and name in SECTIONS:
             value, others = {"$ref": "#/$defs/menu"}, [{"type": "null"}]
-        elif field.name == "recipe" or "dict" in str(field.type):
-            value, others = _of_entries(entries.get(full.partition(".")[0], []), full), []
+        elif key.type is MAPPING:
+            value, others = _of_keys(known.get(full.partition(".")[0], []), full), []
             others = [{"type": "null"}]
         else:
-            value, others = _loosened(field_json(field)), []
-        properties[field.name] = _or_interpolation(value, *others) | {
-            "description": field.metadata["doc"]
-        }
-    return {"type": "object", "properties": properties, "additionalProperties": False}
+            value = _loosened(key.schema)
+        properties[name] = _or_interpolation(value, *others) | {"description": key.meaning}
+    return {"type": "object", "properties": properties, "additionalProperties": fields.open}
 
 
-def _of_entries(entries: Iterable[Entry], path: str) -> dict[str, Any]:
-    """The object at a path: what any option has there; keys of other classes are let through."""
+def _of_keys(keys: Iterable[Description], path: str) -> dict[str, Any]:
+    """Return the object at a path: what any option has there; other classes may have other keys."""
     root: dict[str, Any] = {"type": "object"}
-    for entry in entries:
-        if not entry.key.startswith(f"{path}."):
+    for key in keys:
+        if not key.key.startswith(f"{path}."):
             continue
         node = root
-        *parents, name = entry.key.removeprefix(f"{path}.").split(".")
+        *parents, name = key.key.removeprefix(f"{path}.").split(".")
         for parent in parents:
             node = _below(node, parent)
-        _add(node.setdefault("properties", {}), name, entry)
+        _add(node.setdefault("properties", {}), name, key)
         if name == "_target_":
-            _close(node, str(entry.default))
+            _close(node, str(key.default))
     _name_keys(root)
     return root
 
@@ -145,25 +134,26 @@ def _below(node: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
-def _add(properties: dict[str, Any], name: str, entry: Entry) -> None:
+def _add(properties: dict[str, Any], name: str, key: Description) -> None:
     """Add what an option says of a key to what the others say."""
     slot = properties.setdefault(name, {"anyOf": []})
-    for each in _loosened(entry.json).get("anyOf", [_loosened(entry.json)]):
+    loosened = _loosened(key.json)
+    for each in loosened.get("anyOf", [loosened]):
         if each not in slot["anyOf"]:
             slot["anyOf"].append(each)
-    if entry.default is None and {"type": "null"} not in slot["anyOf"]:
+    if key.default is None and {"type": "null"} not in slot["anyOf"]:
         slot["anyOf"].append({"type": "null"})
     if _REFERENCE not in slot["anyOf"]:
         slot["anyOf"].append(_REFERENCE)
-    if entry.meaning:
-        slot.setdefault("description", entry.meaning)
-    if entry.default is not NO_DEFAULT and name != "_target_" and _is_plain(entry.default):
+    if key.meaning:
+        slot.setdefault("description", key.meaning)
+    if key.default is not NO_DEFAULT and name != "_target_" and _is_plain(key.default):
         slot.setdefault("examples", [])
-        if entry.default not in slot["examples"]:
-            slot["examples"].append(entry.default)
+        if key.default not in slot["examples"]:
+            slot["examples"].append(key.default)
 
 
-def _loosened(schema: dict[str, Any]) -> dict[str, Any]:
+def _loosened(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The schema with an interpolation allowed for each member of a list or mapping."""
 
     def member(inner: Any) -> Any:
@@ -188,19 +178,16 @@ def _is_plain(value: Any) -> bool:
 
 
 def _menu() -> dict[str, Any]:
-    properties = {
-        entry.key: _loosened(entry.json) | {"description": entry.meaning}
-        for entry in menu_entries()
-        if "." not in entry.key
-    }
+    """Return the object of a menu of augmentations; null and false switch each of them off."""
     own = {"type": "object", "required": ["_target_"]}
+    off = {"enum": [None, False]}
     return {
         "type": "object",
         "properties": {
-            name: {"anyOf": [*value.pop("anyOf"), _REFERENCE]} | value
-            for name, value in properties.items()
+            name: _or_interpolation(_loosened(key.schema), off) | {"description": key.meaning}
+            for name, key in AUGMENTATIONS.keys.items()
         },
-        "additionalProperties": {"anyOf": [own, {"enum": [None, False]}]},
+        "additionalProperties": {"anyOf": [own, off]},
     }
 
 

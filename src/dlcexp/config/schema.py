@@ -1,245 +1,322 @@
-"""The keys of the tree: type, meaning and what is allowed. No behaviour.
+"""The keys of the tree, each declared once: type, meaning, unit, range. No behaviour.
 
-Values come from `conf/`; the classes here say what a value may be. Nodes that name a `_target_`
-(model, optimizer, scheduler, logger, callbacks, split; model, optimizer and scheduler of the
-detector) are free here and bound to the signature of their target by `dlcexp.config.checks`.
+The checks, the JSON schema, the reference page and the help are made from these declarations. The
+defaults are in `conf/`. Nodes that name a `_target_` (model, optimizer, scheduler, logger,
+callbacks, split) are mappings here; `dlcexp.config.checks` binds them to the signature of their
+class. The keys of augmentations are declared in `dlcexp.config.augmentation_keys`.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
-from omegaconf import MISSING
+from dlcexp.config.augmentation_keys import AUGMENTATIONS, SECTIONS, SETTINGS
+from dlcexp.config.value_types import (
+    MAPPING,
+    PLAIN,
+    PROBABILITY,
+    SWITCH,
+    TEXT,
+    Key,
+    Type,
+    is_sequence,
+    list_of,
+    matching,
+    node,
+    number,
+    one_of,
+    open_fields,
+    whole,
+)
 
+_optional = partial(Key, optional=True)
 
-def key(
-    doc: str,
-    *,
-    choices: tuple[str, ...] | None = None,
-    pattern: str | None = None,
-    allowed: str = "",
-    minimum: float | None = None,
-    default: Any = MISSING,
-) -> Any:
-    """A field with its meaning and its limits.
+_EPOCHS = whole(1)
+_MEMORY_FORMAT = one_of("contiguous", "channels_last")
+_WORKERS = Key(whole(0), "data-loading processes; any number gives the same batches", "processes")
+_DIRECTIONS = ("maximize", "minimize", None)
+_DIRECTION = Type(
+    "maximize or minimize, or a list of them",
+    lambda value: all(each in _DIRECTIONS for each in (value if is_sequence(value) else [value])),
+)
+_NAME = Type("a name", lambda value: isinstance(value, str | int), {"type": ["string", "integer"]})
+_NAMES = list_of(_NAME)
+_METRIC = matching(
+    r"(test|train)\.\S+", "a metric of test or train frames, such as test.mAP or test.mAP@50:95"
+)
+_SCHEDULER = "learning rate over the epochs; null keeps it constant"
 
-    Args:
-        doc: meaning and unit.
-        choices: the words allowed.
-        pattern: a regular expression that the whole value must match.
-        allowed: the same in words.
-        minimum: smallest number allowed.
-        default: value where a tree has none, a class for a node of its defaults; without it the
-            tree must give one.
-    """
-    metadata = {
-        "doc": doc,
-        "choices": choices,
-        "pattern": pattern,
-        "allowed": allowed,
-        "minimum": minimum,
-    }
-    if isinstance(default, type):
-        return field(default_factory=default, metadata=metadata)
-    if isinstance(default, dict | list):
-        return field(default_factory=lambda: type(default)(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
+# Files of predictions that `conditions` may name.
+PREDICTION_FILES = (".h5", ".csv", ".json")
 
+_MENUS = {
+    "train": Key(MAPPING, "augmentations, and keys of this node that differ in training"),
+    "inference": Key(MAPPING, "keys of this node that differ in inference", absent={}),
+}
 
-@dataclass
-class Resize:
-    width: int | None = key("px; null follows from the height", minimum=1)
-    height: int | None = key("px; null follows from the width", minimum=1)
-    keep_ratio: bool = key("scale to the largest size that fits, then pad", default=True)
+# What the images of the pose model and those of the detector have in common.
+_IMAGES = {
+    "resize": AUGMENTATIONS["resize"],
+    "longest_max_size": AUGMENTATIONS["longest_max_size"],
+    "auto_padding": AUGMENTATIONS["auto_padding"],
+    "normalize_images": AUGMENTATIONS["normalize_images"].required(),
+    "scale_to_unit_range": AUGMENTATIONS["scale_to_unit_range"].required(),
+}
 
+DATA = node(
+    colormode=SETTINGS["colormode"],
+    bbox_margin=SETTINGS["bbox_margin"],
+    **_IMAGES,
+    gen_sampling=SETTINGS["gen_sampling"],
+    loader=SETTINGS["loader"],
+    cache=SETTINGS["cache"],
+    **_MENUS,
+    top_down_crop=AUGMENTATIONS["top_down_crop"],
+)
 
-@dataclass
-class Data:
-    colormode: str = key("order of the colour channels, RGB or BGR")
-    bbox_margin: int = key("px around the box of the keypoints")
-    resize: Resize | None = key("size of the images that the model sees")
-    longest_max_size: int | None = key("px of the longer side at most", minimum=1)
-    auto_padding: Any = key("pad_width_divisor and pad_height_divisor, or null")
-    normalize_images: bool = key("subtract ImageNet's mean, divide by its standard deviation")
-    scale_to_unit_range: bool = key("divide by 255")
-    gen_sampling: Any = key("sampling of pose errors, for conditional top-down")
-    loader: Any = key("kept for DeepLabCut")
-    cache: Any = key("memory for decoded images: bytes, or a text like 2GiB; 0 switches it off")
-    train: dict[str, Any] = key("augmentations, and keys of `data` that differ in training")
-    inference: dict[str, Any] = key("keys of `data` that differ in inference", default={})
-    top_down_crop: Any = key("width and height of the crops, px; not bottom-up", default=None)
+DATA_DETECTOR = node(colormode=SETTINGS["colormode"], **_IMAGES, **_MENUS)
 
+# What a model, a backbone or a detector recommends: the owner of a key reads its default here.
+RECIPE = open_fields(
+    batch_size=_optional(whole(1), "samples per training batch", "images"),
+    epochs=_optional(_EPOCHS, "length of training", "epochs"),
+    eval_interval=_optional(_EPOCHS, "time between evaluations", "epochs"),
+    num_workers=_optional(whole(0), "data-loading processes", "processes"),
+    memory_format=_optional(_MEMORY_FORMAT, "the fastest order of numbers in memory"),
+    lr=_optional(number(0), "learning rate; the first one, where a schedule changes it", PLAIN),
+    scheduler=_optional(
+        open_fields(
+            milestones=_optional(list_of(whole(0)), "epochs, ascending", "epochs"),
+            lr_list=_optional(list_of(list_of(number(0))), "learning rates by milestone", PLAIN),
+        ),
+        "arguments of the schedule lr_list",
+    ),
+    with_center_keypoints=_optional(SWITCH, "the model needs the centre of each animal"),
+    padding=_optional(whole(1), "the sides of an image are a multiple of it", "px"),
+    pad_in_training=_optional(SWITCH, "pad in training as well"),
+    crop_size=_optional(whole(1), "size of the crops that the model is for", "px"),
+    random_bbox_prob=_optional(
+        PROBABILITY, "share of the training crops that are shifted and scaled", "fraction"
+    ),
+    freeze_bn_stats=_optional(SWITCH, "batch norm keeps its statistics"),
+    all_branches=_optional(SWITCH, "HRNet: features of every resolution, not only of the highest"),
+    coarse=_optional(SWITCH, "one layer more, for features at a 32nd of the image size"),
+    width=_optional(whole(1), "channels of the narrowest features", "channels"),
+    channels=_optional(whole(1), "channels of the features", "channels"),
+    stride=_optional(whole(1), "distance of the features in the image", "px"),
+)
 
-@dataclass
-class DataDetector:
-    colormode: str = key("order of the colour channels, RGB or BGR")
-    resize: Resize | None = key("size of the frames that the detector sees")
-    longest_max_size: int | None = key("px of the longer side at most", minimum=1)
-    auto_padding: Any = key("pad_width_divisor and pad_height_divisor, or null")
-    normalize_images: bool = key("subtract ImageNet's mean, divide by its standard deviation")
-    scale_to_unit_range: bool = key("divide by 255")
-    train: dict[str, Any] = key(
-        "augmentations, and keys of `data_detector` that differ in training"
-    )
-    inference: dict[str, Any] = key("keys of `data_detector` that differ in inference", default={})
+DETECTOR = node(
+    model=Key(MAPPING, "a class of dlcexp.models.detectors with its arguments"),
+    optimizer=Key(MAPPING, "a class of torch.optim with its arguments"),
+    scheduler=_optional(MAPPING, _SCHEDULER),
+    batch_size=Key(whole(1), "frames per training batch", "frames"),
+    epochs=Key(_EPOCHS, "length of training", "epochs"),
+    save_epochs=Key(_EPOCHS, "time between periodic snapshots", "epochs"),
+    eval_interval=Key(_EPOCHS, "time between evaluations on the test frames", "epochs"),
+    key_metric=Key(_METRIC, "metric by which the best snapshot is chosen"),
+    key_metric_asc=Key(SWITCH, "larger values of key_metric are better"),
+    num_workers=_WORKERS,
+    snapshot=_optional(TEXT, "trained detector of another run or of DeepLabCut, used as it is"),
+    recipe=Key(RECIPE, "what the detector recommends"),
+)
 
+TRAIN = node(
+    stages=Key(list_of(TEXT), "what is trained, in this order: detector, pose"),
+    select_edges=Key(
+        SWITCH,
+        "choose the edges of part-affinity fields on the training frames afterwards",
+        absent=True,
+    ),
+)
 
-@dataclass
-class Detector:
-    model: dict[str, Any] = key("a class of dlcexp.models.detectors")
-    optimizer: dict[str, Any] = key("a class of torch.optim")
-    scheduler: dict[str, Any] | None = key(
-        "learning rate over the epochs; null: constant", default=None
-    )
-    batch_size: int = key("frames a training batch", minimum=1)
-    epochs: int = key("epochs of training", minimum=1)
-    save_epochs: int = key("epochs between snapshots", minimum=1)
-    eval_interval: int = key("epochs between evaluations on the test frames", minimum=1)
-    key_metric: str = key(
-        "metric of the best snapshot",
-        pattern=r"test\.\S+|train\.\S+",
-        allowed="a metric of test or train frames, such as test.mAP@50:95",
-    )
-    key_metric_asc: bool = key("larger is better")
-    num_workers: int = key("data-loading processes", minimum=0)
-    snapshot: str | None = key("a detector of another run or of DeepLabCut, to start from")
-    recipe: dict[str, Any] = key("what the detector recommends")
+# `dlcexp.config.weights_checks` writes short forms out.
+WEIGHTS = node(
+    path=_optional(TEXT, "snapshot or run folder that training starts from"),
+    bodyparts=_optional(
+        (TEXT, list_of(TEXT)),
+        "bodyparts of the snapshot in its order, or the name of a SuperAnimal",
+    ),
+    freeze=Key(list_of(TEXT), "modules that are not trained, such as backbone.stage2", absent=[]),
+    lr_scale=Key(MAPPING, "factors of optimizer.lr, by module", "factor", absent={}),
+)
 
-
-@dataclass
-class Train:
-    stages: list[str] = key("what is trained, in this order: detector, pose")
-    select_edges: bool = key(
-        "choose the limbs of part-affinity fields on the training frames afterwards", default=True
-    )
-
-
-@dataclass
-class Weights:
-    path: str | None = key("a snapshot or a run folder that training starts from", default=None)
-    bodyparts: Any = key("of the file, in its order, or the name of a SuperAnimal", default=None)
-    freeze: Any = key("modules that are not trained", default=[])
-    lr_scale: Any = key("factors of optimizer.lr, by module", default={})
-
-
-@dataclass
-class EarlyStopping:
-    patience: int | None = key("evaluations without a better key metric; null: off", minimum=1)
-    min_delta: float = key("smallest change that counts as better", minimum=0)
-
-
-@dataclass
-class Trainer:
-    precision: str = key(
+TRAINER = node(
+    precision=Key(
+        one_of("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"),
         "floating-point format",
-        choices=("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"),
-    )
-    memory_format: str = key(
-        "order of the pose model's numbers in memory; the same results up to rounding",
-        choices=("contiguous", "channels_last"),
-        default="contiguous",
-    )
-    devices: int = key("processes, one a device", minimum=1)
-    strategy: str = key("how several processes share the work", choices=("auto", "ddp"))
-    num_workers: int = key("data-loading processes", minimum=0)
-    pin_memory: bool = key("page-locked batches, for CUDA")
-    accumulate_grad_batches: int = key("batches an optimizer step", minimum=1)
-    gradient_clip_val: float | None = key("largest norm of the gradient", minimum=0)
-    deterministic: bool = key("refuse algorithms that are not deterministic")
-    progress_bar: bool = key("show a bar on a terminal")
-    display_iters: int = key("steps between log lines where there is no terminal", minimum=1)
-    eval_interval: int = key("epochs between evaluations on the test frames", minimum=1)
-    key_metric: str = key(
-        "metric of the best snapshot",
-        pattern=r"test\.\S+|train\.\S+",
-        allowed="a metric of test or train frames, such as test.mAP",
-    )
-    key_metric_asc: bool = key("larger is better")
-    max_snapshots: int = key("periodic snapshots kept", minimum=1)
-    save_optimizer_state: bool = key("also in the snapshots")
-    early_stopping: EarlyStopping = key("when to give up")
+    ),
+    memory_format=Key(
+        _MEMORY_FORMAT,
+        "order of the pose model's numbers in memory; results differ by rounding only",
+        absent="contiguous",
+    ),
+    devices=Key(whole(1), "processes that train together, one per device", "devices"),
+    strategy=Key(one_of("auto", "ddp"), "how several processes share the work"),
+    num_workers=_WORKERS,
+    pin_memory=Key(SWITCH, "keep batches in page-locked memory, for CUDA"),
+    accumulate_grad_batches=Key(whole(1), "batches per optimizer step", "batches"),
+    gradient_clip_val=_optional(number(0), "largest norm of the gradient", PLAIN),
+    deterministic=Key(SWITCH, "reject algorithms that are not deterministic"),
+    progress_bar=Key(SWITCH, "show a progress bar on a terminal"),
+    display_iters=Key(whole(1), "steps between log lines where there is no terminal", "steps"),
+    eval_interval=Key(_EPOCHS, "time between evaluations on the test frames", "epochs"),
+    key_metric=Key(_METRIC, "metric by which the best snapshot is chosen"),
+    key_metric_asc=Key(SWITCH, "larger values of key_metric are better"),
+    max_snapshots=Key(whole(1), "periodic snapshots kept, in addition to the best", "snapshots"),
+    save_optimizer_state=Key(SWITCH, "also in snapshots; last.ckpt always has it"),
+    early_stopping=Key(
+        node(
+            patience=_optional(
+                whole(1), "evaluations without a better key_metric; null: off", "evaluations"
+            ),
+            min_delta=Key(number(0), "smallest change that is better", "that of key_metric"),
+        ),
+        "when training ends early",
+    ),
+)
 
+EVALUATION = node(
+    mode=Key(one_of("all", "train", "test"), "frames that DeepLabCut evaluates"),
+    pcutoff=Key(number(0), "confidence from which a keypoint is found", "fraction"),
+    comparison_bodyparts=Key((TEXT, _NAMES), "bodyparts that are scored: all, or a list"),
+    per_keypoint_evaluation=Key(SWITCH, "for DeepLabCut; dlcexp always scores each bodypart"),
+    force_multi_animal=Key(SWITCH, "has no effect; DeepLabCut accepts it"),
+    oks_sigma=Key(number(0), "fall-off of the object keypoint similarity", PLAIN),
+    oks_bbox_margin=Key(number(0), "margin around the box whose area enters the similarity", "px"),
+    pck_thresholds=Key(
+        list_of(number()), "distances for PCK, of the longer side of the animal's box", "fraction"
+    ),
+    examples=Key(whole(0), "best and worst test frames that are drawn in figures/", "frames"),
+)
 
-@dataclass
-class Evaluation:
-    mode: str = key("frames that DeepLabCut evaluates", choices=("all", "train", "test"))
-    pcutoff: float = key("confidence from which a keypoint counts as found", minimum=0)
-    comparison_bodyparts: Any = key("all, or a list of bodyparts")
-    per_keypoint_evaluation: bool = key("for DeepLabCut; here they always are")
-    force_multi_animal: bool = key("kept for DeepLabCut")
-    oks_sigma: float = key("fall-off of the object keypoint similarity", minimum=0)
-    oks_bbox_margin: float = key("px around the box whose area enters the similarity", minimum=0)
-    pck_thresholds: list[float] = key("fractions of the longer side of the animal's box")
-    examples: int = key("best and worst test frames drawn", minimum=0)
+# DeepLabCut's settings of inference; it may have more.
+INFERENCE = open_fields(
+    multithreading=_optional(
+        open_fields(
+            enabled=_optional(SWITCH, "prepare batches in a thread"),
+            queue_length=_optional(whole(0), "batches that are prepared ahead", "batches"),
+            timeout=_optional(number(0), "longest wait for a batch", "seconds"),
+        ),
+        "batches in the background",
+    ),
+    compile=_optional(
+        open_fields(
+            enabled=_optional(SWITCH, "compile the model with torch.compile"),
+            backend=_optional(TEXT, "backend of torch.compile"),
+        ),
+        "compiled models",
+    ),
+    autocast=_optional(
+        open_fields(enabled=_optional(SWITCH, "compute in mixed precision")), "mixed precision"
+    ),
+)
 
+EXPORT = node(
+    file=_optional(TEXT, "where to write; null prints"),
+    schema=Key(
+        one_of("dlc3", "sectioned", "flat"),
+        "form of pytorch_config.yaml: dlc3 of DeepLabCut 3.0.2, sectioned of 3.0.0, flat of before",
+    ),
+    like=_optional(TEXT, "file of that form whose order of keys and omissions are kept"),
+    pose_config_path=_optional(
+        TEXT, "path of the file below the project; null: pytorch_config.yaml"
+    ),
+    extra=Key(MAPPING, "further keys for DeepLabCut, without effect here", absent={}),
+)
 
-@dataclass
-class Export:
-    file: str | None = key("where to write; null prints")
-    schema: str = key("form of pytorch_config.yaml", choices=("dlc3", "sectioned", "flat"))
-    like: str | None = key("a file of that form, written alike", default=None)
-    pose_config_path: str | None = key("where the file lies in the project", default=None)
-    extra: dict[str, Any] = key("what else DeepLabCut's file says, without effect here", default={})
+SWEEP = node(
+    metric=Key(
+        (TEXT, list_of(TEXT)),
+        "key of metrics.json by which jobs are compared, or a list of them",
+        absent="test.mAP",
+    ),
+    direction=_optional(
+        _DIRECTION, "a list for several metrics; null: as the name of the metric implies"
+    ),
+    rerun=Key(
+        one_of("never", "failed", "always"),
+        "jobs that run again when the sweep is started again: none, those that failed, or all",
+        absent="failed",
+    ),
+)
 
+# What the project says; `${metadata.num_bodyparts}` and the like refer to it.
+METADATA = open_fields(
+    project_name=_optional(TEXT, "name of the project"),
+    bodyparts=_optional(_NAMES, "bodyparts of each animal"),
+    unique_bodyparts=_optional(_NAMES, "bodyparts that a frame has once"),
+    individuals=_optional(_NAMES, "names of the animals"),
+    with_identity=_optional(SWITCH, "individuals are recognised across frames"),
+    skeleton=_optional(list_of(_NAMES), "edges, each a pair of bodyparts"),
+    multianimal=_optional(SWITCH, "DeepLabCut calls it a multi-animal project"),
+    num_bodyparts=_optional(whole(0), "number of bodyparts", "bodyparts"),
+    num_individuals=_optional(whole(0), "number of animals", "animals"),
+    num_unique_bodyparts=_optional(whole(0), "number of unique bodyparts", "bodyparts"),
+    labeled_data=_optional(MAPPING, "digest of the labels, for the hash of a run"),
+)
 
-@dataclass
-class Sweep:
-    metric: Any = key("key of metrics.json that decides, or a list of them", default="test.mAP")
-    direction: Any = key(
-        "maximize or minimize, a list for several metrics; null: as the metric wants", default=None
-    )
-    rerun: str = key(
-        "jobs that failed when the sweep is started again: failed, never or always (every job)",
-        choices=("never", "failed", "always"),
-        default="failed",
-    )
-
-
-@dataclass
-class Tree:
-    """The composed experiment; see `conf/config.yaml` for the order in which it is told."""
-
-    project: str = key("folder or config.yaml of a DeepLabCut project, a COCO file, or demo")
-    metadata: dict[str, Any] = key("what the project says of itself")
-    method: str = key(
-        "bu: bottom-up, td: top-down, ctd: conditional top-down", choices=("bu", "td", "ctd")
-    )
-    conditions: Any = key(
-        "whose poses method=ctd corrects: a run folder, a shuffle's number or a predictions file",
-        default=None,
-    )
-    train: Train = key("which stages are trained")
-    batch_size: int = key("images a training batch", minimum=1)
-    epochs: int = key("epochs of training", minimum=1)
-    save_epochs: int = key("epochs between snapshots", minimum=1)
-    device: str = key(
+TREE = node(
+    project=Key(TEXT, "folder or config.yaml of a DeepLabCut project, a COCO file, or demo"),
+    metadata=Key(METADATA, "what the project says"),
+    method=Key(one_of("bu", "td", "ctd"), "bu: bottom-up, td: top-down, ctd: conditional top-down"),
+    conditions=_optional(
+        Type(
+            "a run folder of a bottom-up model, the number of a DeepLabCut shuffle, or a file of "
+            f"predictions ({', '.join(PREDICTION_FILES)})",
+            lambda value: bool(value) if isinstance(value, str) else whole(0).accepts(value),
+        ),
+        "whose poses method=ctd corrects; null: errors made of the labels",
+    ),
+    train=Key(TRAIN, "which stages are trained"),
+    batch_size=Key(whole(1), "images per training batch", "images"),
+    epochs=Key(_EPOCHS, "length of training", "epochs"),
+    save_epochs=Key(_EPOCHS, "time between periodic snapshots", "epochs"),
+    device=Key(
+        matching(r"auto|cpu|mps|cuda(:\d+)?", "auto, cpu, mps, cuda, cuda:0 and so on"),
         "where to compute",
-        pattern=r"auto|cpu|mps|cuda(:\d+)?",
-        allowed="auto, cpu, mps, cuda, cuda:0 and so on",
-    )
-    seed: int = key("of weights, batches and augmentations", minimum=0)
-    with_center_keypoints: bool = key("the model needs the centre of each animal")
-    weights: Weights = key("what training starts from", default=Weights)
-    resume: str = key("auto, never, or the path of a run folder or last.ckpt")
-    data: Data = key("images and augmentations")
-    model: dict[str, Any] = key("architecture, targets, losses and decoding")
-    optimizer: dict[str, Any] = key("a class of torch.optim")
-    scheduler: dict[str, Any] | None = key(
-        "learning rate over the epochs; null: constant", default=None
-    )
-    detector: Detector | None = key("what finds the animals; only top-down", default=None)
-    data_detector: DataDetector | None = key(
-        "images and augmentations of the detector; only top-down", default=None
-    )
-    logger: dict[str, Any] = key("where the metrics go, by name", default={})
-    callbacks: dict[str, Any] = key(
+    ),
+    seed=Key(whole(0), "seed of weights, batches and augmentations", PLAIN),
+    with_center_keypoints=Key(SWITCH, "the model needs the centre of each animal"),
+    weights=Key(WEIGHTS, "what training starts from", absent={}),
+    resume=Key(TEXT, "auto: resume in this run folder; never; or another run folder or last.ckpt"),
+    data=Key(DATA, "images and augmentations"),
+    model=Key(MAPPING, "architecture, targets, losses and decoding"),
+    optimizer=Key(MAPPING, "a class of torch.optim with its arguments"),
+    scheduler=_optional(MAPPING, _SCHEDULER),
+    detector=_optional(DETECTOR, "what finds the animals; only method=td"),
+    data_detector=_optional(
+        DATA_DETECTOR, "images and augmentations of the detector; only method=td"
+    ),
+    logger=Key(MAPPING, "where the metrics go, by name", absent={}),
+    callbacks=Key(
+        MAPPING,
         "Lightning callbacks by name; detector and pose model are trained with separate instances",
-        default={},
-    )
-    split: dict[str, Any] = key("which frames train and which test")
-    trainer: Trainer = key("how Lightning runs")
-    evaluation: Evaluation = key("how predictions are scored")
-    inference: dict[str, Any] = key("DeepLabCut's settings of inference")
-    export: Export = key("pytorch_config.yaml")
-    sweep: Sweep = key("what decides between the jobs of a sweep", default=Sweep)
-    allow_targets: list[str] = key("prefixes of your own classes", default=[])
-    recipe: dict[str, Any] = key("what the model recommends")
+        absent={},
+    ),
+    split=Key(MAPPING, "which frames train and which test"),
+    trainer=Key(TRAINER, "how Lightning trains"),
+    evaluation=Key(EVALUATION, "how predictions are scored"),
+    inference=Key(INFERENCE, "DeepLabCut's settings of inference"),
+    export=Key(EXPORT, "how pytorch_config.yaml is written"),
+    sweep=Key(SWEEP, "how the jobs of a sweep are compared", absent={}),
+    allow_targets=Key(list_of(TEXT), "prefixes of your classes, such as `mylab.`", absent=[]),
+    recipe=Key(RECIPE, "what the model recommends"),
+)
+
+
+def declaration(path: str) -> Key | None:
+    """Return the declaration of a key by its dotted path; None for arguments of classes."""
+    *parents, name = path.split(".")
+    if "recipe" in parents:  # those of models, backbones and detectors have the same keys
+        below = RECIPE
+        parents = parents[parents.index("recipe") + 1 :]
+    elif len(parents) > 1 and parents[0] in ("data", "data_detector") and parents[1] in SECTIONS:
+        below = AUGMENTATIONS
+        parents = parents[2:]
+    else:
+        below = TREE
+    for parent in parents:
+        key = below.keys.get(parent)
+        if key is None or key.fields is None:
+            return None
+        below = key.fields
+    return below.keys.get(name)

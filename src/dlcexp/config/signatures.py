@@ -7,7 +7,7 @@ import json
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from dlcexp.errors import nearest
 
@@ -30,11 +30,14 @@ class Argument:
         name: the keyword.
         annotation: its type; `inspect.Parameter.empty` where the class does not say.
         default: its default; `inspect.Parameter.empty` where it must be given.
+        keywords_of: the class whose keywords a mapping holds, where the annotation names one, as
+            `Annotated[Mapping[str, Any], DeconvModule]` does.
     """
 
     name: str
     annotation: Any
     default: Any
+    keywords_of: type | None = None
 
     @property
     def required(self) -> bool:
@@ -70,11 +73,19 @@ def arguments(cls: type) -> tuple[dict[str, Argument], bool]:
     """
     parameters = _signature(cls).parameters.values()
     named = {
-        p.name: Argument(p.name, p.annotation, p.default)
+        p.name: Argument(p.name, *_without_marks(p.annotation, p.default))
         for p in parameters
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }
     return named, any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _without_marks(annotation: Any, default: Any) -> tuple[Any, Any, type | None]:
+    """Return the annotation, the default, and the class that `Annotated` names."""
+    if get_origin(annotation) is not Annotated:
+        return annotation, default, None
+    plain, cls, *_ = get_args(annotation)
+    return plain, default, cls
 
 
 def _signature(cls: type) -> inspect.Signature:

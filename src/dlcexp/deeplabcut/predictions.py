@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlcexp.config.conditions_checks import FILE_TYPES
+from dlcexp.config.schema import PREDICTION_FILES
 from dlcexp.errors import ProjectError
 from dlcexp.project.dlc_tables import read_table
 
@@ -79,8 +79,9 @@ def read_predictions(path: Path) -> Predictions:
     Raises:
         ProjectError: it is missing, of another kind, broken, or holds no poses.
     """
-    if path.suffix.lower() not in FILE_TYPES:
-        raise ProjectError(f"{path}: is not a file of predictions ({', '.join(FILE_TYPES)}).")
+    if path.suffix.lower() not in PREDICTION_FILES:
+        allowed = ", ".join(PREDICTION_FILES)
+        raise ProjectError(f"{path}: is not a file of predictions ({allowed}).")
     if not path.is_file():
         raise ProjectError(f"{path}: there is no such file.")
     return _read_json(path) if path.suffix.lower() == ".json" else _read_poses(path)

@@ -60,7 +60,11 @@ class LRListScheduler(LRScheduler):
 
 
 class ExponentialDecay:
-    """For `LambdaLR`: gamma ** epoch."""
+    """For `LambdaLR`: gamma ** epoch.
+
+    Args:
+        gamma: factor of the learning rate per epoch.
+    """
 
     def __init__(self, gamma: float) -> None:
         self.gamma = gamma
@@ -85,7 +89,11 @@ class InverseSquareRoot:
 
 
 class ConstantFactor:
-    """For `MultiplicativeLR`: the same factor each epoch."""
+    """For `MultiplicativeLR`: the same factor each epoch.
+
+    Args:
+        factor: factor of the learning rate per epoch.
+    """
 
     def __init__(self, factor: float) -> None:
         self.factor = factor

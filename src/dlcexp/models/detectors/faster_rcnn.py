@@ -41,7 +41,8 @@ class FasterRCNN(Detector):
         freeze_bn_weights: do not train the batch-norm scales and shifts.
         variant: name of the model in torchvision.
         box_score_thresh: boxes of a lower score are not reported.
-        weights: see `load_weights`.
+        weights: "auto" for COCO weights where they are available, "coco" for these or an error,
+            a file, or None for random weights.
 
     Raises:
         ConfigError: torchvision has no such variant.

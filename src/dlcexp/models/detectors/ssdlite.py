@@ -31,7 +31,8 @@ class SSDLite(Detector):
         variant: there is one only, None.
         box_score_thresh: boxes of a lower score are not reported. 0.01 means 0.001, as in
             DeepLabCut.
-        weights: see `load_weights`.
+        weights: "auto" for COCO weights where they are available, "coco" for these or an error,
+            a file, or None for random weights.
 
     Raises:
         ConfigError: a variant.

@@ -4,7 +4,7 @@ Geng et al., "Bottom-Up Human Pose Estimation via Disentangled Keypoint Regressi
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +32,7 @@ class DEKRHead(Head):
         heatmap_config: keywords of `HeatmapBranch`.
         offset_config: keywords of `OffsetBranch`.
         target_generator, criterion, predictor: see `Head`.
-        weight_init: see `initialize`.
+        weight_init: scheme of the initial weights, "normal", "dekr" or "RTMPose"; None: torch's.
     """
 
     one_animal = False
@@ -40,8 +40,8 @@ class DEKRHead(Head):
 
     def __init__(
         self,
-        heatmap_config: Mapping[str, Any],
-        offset_config: Mapping[str, Any],
+        heatmap_config: "Annotated[Mapping[str, Any], HeatmapBranch]",
+        offset_config: "Annotated[Mapping[str, Any], OffsetBranch]",
         target_generator: TargetGenerator,
         criterion: Mapping[str, Criterion],
         predictor: Predictor,
@@ -78,9 +78,9 @@ class HeatmapBranch(nn.Module):
     """One heatmap per keypoint and one for the centres.
 
     Args:
-        channels: of the feature map, inside the branch, and of the output.
+        channels: channels of the feature map, inside the branch, and of the output.
         num_blocks: residual blocks in the branch.
-        dilation_rate: of their convolutions.
+        dilation_rate: dilation of their convolutions.
         final_conv_kernel: size of the last convolution, in pixels.
     """
 
@@ -104,10 +104,10 @@ class OffsetBranch(nn.Module):
     """Per keypoint, its own features and the regression from them to its offset, in map pixels.
 
     Args:
-        channels: of the feature map, inside the branch, and the number of keypoints.
+        channels: channels of the feature map, inside the branch, and the number of keypoints.
         num_offset_per_kpt: channels of each keypoint's features.
         num_blocks: adaptive blocks per keypoint.
-        dilation_rate: of their convolutions.
+        dilation_rate: dilation of their convolutions.
         final_conv_kernel: size of the last convolution, in pixels.
     """
 

@@ -5,7 +5,7 @@ Methods 2022.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
@@ -30,7 +30,7 @@ class DLCRNetHead(Head):
         num_stages: how often heatmaps and fields are refined.
         features_dim: channels of the features that every stage sees.
         target_generator, criterion, predictor: see `Head`.
-        weight_init: see `initialize`.
+        weight_init: scheme of the initial weights, "normal", "dekr" or "RTMPose"; None: torch's.
 
     Raises:
         ConfigError: fewer than one stage.
@@ -42,9 +42,9 @@ class DLCRNetHead(Head):
 
     def __init__(
         self,
-        heatmap_config: Mapping[str, Any],
-        locref_config: Mapping[str, Any],
-        paf_config: Mapping[str, Any],
+        heatmap_config: Annotated[Mapping[str, Any], DeconvModule],
+        locref_config: Annotated[Mapping[str, Any], DeconvModule],
+        paf_config: Annotated[Mapping[str, Any], DeconvModule],
         target_generator: TargetGenerator,
         criterion: Mapping[str, Criterion],
         predictor: Predictor,

@@ -5,7 +5,7 @@ refinement from Insafutdinov et al., "DeeperCut", ECCV 2016.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
@@ -24,7 +24,7 @@ class HeatmapHead(Head):
     Args:
         heatmap_config, locref_config: keywords of `DeconvModule`.
         target_generator, criterion, predictor: see `Head`.
-        weight_init: see `initialize`.
+        weight_init: scheme of the initial weights, "normal", "dekr" or "RTMPose"; None: torch's.
 
     Raises:
         ConfigError: heatmaps and location refinement have different strides.
@@ -32,11 +32,11 @@ class HeatmapHead(Head):
 
     def __init__(
         self,
-        heatmap_config: Mapping[str, Any],
+        heatmap_config: "Annotated[Mapping[str, Any], DeconvModule]",
         target_generator: TargetGenerator,
         criterion: Mapping[str, Criterion],
         predictor: Predictor,
-        locref_config: Mapping[str, Any] | None = None,
+        locref_config: "Annotated[Mapping[str, Any] | None, DeconvModule]" = None,
         weight_init: str | None = None,
     ) -> None:
         heatmap_head = DeconvModule(**heatmap_config)
@@ -69,9 +69,9 @@ class DeconvModule(nn.Module):
     """Transposed convolutions, with ReLU between them, and an optional last convolution.
 
     Args:
-        channels: of the input and of each layer's output.
-        kernel_size: of each transposed convolution, in pixels.
-        strides: of each transposed convolution.
+        channels: channels of the input and of each layer's output.
+        kernel_size: size of each transposed convolution, in pixels.
+        strides: stride of each transposed convolution.
         final_conv: `out_channels` and `kernel_size` of a convolution at the end.
 
     Attributes:

@@ -6,7 +6,7 @@ al., "Transformer Quality in Linear Time", ICML 2022.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +37,7 @@ class RTMCCHead(Head):
         final_layer_kernel_size: of the convolution to one map per keypoint, feature map pixels.
         gau_cfg: keywords of `GatedAttentionUnit`.
         target_generator, criterion, predictor: see `Head`.
-        weight_init: see `initialize`.
+        weight_init: scheme of the initial weights, "normal", "dekr" or "RTMPose"; None: torch's.
     """
 
     of_one_size = True
@@ -51,7 +51,7 @@ class RTMCCHead(Head):
         in_featuremap_size: list[int],
         simcc_split_ratio: float,
         final_layer_kernel_size: int,
-        gau_cfg: Mapping[str, Any],
+        gau_cfg: "Annotated[Mapping[str, Any], GatedAttentionUnit]",
         target_generator: TargetGenerator,
         criterion: Mapping[str, Criterion],
         predictor: Predictor,

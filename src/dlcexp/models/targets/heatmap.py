@@ -27,7 +27,7 @@ class HeatmapGenerator(TargetGenerator):
             "INDIVIDUAL" one per identity with all bodyparts on it.
         gradient_masking: give maps on which a keypoint is missing the weight `background_weight`,
             as the missing keypoint may well be in the image.
-        background_weight: see `gradient_masking`.
+        background_weight: weight of a map on which a keypoint is missing, with `gradient_masking`.
         generate_locref: whether to draw the location refinement.
         locref_std: image px per unit of location refinement.
 

@@ -30,7 +30,7 @@ class SimCCGenerator(TargetGenerator):
             that bin 1 - `label_smooth_weight` and shares the rest among the others.
         sigma: standard deviations of the Gaussian in x and y, bins.
         simcc_split_ratio: bins per image px.
-        label_smooth_weight: see `smoothing_type`; 0 for "gaussian".
+        label_smooth_weight: share of the other bins, for "standard"; 0 for "gaussian".
         normalize: divide the Gaussians by sigma * sqrt(2 pi).
 
     Raises:
