@@ -91,7 +91,7 @@ def read_yaml(source: Path) -> Any:
     Raises:
         ProjectError: it cannot be read, is not UTF-8, or is not YAML.
     """
-    return parse_yaml(_decoded(source), source)
+    return parse_yaml(read_text(source), source)
 
 
 def read_as_text(source: Path) -> Any:
@@ -102,7 +102,7 @@ def read_as_text(source: Path) -> Any:
     Raises:
         ProjectError: as `read_yaml`.
     """
-    return parse_yaml(_decoded(source), source, _ALL_TEXT)
+    return parse_yaml(read_text(source), source, _ALL_TEXT)
 
 
 def parse_yaml(text: str, source: Path, loader: Any = _PARSER) -> Any:
@@ -124,7 +124,7 @@ def parse_yaml(text: str, source: Path, loader: Any = _PARSER) -> Any:
 
 def comments_in(text: str) -> dict[str, str]:
     """Return the comment on the line of each key, by the key's dotted path."""
-    return dict(_comments(yaml.compose(text), text.splitlines(), ""))
+    return dict(_comments(yaml.compose(text, Loader=_PARSER), text.splitlines(), ""))
 
 
 def _comments(node: Any, lines: list[str], path: str) -> Iterator[tuple[str, str]]:
@@ -148,8 +148,12 @@ def dump_yaml(content: Any) -> str:
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
-def _decoded(source: Path) -> str:
-    """Return the text of a file, without a byte order mark and with Unix line ends."""
+def read_text(source: Path) -> str:
+    """Return the text of a file, without a byte order mark and with Unix line ends.
+
+    Raises:
+        ProjectError: it cannot be read, or is not UTF-8.
+    """
     with _reading(source):
         raw = source.read_bytes()
         encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -213,7 +217,7 @@ def _text(source: Path) -> str:
                 f"{source}: has {source.stat().st_size:,} bytes; a pytorch_config.yaml has at most "
                 f"{MAX_BYTES:,}."
             )
-    return _decoded(source)
+    return read_text(source)
 
 
 def _load(text: str, source: Path) -> Any:

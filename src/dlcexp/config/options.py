@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property, reduce
 from importlib import resources
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from dlcexp.config.overrides import Override
 from dlcexp.errors import ConfigError, nearest, together
 from dlcexp.spelling import closest
 from dlcexp.trees import merged
-from dlcexp.yaml_files import comments_in, parse_yaml
+from dlcexp.yaml_files import comments_in, parse_yaml, read_text
 
 CONFIG_MODULE = "dlcexp.conf"
 CONFIG_NAME = "config"
@@ -23,15 +24,21 @@ HEADS = "model/heads"
 OVERLAYS = ("method", "net_type", "experiment")
 
 _GLOBAL = "# @package _global_"
+# How an entry of a defaults list begins that chooses an option of another group.
+_CHOICE = ("/", "override /")
 
 
-def options(group: str) -> list[str]:
-    """The options of a config group, such as `optimizer`, that come with dlcexp.
+def options(group: str, folder: Path | None = None) -> list[str]:
+    """Return the options of a config group, such as `optimizer`, in the order of their names.
 
     A file whose name begins with an underscore is what the others share, not an option.
+
+    Args:
+        group: its path in the folder.
+        folder: of options; None: of those that come with dlcexp.
     """
-    folder = Path(conf_folder(), *group.split("/"))
-    return sorted(path.stem for path in folder.glob("[!_]*.yaml"))
+    files = (folder or conf_folder()).joinpath(*group.split("/")).glob("[!_]*.yaml")
+    return sorted(path.stem for path in files)
 
 
 @cache
@@ -72,8 +79,7 @@ def check_choices(overrides: Iterable[Override]) -> None:
 def wrong_option(override: Override, config_dir: Path | None = None) -> ConfigError | None:
     """An error if a group has no such option, neither of dlcexp nor in a folder of the user's."""
     group, value = override.key, override.value
-    own = Path(config_dir, group).glob("*.yaml") if config_dir else ()
-    known = [*options(group), *sorted(file.stem for file in own)]
+    known = [*options(group), *(options(group, config_dir) if config_dir else ())]
     chosen = value if isinstance(value, list) else [value]
     for name in chosen:
         name = "null" if name is None else name
@@ -89,21 +95,46 @@ def wrong_option(override: Override, config_dir: Path | None = None) -> ConfigEr
 
 @dataclass(frozen=True)
 class Option:
-    """One file of `conf/`.
+    """One file of `conf/`, or of a folder of the user.
 
     Attributes:
         group: such as `model/backbone`; empty for the table of contents.
         name: of the file.
-        meaning: its first comment.
-        values: what it says, without its defaults list.
-        comments: what stands beside a key, by its dotted path.
+        text: of the file.
+        keys: what the file sets.
+        choices: the options of other groups that its defaults list chooses, with the package there.
+        shared: the files next to it whose keys it extends.
     """
 
     group: str
     name: str
-    meaning: str
-    values: dict[str, Any]
-    comments: dict[str, str]
+    text: str
+    keys: dict[str, Any]
+    choices: tuple[Override, ...]
+    shared: tuple["Option", ...]
+
+    @property
+    def meaning(self) -> str:
+        """Its first comment."""
+        lines = [line for line in self.text.splitlines() if line != _GLOBAL]
+        return lines[0].removeprefix("# ") if lines and lines[0].startswith("#") else ""
+
+    @cached_property
+    def comments(self) -> dict[str, str]:
+        """The comment on the line of each key, by its dotted path."""
+        return reduce(or_, [*(each.comments for each in self.shared), comments_in(self.text)])
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """Its keys, and those of the shared files."""
+        return reduce(merged, [*(each.values for each in self.shared), self.keys])
+
+    @cached_property
+    def whole(self) -> dict[str, Any]:
+        """The values and, in its nodes, those of the options that it places there."""
+        placed = (each for each in self.choices if each.package and "." not in each.package)
+        nodes = ({str(each.package): option(each.key, str(each.value)).whole} for each in placed)
+        return reduce(merged, [*(each.whole for each in self.shared), *nodes, self.keys])
 
     @property
     def place(self) -> str:
@@ -115,23 +146,38 @@ class Option:
         return self.group in ("", "method", "experiment") or self.group.startswith("net_type")
 
 
+@cache
+def option(group: str, name: str) -> Option:
+    """Return an option that comes with dlcexp."""
+    return read_option(conf_folder() / group / f"{name}.yaml", group)
+
+
 def read_options(conf: Path) -> Iterator[Option]:
-    """Return every option of a folder, with what it takes from the shared files next to it."""
+    """Yield every option of a folder, with what it takes from the shared files next to it."""
     for path in sorted(conf.rglob("[!_]*.yaml")):
         group = path.parent.relative_to(conf).as_posix()
         if not path.parent.name.startswith("_"):
-            yield _read(path, "" if group == "." else group)
+            yield read_option(path, "" if group == "." else group)
 
 
-def _read(path: Path, group: str) -> Option:
-    text = path.read_text(encoding="utf-8")
-    values = parse_yaml(text, path) or {}
-    lines = [line for line in text.splitlines() if line != _GLOBAL]
-    first = lines[0].removeprefix("# ") if lines and lines[0].startswith("#") else ""
-    comments = comments_in(text)
-    for entry in values.pop("defaults", None) or []:
-        if isinstance(entry, str) and entry != "_self_":
-            shared = _read(path.with_name(f"{entry}.yaml"), group)
-            values = merged(shared.values, values)
-            comments = shared.comments | comments
-    return Option(group, path.stem, first, values, comments)
+def read_option(path: Path, group: str) -> Option:
+    """Return the option in a file.
+
+    Raises:
+        ProjectError: it cannot be read, or is not YAML.
+    """
+    text = read_text(path)
+    keys = parse_yaml(text, path)
+    keys = keys if isinstance(keys, dict) else {}
+    entries = keys.pop("defaults", None) or []
+    names = [entry for entry in entries if isinstance(entry, str) and entry != "_self_"]
+    pairs = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
+    chosen = [_choice(str(key), value) for key, value in pairs if str(key).startswith(_CHOICE)]
+    shared = [read_option(path.with_name(f"{name}.yaml"), group) for name in names]
+    return Option(group, path.stem, text, keys, tuple(chosen), tuple(shared))
+
+
+def _choice(key: str, value: Any) -> Override:
+    """Return what an entry of a defaults list chooses: `override /scheduler@detector.scheduler`."""
+    group, at, package = key.removeprefix("override ").lstrip("/").partition("@")
+    return Override(group, value, package=package if at else None)

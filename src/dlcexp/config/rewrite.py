@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dlcexp.config.options import HEADS, conf_folder, groups, options, wrong_option
+from dlcexp.config.options import HEADS, conf_folder, groups, options, read_option, wrong_option
 from dlcexp.config.overrides import Override
 from dlcexp.errors import ConfigError, ProjectError
-from dlcexp.yaml_files import read_yaml
+from dlcexp.project import DEMO, open_project
 
 
 def expand(overrides: Iterable[Override], config_dir: Path | None = None) -> list[Override]:
@@ -94,8 +95,6 @@ def _fitting_net_types(overrides: list[Override], project: str) -> list[Override
     part-affinity fields in a multi-animal one; top-down it is always heatmaps:
     `net_type=hrnet_w32` becomes `net_type=multi_animal/hrnet_w32`.
     """
-    from dlcexp.project import open_project
-
     ambiguous = options("net_type/multi_animal")
     if _last(overrides, "net_type") not in ambiguous or _last(overrides, "method") == "td":
         return overrides
@@ -109,8 +108,6 @@ def _fitting_net_types(overrides: list[Override], project: str) -> list[Override
 
 def _heads_of_project(overrides: Sequence[Override], project: str) -> list[Override]:
     """Return the choice of heads that the project asks for; none where the user chooses."""
-    from dlcexp.project import open_project
-
     if any(override.key == HEADS for override in overrides):
         return []
     try:
@@ -130,23 +127,15 @@ def _project(overrides: Sequence[Override], config_dir: Path | None) -> str:
     given = [str(override.value) for override in overrides if override.key == "project"]
     if given:
         return given[-1]
-    folders = [conf_folder(), *([config_dir] if config_dir else [])]
     overlay = _last(overrides, "experiment")
     for name in overlay if isinstance(overlay, list) else [overlay]:
-        for folder in folders:
-            if project := _project_in(folder / "experiment" / f"{name}.yaml"):
-                return project
-    return "demo"
-
-
-def _project_in(overlay: Path) -> str | None:
-    """Return the project that an overlay sets; Hydra reports a file that cannot be read."""
-    try:
-        content = read_yaml(overlay)
-    except ProjectError:
-        return None
-    project = content.get("project") if isinstance(content, dict) else None
-    return project if isinstance(project, str) and "${" not in project else None
+        for folder in (conf_folder(), *([config_dir] if config_dir else [])):
+            with suppress(ProjectError):  # reported by Hydra
+                file = folder / "experiment" / f"{name}.yaml"
+                project = read_option(file, "experiment").values.get("project")
+                if isinstance(project, str) and "${" not in project:
+                    return project
+    return DEMO
 
 
 def _last(overrides: Iterable[Override], key: str) -> Any:

@@ -1,17 +1,15 @@
 """Which options of `conf/` a file of DeepLabCut was made from: net type or groups, optimizer ..."""
 
-import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from dlcexp.config.options import option, options
 from dlcexp.config.overrides import Override
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.project import Project
 from dlcexp.trees import merged, same, select
-from dlcexp.yaml_files import read_yaml
 
 _MULTI = "multi_animal/"
 
@@ -40,10 +38,9 @@ class _Net:
 
     def node(self) -> dict[str, Any]:
         """The model, as far as its files say it without composition."""
-        model = _option("model", self.model)
-        overlay = _option("net_type", self.name).get("model") or {}
-        backbone = {"backbone": _option("model/backbone", self.backbone)}
-        return merged(merged(model, backbone), overlay)
+        overlay = option("net_type", self.name).values.get("model") or {}
+        backbone = {"backbone": option("model/backbone", self.backbone).whole}
+        return merged(merged(option("model", self.model).whole, backbone), overlay)
 
 
 def choose(sections: Mapping[str, Any], source: Path, project: Project) -> Choice:
@@ -96,16 +93,18 @@ def _model(
         if net.backbone == best_backbone and _means_the_same(net, nets, plural)
     ]
     if named:
-        best = max(named, key=lambda net: (_likeness(net.node(), model), hint in net.name))
-        name = best.name.removeprefix(_MULTI)
+        net = max(named, key=lambda net: (_likeness(net.node(), model), hint in net.name))
+        name = net.name.removeprefix(_MULTI)
         return name, [Override("net_type", name)]
-    options = [name for name in _options("model") if _head_of(name) == head]
-    if not options:
-        known = sorted({_head_of(name) for name in _options("model")})
+    models = [name for name in options("model") if _head_of(name) == head]
+    if not models:
+        known = sorted({_head_of(name) for name in options("model")})
         raise _no_such_type("model.heads.bodypart", head, known, source)
     used = {net.model for net in fitting}
-    option = max(options, key=lambda name: (name in used, _likeness(_option("model", name), model)))
-    choices = [Override("model", option), Override("model/backbone", best_backbone)]
+    best = max(
+        models, key=lambda name: (name in used, _likeness(option("model", name).whole, model))
+    )
+    choices = [Override("model", best), Override("model/backbone", best_backbone)]
     return None, choices if method == "bu" else [Override("method", method), *choices]
 
 
@@ -118,17 +117,20 @@ def _means_the_same(net: _Net, nets: Iterable[_Net], plural: bool) -> bool:
 
 def _best_backbone(model: Mapping[str, Any], source: Path) -> str:
     node = model.get("backbone")
-    kinds = {name: _class(_option("model/backbone", name)) for name in _options("model/backbone")}
+    group = "model/backbone"
+    kinds = {name: _class(option(group, name).whole) for name in options(group)}
     kind = _kind(model, "backbone")
     fitting = [name for name, other in kinds.items() if other == kind]
     if not fitting:
         raise _no_such_type("model.backbone", kind, sorted(set(kinds.values())), source)
-    return max(fitting, key=lambda name: _likeness(_option("model/backbone", name), node))
+    return max(fitting, key=lambda name: _likeness(option(group, name).whole, node))
 
 
 def _detector(node: Mapping[str, Any], source: Path) -> list[Override]:
     model = node.get("model")
-    kinds = {name: _option("detector", name).get("model") or {} for name in _options("detector")}
+    kinds = {
+        name: option("detector", name).values.get("model") or {} for name in options("detector")
+    }
     kind = _kind(node, "model")
     fitting = [name for name, other in kinds.items() if _class(other) == kind]
     if not fitting:
@@ -148,9 +150,9 @@ def _stage(
         node = section.get(group) if isinstance(section, Mapping) else None
         package = f"{stage}.{group}" if stage else None
         if node:
-            option = _option_of(group, node, f"{runner}.{group}", source, default)
-            if option != default:
-                choices.append(Override(group, option, package=package))
+            chosen = _option_of(group, node, f"{runner}.{group}", source, default)
+            if chosen != default:
+                choices.append(Override(group, chosen, package=package))
         elif group == "scheduler" and isinstance(section, Mapping):
             choices.append(Override(group, "none", package=package))
     return choices
@@ -158,7 +160,7 @@ def _stage(
 
 def _option_of(group: str, node: Any, key: str, source: Path, default: str) -> str:
     kind = node.get("type") if isinstance(node, Mapping) else node
-    kinds = {name: _class(_option(group, name)) for name in _options(group)}
+    kinds = {name: _class(option(group, name).values) for name in options(group)}
     fitting = [name for name, other in kinds.items() if other == kind and other]
     if not fitting:
         raise _no_such_type(key, kind, sorted({k for k in kinds.values() if k}), source)
@@ -167,17 +169,19 @@ def _option_of(group: str, node: Any, key: str, source: Path, default: str) -> s
         raise ConfigError(f"{key}.params", f"{source}: {params!r} is not a mapping of keys.")
     if default in fitting:
         return default
-    return max(fitting, key=lambda name: _likeness(_option(group, name), params))
+    return max(fitting, key=lambda name: _likeness(option(group, name).values, params))
 
 
 def _default_scheduler(name: str | None, model: str) -> str:
     """The option that comes with a net type or else with a model."""
-    for group, option in (("net_type", name), ("model", model)):
-        for entry in _entries(group, option) if option in _options(group) else ():
-            for key, chosen in entry.items():
-                if "scheduler" in key:
-                    return str(chosen)
-    return "lr_list"
+    chosen = [("net_type", name), ("model", model)]
+    choices = (
+        choice
+        for group, option_name in chosen
+        if option_name in options(group)
+        for choice in option(group, option_name).choices
+    )
+    return next((str(each.value) for each in choices if each.key == "scheduler"), "lr_list")
 
 
 def _model_of(choices: Iterable[Override], name: str | None) -> str:
@@ -190,63 +194,24 @@ def _model_of(choices: Iterable[Override], name: str | None) -> str:
 
 
 def _nets() -> Iterator[_Net]:
-    for name in _options("net_type", "**/"):
-        picks = {
-            key.removeprefix("override ").strip("/").partition("@")[0]: str(option)
-            for entry in _entries("net_type", name)
-            for key, option in entry.items()
-        }
+    several = (_MULTI + name for name in options("net_type/multi_animal"))
+    for name in sorted([*options("net_type"), *several]):
+        picks = {choice.key: str(choice.value) for choice in option("net_type", name).choices}
         if "model" in picks and "model/backbone" in picks:
             yield _Net(name, picks.get("method", "bu"), picks["model"], picks["model/backbone"])
-
-
-def _options(group: str, within: str = "") -> list[str]:
-    folder = _conf() / group
-    files = sorted(folder.glob(f"{within}[!_]*.yaml"))
-    return [path.relative_to(folder).with_suffix("").as_posix() for path in files]
-
-
-def _entries(group: str, name: str) -> list[dict[str, Any]]:
-    """The entries of a defaults list that name a group."""
-    listed = _read(group, name).get("defaults") or []
-    return [entry for entry in listed if isinstance(entry, dict)]
-
-
-@functools.cache
-def _option(group: str, name: str) -> dict[str, Any]:
-    """An option with what it takes from its neighbours."""
-    own = _read(group, name)
-    result: dict[str, Any] = {}
-    for entry in own.get("defaults") or []:
-        if isinstance(entry, str) and entry != "_self_":
-            result = merged(result, _option(group, entry))
-        for key, option in entry.items() if isinstance(entry, dict) else ():
-            other, _, place = str(key).partition("@")
-            if place and other.startswith("/") and "." not in place:
-                result = merged(result, {place: _option(other.strip("/"), str(option))})
-    return merged(result, {key: value for key, value in own.items() if key != "defaults"})
-
-
-@functools.cache
-def _read(group: str, name: str) -> dict[str, Any]:
-    return dict(read_yaml(_conf() / group / f"{name}.yaml") or {})
-
-
-def _conf() -> Path:
-    return Path(str(resources.files("dlcexp.conf")))
 
 
 # Comparison
 
 
-def _likeness(option: Any, node: Any) -> int:
+def _likeness(values: Any, node: Any) -> int:
     """Literal values that an option and a node of a file share, less those that differ."""
-    if not isinstance(option, Mapping) or not isinstance(node, Mapping):
+    if not isinstance(values, Mapping) or not isinstance(node, Mapping):
         return 0
     score = 0
-    for name, value in option.items():
+    for name, value in values.items():
         if name == "_target_":
-            score += 1 if _class(option) == node.get("type") else -3
+            score += 1 if _class(values) == node.get("type") else -3
         elif isinstance(value, Mapping):
             score += _likeness(value, node.get(name))
         elif name in node and not (isinstance(value, str) and "${" in value):
@@ -254,12 +219,12 @@ def _likeness(option: Any, node: Any) -> int:
     return score
 
 
-def _class(option: Mapping[str, Any]) -> str:
-    return str(option.get("_target_", "")).rpartition(".")[2]
+def _class(values: Mapping[str, Any]) -> str:
+    return str(values.get("_target_", "")).rpartition(".")[2]
 
 
 def _head_of(model: str) -> str:
-    return _class(select(_option("model", model), "heads.bodypart", {}))
+    return _class(select(option("model", model).whole, "heads.bodypart", {}))
 
 
 def _kind(node: Any, path: str) -> Any:

@@ -7,7 +7,6 @@ type; `flat` is the one-level form of its first PyTorch releases (the specificat
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from dlcexp.config.augmentation_keys import is_off
 from dlcexp.config.build import iterate_targets
+from dlcexp.config.options import option, options
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.deeplabcut.class_names import KINDS, LOGGER, POSE_MODEL, kind_at
 from dlcexp.deeplabcut.defaults import MENU, schema_of, without_what_is_off, write_like
@@ -24,7 +24,7 @@ from dlcexp.deeplabcut.layout import LAYOUT, fill
 from dlcexp.errors import ConfigError
 from dlcexp.files import expanded
 from dlcexp.trees import merged, select
-from dlcexp.yaml_files import dump_yaml, read_mapping, read_yaml
+from dlcexp.yaml_files import dump_yaml, read_mapping
 
 # Keys of ours that DeepLabCut's classes do not have.
 _OURS = {"_partial_", "_convert_", "recipe", "weights"}
@@ -405,12 +405,8 @@ def _scheduler(node: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def _option_values(group: str, target: str) -> dict[str, Any]:
     """The literal values of the option of `group` that has this target."""
-    folder = Path(str(resources.files("dlcexp.conf"))) / group
-    for option in sorted(folder.glob("*.yaml")):
-        values = read_yaml(option) or {}
-        if values.get("_target_") == target:
-            return dict(values)
-    return {}
+    values = (option(group, name).values for name in options(group))
+    return next((each for each in values if each.get("_target_") == target), {})
 
 
 def _logger(loggers: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from dlcexp.composition import rewritten
 from dlcexp.config.checks import check_keys
 from dlcexp.config.compose import compose_raw, compose_tree, resolve
 from dlcexp.config.mistakes import all_mistakes
-from dlcexp.config.options import check_choices, conf_folder
+from dlcexp.config.options import check_choices, options
 from dlcexp.config.overrides import Override
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.sweeps.space import parse_space
@@ -129,7 +129,7 @@ def _check_options(overrides: Sequence[Override]) -> None:
         if group == LAUNCHER:
             _check_launcher(name)
         elif group.startswith("hydra/"):
-            known = sorted(path.stem for path in Path(conf_folder(), group).glob("*.yaml"))
+            known = options(group)
             if known and name not in known:
                 hint = " 'basic' is Hydra's own, which remembers nothing." * (name == "basic")
                 raise ConfigError(
