@@ -82,6 +82,13 @@ class Counting(Callback):
         self.log("steps", float(trainer.global_step))
 """
 
+# A callback whose argument has numbers as keys, which JSON does not have.
+ACCUMULATE = """
+accumulate:
+  _target_: lightning.pytorch.callbacks.GradientAccumulationScheduler
+  scheduling: {0: 2, 1: 1}
+"""
+
 
 @pytest.mark.parametrize(
     ("launcher", "words"),
@@ -98,12 +105,13 @@ def test_callbacks_act_in_the_jobs_of_every_launcher(launcher, words, sweeps, mo
         pytest.importorskip({"submitit_local": "submitit"}.get(launcher, launcher))
     node = "counting:\n  _target_: countinglab.Counting\n"
     own = with_option(sweeps, monkeypatch, "countinglab", COUNTING, "callbacks/counting", node)
-    swept = ["callbacks=none,counting,ema", "hydra.sweep.dir=sweep"]
+    (sweeps.home / "options" / "callbacks" / "accumulate.yaml").write_text(ACCUMULATE)
+    swept = ["callbacks=none,counting,ema,accumulate", "hydra.sweep.dir=sweep"]
     assert sweeps.main(*own, *swept, f"hydra/launcher={launcher}", *words) == 0
-    tables = [(sweeps.folder("sweep") / job / "metrics.csv").read_text() for job in "012"]
-    assert ["steps" in table for table in tables] == [False, True, False]
+    tables = [(sweeps.folder("sweep") / job / "metrics.csv").read_text() for job in "0123"]
+    assert ["steps" in table for table in tables] == [False, True, False, False]
     printed = capfd.readouterr().out
-    assert all(option in printed for option in ("none", "counting", "ema"))
+    assert all(option in printed for option in ("none", "counting", "ema", "accumulate"))
 
 
 # An optimizer whose first steps come just before the time limit, as often as `times` says.

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any, Protocol
 
+from omegaconf import OmegaConf
+
 from dlcexp.config.overrides import Override
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.errors import ConfigError, UserError, separate
@@ -150,8 +152,11 @@ def differing(overrides: Iterable[Override], swept: Sequence[str]) -> str:
 
 
 def save_tree(ledger: Ledger, job: Job, tree: Mapping[str, Any]) -> None:
-    """Keep the tree of a job as it is now."""
-    write_text(ledger.tree_file(job), json.dumps(tree))
+    """Keep the tree of a job as it is now: as JSON, or as YAML where a key is a number."""
+    text = json.dumps(tree)
+    if json.loads(text) != tree:
+        text = OmegaConf.to_yaml(OmegaConf.create(dict(tree)))
+    write_text(ledger.tree_file(job), text)
 
 
 def is_missing(status: Status, rerun: str) -> bool:
