@@ -105,7 +105,7 @@ def _file(names: Sequence[str]) -> Path | None:
 
 
 def _still_fitting(imported: Sequence[Override], own: Sequence[Override]) -> list[Override]:
-    """Return the overrides of an imported file that keep a meaning beside those of the user."""
+    """Return the overrides of an imported file that keep a meaning next to those of the user."""
     chosen = [each for each in own if each.key in groups() and not each.is_deletion]
     names = {each.name for each in chosen}
     if "net_type" in names:

@@ -5,7 +5,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from dlcexp.composition import compose
-from dlcexp.config.paf_graph import check_fields, limbs, spanning_tree
+from dlcexp.config.paf_graph import check_fields, edges_of, spanning_tree
 from dlcexp.errors import ConfigError, UserError
 
 NAMES = ["snout", "left_ear", "right_ear", "tail"]
@@ -17,26 +17,26 @@ def names(number):
 
 @pytest.mark.parametrize("number", [2, 7, 14])
 def test_few_bodyparts_are_all_linked(number):
-    graph = limbs("complete", names(number), [], seed=0)
+    graph = edges_of("complete", names(number), [], seed=0)
     assert [tuple(edge) for edge in graph] == list(networkx.complete_graph(number).edges)
 
 
 @pytest.mark.parametrize("number", [15, 16, 20, 30])
 def test_of_many_bodyparts_as_many_pairs_are_linked_as_by_deeplabcut(number):
-    graph = limbs("complete", names(number), [], seed=7)
+    graph = edges_of("complete", names(number), [], seed=7)
     # What DeepLabCut 3.0.2 chose for these numbers: 45, 48, 60 and 90.
     assert len(graph) == 3 * number == len({tuple(edge) for edge in graph})
     assert all(first < second for first, second in graph)
     assert networkx.is_connected(networkx.Graph(graph))
     assert networkx.Graph(graph).number_of_nodes() == number
-    assert graph == limbs("complete", names(number), [], seed=7)
-    assert graph != limbs("complete", names(number), [], seed=8)
+    assert graph == edges_of("complete", names(number), [], seed=7)
+    assert graph != edges_of("complete", names(number), [], seed=8)
 
 
 def test_the_skeleton_of_the_project_and_limbs_by_name_or_index():
     skeleton = [["tail", "snout"], ["snout", "left_ear"], ["left_ear", "corner"]]
-    assert limbs("skeleton", NAMES, skeleton, seed=0) == [[0, 3], [0, 1]]
-    assert limbs([["tail", "snout"], [2, 0]], NAMES, [], seed=0) == [[3, 0], [2, 0]]
+    assert edges_of("skeleton", NAMES, skeleton, seed=0) == [[0, 3], [0, 1]]
+    assert edges_of([["tail", "snout"], [2, 0]], NAMES, [], seed=0) == [[3, 0], [2, 0]]
 
 
 def test_a_spanning_tree_prefers_the_edges_named_first():
@@ -78,7 +78,7 @@ def test_the_seed_of_the_tree_prunes_and_the_network_follows(tmp_path):
 
 def test_a_skeleton_of_other_things_is_told():
     with pytest.raises(ConfigError, match=r"^model\.recipe\.graph: .*objectA-objectB"):
-        limbs("skeleton", NAMES, [["objectA", "objectB"]], seed=0)
+        edges_of("skeleton", NAMES, [["objectA", "objectB"]], seed=0)
 
 
 PREDICTOR = "model.heads.bodypart.predictor"

@@ -62,7 +62,7 @@ def validate_data(
             raise ConfigError(
                 full, f"{menu!r} is not allowed. Allowed: a mapping of augmentations."
             )
-        # Null switches off a transform of one's own that stands directly under `data`.
+        # Null switches off a custom transform that is directly under `data`.
         checked = {n: v for n, v in menu.items() if not (n in own and is_off(v))}
         _validate_menu(checked, full, method)
         _check_together(effective_menu(data, section), full, bodyparts)
@@ -74,7 +74,7 @@ def validate_data(
 def _validate_menu(
     menu: Mapping[str, Any], key: str, method: str, also: Sequence[str] = ()
 ) -> None:
-    """Check each entry of a menu that stands at `key`, where the keys `also` may stand too."""
+    """Check each entry of the menu at `key`, which may also have the keys `also`."""
     for name, value in menu.items():
         full = f"{key}.{name}"
         if name in METHODS_OF and not is_off(value):
@@ -189,7 +189,7 @@ def check_batchable(data: Mapping[str, Any], divisor: int, *, key: str = "data")
 
 
 def sides_divisible(menu: Mapping[str, Any], divisor: int) -> bool:
-    """Whether the last step of `menu` that decides on sizes makes them multiples of `divisor`."""
+    """Return True if the last step of `menu` that sets sizes makes them multiples of `divisor`."""
     collate, padding = menu.get("collate"), menu.get("auto_padding") or {}
     if collate and "scales" in collate:
         return all(side % divisor == 0 for scale in collate["scales"] for side in _as_list(scale))
@@ -205,7 +205,7 @@ def sides_divisible(menu: Mapping[str, Any], divisor: int) -> bool:
 
 
 def _padded(size: int | None, padding: Mapping[str, Any], side: str) -> int:
-    """Size that a side of fixed `size` has after padding; 1 stands for one that is not fixed."""
+    """Return the size of a side of fixed `size` after padding; 1 if it is not fixed."""
     multiple = padding.get(f"pad_{side}_divisor") or 1
     return max(-(-size // multiple) * multiple, padding.get(f"min_{side}") or 1) if size else 1
 
@@ -276,14 +276,14 @@ def _check_together(
 def _check_symmetries(
     symmetries: Sequence[Sequence[int | str]], key: str, bodyparts: Sequence[str]
 ) -> None:
-    """Check that each part exists and stands in one pair only."""
+    """Check that each part exists and is in one pair only."""
     seen: set[str] = set()
     for part in (part for pair_ in symmetries for part in pair_):
         if part not in bodyparts and not (isinstance(part, int) and 0 <= part < len(bodyparts)):
             allowed = f"{', '.join(bodyparts)}, or a number below {len(bodyparts)}"
             close = nearest(str(part), bodyparts)
-            raise ConfigError(key, f"{part!r} is no bodypart. Allowed: {allowed}.{close}")
+            raise ConfigError(key, f"{part!r} is not a bodypart. Allowed: {allowed}.{close}")
         name = part if isinstance(part, str) else bodyparts[part]
         if name in seen:
-            raise ConfigError(key, f"{name!r} stands in two pairs.")
+            raise ConfigError(key, f"{name!r} is in two pairs.")
         seen.add(name)

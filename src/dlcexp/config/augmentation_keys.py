@@ -41,7 +41,7 @@ MISTAKES = ("jitter_prob", "swap_prob", "inv_prob", "miss_prob")
 PAD_POSITIONS = ("center", "top_left", "top_right", "bottom_left", "bottom_right", "random")
 BORDER_MODES = ("constant", "reflect_101")
 
-# DeepLabCut's configuration files name the same collation with and without the word Collate.
+# DeepLabCut's files name the same collation with and without the suffix Collate.
 COLLATE_TYPES = {
     "ResizeFromDataSize": "ResizeFromDataSize",
     "ResizeFromDataSizeCollate": "ResizeFromDataSize",
@@ -79,7 +79,7 @@ def parse_bytes(value: int | str, key: str = "data.cache") -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(value))
     if match is None or match[2].lower() not in _UNITS:
         allowed = "Allowed: a number of bytes, or a text such as 512MiB or 2GiB; 0 is off."
-        raise ConfigError(key, f"{value!r} is no amount of memory. {allowed}")
+        raise ConfigError(key, f"{value!r} is not an amount of memory. {allowed}")
     return int(float(match[1]) * _UNITS[match[2].lower()])
 
 
@@ -289,14 +289,14 @@ METHODS_OF = {
 
 
 def is_off(value: Any) -> bool:
-    """Whether a menu entry asks for nothing: null, false, or a resize or padding without sizes."""
+    """Return True if a menu entry is off: null, false, or a resize or padding without sizes."""
     if isinstance(value, Mapping) and value.keys() <= _SIZES | _MANNERS:
         return all(value.get(name) is None for name in _SIZES)
     return value is None or value is False
 
 
 def is_transform(value: Any) -> bool:
-    """Whether a menu entry is a transform of its own, given by `_target_`."""
+    """Return True if a menu entry is a custom transform, given by `_target_`."""
     return isinstance(value, Mapping) and "_target_" in value
 
 

@@ -1,6 +1,6 @@
 """The one place where a `_target_` of the tree becomes an object.
 
-Hydra's `instantiate` calls whatever it is told, so only classes of this project, of torch's
+Hydra's `instantiate` calls whatever a tree names, so only classes of this project, of torch's
 optimizers, of albumentations and of Lightning's callbacks are allowed here, and those under a
 prefix that the user lists in `allow_targets`.
 """
@@ -42,11 +42,11 @@ def build(node: Any, *args: Any, key: str = "", **kwargs: Any) -> Any:
     Args:
         node: a mapping with `_target_` (`DictConfig` or plain), or a list or mapping of such.
         args: positional arguments put before those of the node.
-        key: where the node stands in the tree, for messages.
+        key: dotted path of the node in the tree, for messages.
         kwargs: keyword arguments that complete those of the node.
 
     Returns:
-        The object; a `functools.partial` where the node says `_partial_: true`.
+        The object; a `functools.partial` where the node has `_partial_: true`.
 
     Raises:
         ConfigError: a target that is unknown or not allowed, a wrong keyword, or whatever the
@@ -101,7 +101,7 @@ def bind(node: Mapping[str, Any], key: str, *, only_named: bool = False) -> None
     try:
         accepted, takes_any = arguments(cls)
     except ValueError:
-        return  # a class written in C need not tell its signature
+        return  # a class written in C need not have a signature
     given = {str(name): value for name, value in node.items() if name not in _NOT_ARGUMENTS}
     errors = []
     for name, value in given.items():
@@ -145,7 +145,7 @@ def find_class(target: Any, key: str) -> type:
 
 
 def _locate(target: str) -> Any:
-    """What a dotted path denotes: the longest importable module, then attributes, or None."""
+    """Return the object at a dotted path: the longest importable module, then attributes."""
     from importlib import import_module
 
     parts = target.split(".")
@@ -164,7 +164,7 @@ def _locate(target: str) -> Any:
 
 
 def _nearest_target(target: str) -> str:
-    """A hint among the names that stand beside the one that was not found."""
+    """Return a hint among the names in the module of the one that was not found."""
     module, _, name = target.rpartition(".")
     found = _locate(f"{module}.__name__") and sys.modules.get(module, _locate(module))
     classes = [other for other in dir(found) if isinstance(getattr(found, other, None), type)]

@@ -93,7 +93,7 @@ def compose_tree(
         packaged: a copy of `conf/` to take instead of that of dlcexp.
 
     Raises:
-        ConfigError: an override or an option's file that Hydra refuses, in our words.
+        ConfigError: Hydra refuses an override or the file of an option.
     """
     whole = any(override.is_hydras for override in overrides)
     fewer = [] if whole else [Override(f"hydra/{group}", prefix="~") for group in _HYDRAS_OWN]

@@ -37,7 +37,7 @@ def check_conditions(conditions: Any, method: str) -> None:
         _check_run(path, conditions)
     elif path.suffix.lower() not in PREDICTION_FILES:
         raise ConfigError(
-            "conditions", f"{conditions!r} is not allowed. Allowed: {CONDITIONS.words}."
+            "conditions", f"{conditions!r} is not allowed. Allowed: {CONDITIONS.text}."
         )
 
 
@@ -47,7 +47,8 @@ def _check_run(folder: Path, conditions: str) -> None:
     run = read_yaml(config) if config.is_file() else None
     if not isinstance(run, dict) or "method" not in run:
         raise ConfigError(
-            "conditions", f"{conditions!r} is no run folder of dlcexp. Allowed: {CONDITIONS.words}."
+            "conditions",
+            f"{conditions!r} is not a dlcexp run folder. Allowed: {CONDITIONS.text}.",
         )
     if run["method"] != "bu":
         raise ConfigError(

@@ -13,7 +13,7 @@ from dlcexp.config.augmentation_keys import AUGMENTATIONS
 from dlcexp.config.build import find_class
 from dlcexp.config.options import Option
 from dlcexp.config.schema import TREE, declaration
-from dlcexp.config.signatures import Argument, arguments, json_type, type_in_words
+from dlcexp.config.signatures import Argument, arguments, json_type, type_text
 from dlcexp.config.torch_arguments import MEANINGS
 from dlcexp.config.value_types import PLAIN, Fields, Key
 from dlcexp.trees import join
@@ -30,7 +30,7 @@ class Description:
 
     Attributes:
         key: dotted path; `[]` is each member of a list.
-        words: its type, for a reader.
+        text: its type, for a reader.
         json: its type, as a JSON schema.
         default: the value in `conf/`, else that of the class; `NO_DEFAULT` without one.
         meaning: what the value does.
@@ -38,7 +38,7 @@ class Description:
     """
 
     key: str
-    words: str
+    text: str
     json: Mapping[str, Any]
     default: Any
     meaning: str
@@ -69,10 +69,10 @@ def _declared(fields: Fields, defaults: Any, path: str) -> Iterator[Description]
 
 
 def _of_key(path: str, key: Key, default: Any) -> Description:
-    kinds = ["keys below" if isinstance(each, Fields) else each.words for each in key.types]
-    words = "; or ".join([*kinds, *(["null"] if key.optional else [])])
+    kinds = ["keys below" if isinstance(each, Fields) else each.text for each in key.types]
+    text = "; or ".join([*kinds, *(["null"] if key.optional else [])])
     unit = "" if key.unit == PLAIN else key.unit
-    return Description(path, words, key.schema, default, key.meaning, unit)
+    return Description(path, text, key.schema, default, key.meaning, unit)
 
 
 def option_keys(option: Option) -> Iterator[Description]:
@@ -127,7 +127,7 @@ def _is_torchs(cls: type) -> bool:
 
 
 def _documented(docstring: str) -> dict[str, str]:
-    """Return the `Args:` of a docstring, each on one line, in the words of YAML."""
+    """Return the `Args:` of a docstring, each on one line, in YAML's terms."""
     _, _, section = docstring.partition("Args:\n")
     section = re.split(r"\n(?=\S)", section, maxsplit=1)[0]
     found = re.findall(r"^    (\w[\w, ]*): (.*(?:\n {5,}.*)*)", section, flags=re.MULTILINE)
@@ -139,14 +139,14 @@ def _documented(docstring: str) -> dict[str, str]:
 
 
 def _type_of(name: str, value: Any, argument: Argument | None) -> tuple[str, dict[str, Any]]:
-    """Return the type of an argument or a value, in words and as a JSON schema."""
+    """Return the type of an argument or a value, as text and as a JSON schema."""
     if name == "_target_":
         return "a class", {"type": "string"}
     if argument is not None and argument.annotation is not NO_DEFAULT:
         json = json_type(argument.annotation)
         if json and value is None:
             json = {"anyOf": [json, {"type": "null"}]}
-        return type_in_words(argument.annotation), json
+        return type_text(argument.annotation), json
     if isinstance(value, bool):
         return "true or false", {"type": "boolean"}
     if isinstance(value, int | float):

@@ -37,7 +37,7 @@ def readable(error: BaseException, tree: DictConfig | None = None) -> UserError:
 
 
 def _of_interpolation(key: str, problem: str, tree: DictConfig | None) -> str:
-    """What is wrong with the value at `key`, an interpolation that cannot be filled in."""
+    """Return the problem of the value at `key`, an interpolation that cannot be resolved."""
     if tree is None or not key:
         return problem
     parent, _, name = key.rpartition(".")
@@ -161,6 +161,6 @@ def missing_key(
 
 
 def _holds(node: Any, name: str, part: str) -> bool:
-    """Whether the mapping at `name` in a node has the key `part`."""
+    """Return True if the mapping at `name` in a node has the key `part`."""
     inner = OmegaConf.select(node, name, throw_on_resolution_failure=False)
     return OmegaConf.is_dict(inner) and part in inner

@@ -1,6 +1,6 @@
 """The tree as a JSON schema (draft 2020-12), by which editors complete and check overlays.
 
-An overlay says only a part of the tree, and any value in it may be an interpolation. So nothing is
+An overlay has only a part of the tree, and any value in it may be an interpolation. So nothing is
 required, and each value may be a text with `${...}`.
 """
 
@@ -21,9 +21,9 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _INTERPOLATION = {"type": "string", "pattern": r"\$\{|^\?\?\?$"}
 _REFERENCE = {"$ref": "#/$defs/interpolation"}
 
-# Nodes of augmentations: what stands in a menu stands directly under these, too.
+# Nodes of augmentations: the entries of a menu may also be directly under these.
 _MENUS = ("data", "data_detector")
-# Short forms that stand for a node.
+# Short forms of a node.
 _SHORT_FORMS = {"weights": {"type": "string"}}
 
 
@@ -95,7 +95,7 @@ def _of_keys(keys: Iterable[Description], path: str) -> dict[str, Any]:
 def _name_keys(node: Any) -> None:
     """Put the keys that are possible into every node whose classes are known.
 
-    Where an option says what a node is, the argument of a class that takes any object is no
+    Where an option defines a node, the argument of a class that takes any object is not an
     alternative.
     """
     if isinstance(node, dict):
@@ -135,7 +135,7 @@ def _below(node: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _add(properties: dict[str, Any], name: str, key: Description) -> None:
-    """Add what an option says of a key to what the others say."""
+    """Add the key of an option to what other options have for it."""
     slot = properties.setdefault(name, {"anyOf": []})
     loosened = _loosened(key.json)
     for each in loosened.get("anyOf", [loosened]):

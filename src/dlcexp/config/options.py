@@ -1,4 +1,4 @@
-"""The groups of `conf/` and their options: names, values, and what their comments say."""
+"""The groups of `conf/` and their options: names, values, and their comments."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from dlcexp.yaml_files import comments_in, parse_yaml, read_text
 CONFIG_MODULE = "dlcexp.conf"
 CONFIG_NAME = "config"
 
-# The group of heads beside that of the bodyparts.
+# The group of heads in addition to that of the bodyparts.
 HEADS = "model/heads"
 
 # Groups whose options choose those of other groups.
@@ -58,7 +58,7 @@ def groups() -> tuple[str, ...]:
 
 
 def conf_folder() -> Path:
-    """Where the options that come with dlcexp are."""
+    """Return the folder of the options that come with dlcexp."""
     return Path(str(resources.files(CONFIG_MODULE)))
 
 
@@ -138,7 +138,7 @@ class Option:
 
     @property
     def place(self) -> str:
-        """Where the values stand in the tree; empty for the top."""
+        """Return the dotted path of the values in the tree; empty for the top."""
         return "" if self.is_overlay else self.group.replace("/", ".")
 
     @property

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import RangeSweep
 
-# What Hydra's grammar takes as text without quotes, and words that it takes as something else.
+# Text that Hydra's grammar takes without quotes, and text that it takes as something else.
 _BARE = re.compile(r"[A-Za-z_/][\w/.\-]*", re.ASCII)
 _RESERVED = re.compile(r"null|true|false|inf|nan|[-+]?\.?\d.*", re.IGNORECASE)
 _KEY = re.compile(r"[A-Za-z_][\w\-]*|\d+", re.ASCII)
@@ -87,7 +87,7 @@ class Override:
 
     @property
     def left_side(self) -> str:
-        """What is before the `=`: prefix, key and package."""
+        """Return the text before the `=`: prefix, key and package."""
         return f"{self.prefix}{self.name}"
 
     @property

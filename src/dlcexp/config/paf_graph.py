@@ -1,4 +1,4 @@
-"""Graphs of part-affinity fields: which pairs of bodyparts are linked by a field of their own."""
+"""Graphs of part-affinity fields: the pairs of bodyparts, or edges, that have a field."""
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,14 +16,14 @@ EDGES_PER_BODYPART = 3
 Edge = tuple[int, int]
 
 
-def limbs(
+def edges_of(
     graph: Any, bodyparts: Sequence[str], skeleton: Sequence[Sequence[str]], seed: int
 ) -> list[list[int]]:
-    """The limbs that `graph` stands for, as indices of bodyparts.
+    """Return the edges of `graph`, as indices of bodyparts.
 
     Args:
         graph: `complete` (every pair; of many bodyparts a random connected part), `skeleton` (that
-            of the project), or limbs, each two bodyparts by name or index.
+            of the project), or edges, each two bodyparts by name or index.
         bodyparts: those of the project.
         skeleton: that of the project, by name.
         seed: of the pruning.
@@ -36,23 +36,23 @@ def limbs(
     if graph == "skeleton":
         if not skeleton:
             raise ConfigError(
-                KEY, "'skeleton', but the project's skeleton is empty. Use complete, or give limbs."
+                KEY, "'skeleton', but the project's skeleton is empty. Use complete, or give edges."
             )
         known = set(bodyparts)
-        within = [limb for limb in skeleton if known.issuperset(limb)]
+        within = [edge for edge in skeleton if known.issuperset(edge)]
         if not within:
             raise ConfigError(
                 KEY,
-                f"'skeleton', but no limb of the project's skeleton ({_text(skeleton)}) joins two "
-                f"of its bodyparts ({', '.join(bodyparts)}). Use complete, or give limbs.",
+                f"'skeleton', but no edge of the project's skeleton ({_text(skeleton)}) joins two "
+                f"of its bodyparts ({', '.join(bodyparts)}). Use complete, or give edges.",
             )
-        return _as_lists(_unique(_index(limb, bodyparts) for limb in within))
+        return _as_lists(_unique(_index(edge, bodyparts) for edge in within))
     if isinstance(graph, str) or not isinstance(graph, Sequence):
         hint = nearest(str(graph), ("complete", "skeleton"))
         raise ConfigError(
-            KEY, f"{graph!r}; allowed are complete, skeleton, or limbs such as [[0,1],[1,2]].{hint}"
+            KEY, f"{graph!r}; allowed are complete, skeleton, or edges such as [[0,1],[1,2]].{hint}"
         )
-    return _as_lists(_index(limb, bodyparts) for limb in graph)
+    return _as_lists(_index(edge, bodyparts) for edge in graph)
 
 
 def unconnected(edges: Iterable[Sequence[int]], bodyparts: int) -> list[int]:
@@ -169,11 +169,11 @@ def spanning_tree(edges: Iterable[Edge], bodyparts: int) -> list[Edge]:
     return tree
 
 
-def _index(limb: Any, bodyparts: Sequence[str]) -> Edge:
-    """A limb as indices."""
-    if isinstance(limb, str) or not isinstance(limb, Sequence) or len(limb) != 2:
-        raise ConfigError(KEY, f"{limb!r} is not a limb: give two bodyparts, such as [0,1].")
-    first, second = (_bodypart(each, bodyparts) for each in limb)
+def _index(edge: Any, bodyparts: Sequence[str]) -> Edge:
+    """Return an edge as indices."""
+    if isinstance(edge, str) or not isinstance(edge, Sequence) or len(edge) != 2:
+        raise ConfigError(KEY, f"{edge!r} is not an edge: give two bodyparts, such as [0,1].")
+    first, second = (_bodypart(each, bodyparts) for each in edge)
     return first, second
 
 
@@ -183,7 +183,7 @@ def _bodypart(name: Any, bodyparts: Sequence[str]) -> int:
     if name not in bodyparts:
         raise ConfigError(
             KEY,
-            f"{name!r} is no bodypart of the project, which has {', '.join(bodyparts)}."
+            f"{name!r} is not a bodypart of the project, which has {', '.join(bodyparts)}."
             f"{nearest(str(name), bodyparts)}",
         )
     return list(bodyparts).index(name)
@@ -197,5 +197,5 @@ def _as_lists(edges: Iterable[Edge]) -> list[list[int]]:
     return [list(edge) for edge in edges]
 
 
-def _text(limbs_by_name: Sequence[Sequence[str]]) -> str:
-    return ", ".join("-".join(map(str, limb)) for limb in limbs_by_name)
+def _text(edges_by_name: Sequence[Sequence[str]]) -> str:
+    return ", ".join("-".join(map(str, edge)) for edge in edges_by_name)

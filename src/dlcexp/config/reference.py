@@ -79,7 +79,7 @@ def _table(keys: Iterable[Description]) -> str:
     for key in keys:
         unit = [key.unit] if units else []
         name, meaning = f"`{key.key}`", key.meaning.removesuffix(".")
-        rows.append(_row(name, key.words, *unit, _shown(key.default), meaning))
+        rows.append(_row(name, key.text, *unit, _shown(key.default), meaning))
     return "\n".join(rows) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Interpolations of the tree: what the project says, and the little arithmetic that sizes heads.
+"""Interpolations of the tree: metadata of the project, and the little arithmetic that sizes heads.
 
 Registered under `dlcexp.`, so that `${dlcexp.metadata:${project}}` reads as what it is. None
 of them needs torch, except the two that ask timm about one of its models.
@@ -12,9 +12,9 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from dlcexp.config.paf_graph import limbs
+from dlcexp.config.paf_graph import edges_of
 
-# Keys that say where a run happens or how it is shown, not what it computes.
+# Keys of where a run happens or how it is shown, not of what it computes.
 _NOT_HASHED = ("hydra", "project", "resume", "export", "device", "allow_targets", "sweep")
 # Keys that older trees lack: not hashed while empty, so that runs and sweeps of before are found.
 _HASHED_IF_SET = ("callbacks",)
@@ -72,7 +72,7 @@ def tree_hash(tree: dict[str, Any]) -> str:
 
 
 def larger_is_better(metric: str) -> bool:
-    """Which way a metric is better, by its name."""
+    """Return True if larger values of a metric are better, by its name."""
     name = str(metric).rpartition(".")[2].lower()
     return not any(part in name for part in _LESS_IS_BETTER)
 
@@ -98,9 +98,9 @@ def _deconvolution_channels(inputs: int, outputs: int, strides: ListConfig) -> L
 
 
 def _graph(graph: Any, metadata: DictConfig, seed: int) -> ListConfig:
-    """The limbs that `graph` stands for; see `dlcexp.config.paf_graph.limbs`."""
+    """Return the edges of `graph`; see `dlcexp.config.paf_graph.edges_of`."""
     given = OmegaConf.to_container(graph) if OmegaConf.is_config(graph) else graph
-    return ListConfig(limbs(given, list(metadata.bodyparts), list(metadata.skeleton), int(seed)))
+    return ListConfig(edges_of(given, list(metadata.bodyparts), list(metadata.skeleton), int(seed)))
 
 
 def _simcc_sigma(input_size: ListConfig) -> ListConfig:

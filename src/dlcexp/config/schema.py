@@ -239,7 +239,7 @@ SWEEP = node(
     ),
 )
 
-# What the project says; `${metadata.num_bodyparts}` and the like refer to it.
+# Metadata of the project; `${metadata.num_bodyparts}` and the like refer to it.
 METADATA = open_fields(
     project_name=_optional(TEXT, "name of the project"),
     bodyparts=_optional(_NAMES, "bodyparts of each animal"),
@@ -256,7 +256,7 @@ METADATA = open_fields(
 
 TREE = node(
     project=Key(TEXT, "folder or config.yaml of a DeepLabCut project, a COCO file, or demo"),
-    metadata=Key(METADATA, "what the project says"),
+    metadata=Key(METADATA, "metadata of the project"),
     method=Key(one_of("bu", "td", "ctd"), "bu: bottom-up, td: top-down, ctd: conditional top-down"),
     conditions=_optional(
         Type(

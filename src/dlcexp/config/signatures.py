@@ -1,4 +1,4 @@
-"""What a class of the tree takes: its arguments, their types, and whether a value fits one."""
+"""The arguments of a class of the tree, their types, and the check of a value."""
 
 import collections.abc
 import functools
@@ -28,7 +28,7 @@ class Argument:
 
     Attributes:
         name: the keyword.
-        annotation: its type; `inspect.Parameter.empty` where the class does not say.
+        annotation: its type; `inspect.Parameter.empty` where the class has none.
         default: its default; `inspect.Parameter.empty` where it must be given.
         keywords_of: the class whose keywords a mapping holds, where the annotation names one, as
             `Annotated[Mapping[str, Any], DeconvModule]` does.
@@ -44,7 +44,7 @@ class Argument:
         return self.default is inspect.Parameter.empty
 
     def problem(self, value: Any) -> str | None:
-        """Why a plain value cannot be that of this argument; None if it can.
+        """Return why a plain value does not fit this argument; None if it does.
 
         Nodes with a `_target_` become objects later, and are taken as they are.
         """
@@ -56,11 +56,11 @@ class Argument:
         try:
             adapter.validate_json(json.dumps(_whole(value)), strict=True)
         except ValidationError:
-            words = type_in_words(self.annotation)
+            words = type_text(self.annotation)
             close = nearest(str(value), [str(w) for w in literals(self.annotation)])
             return f"{value!r} is not allowed. Allowed: {words}.{close}"
         except (TypeError, ValueError):
-            return None  # no value that YAML can say
+            return None  # not a value of YAML
         return None
 
 
@@ -69,7 +69,7 @@ def arguments(cls: type) -> tuple[dict[str, Argument], bool]:
     """The keywords of a class by name, and whether it takes any others.
 
     Raises:
-        ValueError: the class is written in C and does not tell.
+        ValueError: the class is written in C and has no signature.
     """
     parameters = _signature(cls).parameters.values()
     named = {
@@ -112,7 +112,7 @@ def _adapter(annotation: Any) -> Any:
 
 
 def _checkable(annotation: Any) -> Any:
-    """The type as far as plain values tell it; `Any` for what they cannot be told about."""
+    """Return the part of a type that plain values can be checked against, else `Any`."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
         members = [_checkable(each) for each in inner]
@@ -133,34 +133,34 @@ def _checkable(annotation: Any) -> Any:
 
 
 def _wraps_text(annotation: type) -> bool:
-    """Whether the class is made from a text or is a protocol: paths, enums, callables."""
+    """Return True if the class is made from a text or is a protocol: paths, enums, callables."""
     from enum import Enum
     from os import PathLike
 
     return issubclass(annotation, PathLike | Enum | collections.abc.Callable)
 
 
-def type_in_words(annotation: Any) -> str:
+def type_text(annotation: Any) -> str:
     """A type as a sentence names it: `float | None` is "a number or null"."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType):
         sayable = [each for each in inner if get_origin(each) or each in _WORDS] or inner
-        return " or ".join(dict.fromkeys(map(type_in_words, sayable)))
+        return " or ".join(dict.fromkeys(map(type_text, sayable)))
     if origin is Literal:
         return ", ".join(map(str, inner))
     if origin in _SEQUENCES:
-        return f"a list, each member {type_in_words(inner[0])}"
+        return f"a list, each member {type_text(inner[0])}"
     if origin is tuple and inner[-1:] == (...,):
-        return f"a list, each member {type_in_words(inner[0])}"
+        return f"a list, each member {type_text(inner[0])}"
     if origin is tuple:
-        return f"[{', '.join(map(type_in_words, inner))}]"
+        return f"[{', '.join(map(type_text, inner))}]"
     if origin in _MAPPINGS or annotation is dict:
         return "a mapping"
     return _WORDS.get(annotation) or str(getattr(annotation, "__name__", annotation))
 
 
 def json_type(annotation: Any) -> dict[str, Any]:
-    """The JSON schema of a type, as far as plain values tell it; {} allows anything."""
+    """Return the JSON schema of a type, as far as plain values have it; {} allows anything."""
     if get_origin(annotation) in (Union, types.UnionType):
         known = [each for each in map(json_type, get_args(annotation)) if each]
         return {"anyOf": known} if len(known) > 1 else (known or [{}])[0]
@@ -173,7 +173,7 @@ def json_type(annotation: Any) -> dict[str, Any]:
 
 
 def literals(annotation: Any) -> Iterator[Any]:
-    """The words that a type allows, those of its parts included."""
+    """Yield the literals that a type allows, those of its parts included."""
     if get_origin(annotation) is Literal:
         yield from get_args(annotation)
         return
@@ -182,7 +182,7 @@ def literals(annotation: Any) -> Iterator[Any]:
 
 
 def _whole(value: Any) -> Any:
-    """The value with 5.0 as 5: numbers that YAML would not tell apart."""
+    """Return the value with 5.0 as 5, numbers that are the same in YAML."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, Mapping):

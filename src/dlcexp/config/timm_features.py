@@ -1,4 +1,4 @@
-"""What timm says of its models without building them: names, channels and strides.
+"""Names, channels and strides of timm models, without building them.
 
 torch and timm are imported when a tree with a timm backbone is resolved.
 """

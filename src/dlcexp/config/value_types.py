@@ -1,6 +1,6 @@
-"""What the keys of the tree may hold: types of values, and keys with their meaning and unit.
+"""Types of the values of the tree, and keys with their meaning and unit.
 
-A type says in words and as a JSON schema what it accepts. Imports nothing heavy, because it runs
+A type states what it accepts, as text and as a JSON schema. Imports nothing heavy, because it runs
 each time a tree is composed.
 """
 
@@ -27,7 +27,7 @@ class Type:
     """One kind of value.
 
     Attributes:
-        words: what is allowed, for messages and tables.
+        text: what is allowed, for messages and tables.
         accepts: True for a value of this type.
         schema: the same as a JSON schema.
         convert: turns a value that means one of this type, as the text "5" means 5, into it, and
@@ -35,7 +35,7 @@ class Type:
         choices: the names allowed, where there are only some.
     """
 
-    words: str
+    text: str
     accepts: Callable[[Any], bool]
     schema: Mapping[str, Any] = field(default_factory=dict)
     convert: Callable[[Any], Any] = lambda value: value
@@ -48,7 +48,7 @@ class Key:
 
     Attributes:
         type: what the value may be; several types are alternatives.
-        meaning: what the value does, in a few words.
+        meaning: what the value does, as a short phrase.
         unit: of a number, such as px or epochs; `PLAIN` of a number without one.
         optional: True if the value may be null, which is also what a tree without the key has.
         absent: what a tree without the key has otherwise, as trees from before there was the key.
@@ -70,10 +70,10 @@ class Key:
         return self.type if isinstance(self.type, tuple) else (self.type,)
 
     @property
-    def words(self) -> str:
-        """What is allowed, as a sentence says it."""
-        words = "; or ".join(each.words for each in self.types)
-        return f"{words}, or null" if self.optional else words
+    def text(self) -> str:
+        """Return what is allowed, as a part of a sentence."""
+        text = "; or ".join(each.text for each in self.types)
+        return f"{text}, or null" if self.optional else text
 
     @property
     def fields(self) -> "Fields | None":
@@ -86,7 +86,7 @@ class Key:
 
     @property
     def schema(self) -> dict[str, Any]:
-        """What is allowed, as a JSON schema."""
+        """Return what is allowed, as a JSON schema."""
         schemas = [dict(each.schema) for each in self.types]
         if self.optional and all(schemas):
             schemas.append({"type": "null"})
@@ -121,7 +121,7 @@ class Key:
         if is_list and isinstance(value, str | int):
             return f"{value!r} is not a list; write '{path}=[{value}]'."
         unit = f"{self.unit}: " if self.unit not in ("", PLAIN) else ""
-        return f"{value!r} is not allowed. Allowed: {self.words} ({unit}{self.meaning}).{hint}"
+        return f"{value!r} is not allowed. Allowed: {self.text} ({unit}{self.meaning}).{hint}"
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Fields:
     open: bool = False
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         return f"a mapping with {', '.join(self.keys)}"
 
     @property
@@ -212,25 +212,25 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
-def whole(low: float = -inf, words: str = "") -> Type:
+def whole(low: float = -inf, text: str = "") -> Type:
     """Return the type of whole numbers from `low` up."""
     schema = {"type": "integer"} | ({"minimum": low} if isfinite(low) else {})
     limit = f" from {low:g} up" if isfinite(low) else ""
     return Type(
-        words or f"a whole number{limit}",
+        text or f"a whole number{limit}",
         lambda value: _is_number(value) and value == int(value) and value >= low,
         schema,
         _to_whole,
     )
 
 
-def number(low: float = -inf, high: float = inf, words: str = "") -> Type:
+def number(low: float = -inf, high: float = inf, text: str = "") -> Type:
     """Return the type of finite numbers from `low` to `high`, both included."""
     limits = {"minimum": low, "maximum": high}
     schema = {"type": "number"} | {name: end for name, end in limits.items() if isfinite(end)}
     span = f" from {low:g} to {high:g}" if isfinite(high) else f" from {low:g} up"
     return Type(
-        words or f"a number{span if isfinite(low) else ''}",
+        text or f"a number{span if isfinite(low) else ''}",
         lambda value: _is_number(value) and low <= value <= high,
         schema,
         _to_number,
@@ -239,14 +239,14 @@ def number(low: float = -inf, high: float = inf, words: str = "") -> Type:
 
 def one_of(*names: str) -> Type:
     """Return the type of these names."""
-    words = f"one of {', '.join(names)}"
-    return Type(words, lambda value: value in names, {"enum": list(names)}, _to_text, names)
+    text = f"one of {', '.join(names)}"
+    return Type(text, lambda value: value in names, {"enum": list(names)}, _to_text, names)
 
 
-def matching(pattern: str, words: str) -> Type:
+def matching(pattern: str, text: str) -> Type:
     """Return the type of texts that a regular expression matches as a whole."""
     return Type(
-        words,
+        text,
         lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None,
         {"type": "string", "pattern": f"^(?:{pattern})$"},
         _to_text,
@@ -265,7 +265,7 @@ def pair(item: Type) -> Type:
         )
 
     schema = {"type": "array", "items": dict(item.schema), "minItems": 2, "maxItems": 2}
-    return Type(f"[min, max], each {item.words}", accepts, schema)
+    return Type(f"[min, max], each {item.text}", accepts, schema)
 
 
 def list_of(*items: Type, least: int = 0) -> Type:
@@ -281,10 +281,10 @@ def list_of(*items: Type, least: int = 0) -> Type:
     def convert(value: Any) -> Any:
         return list(map(items[0].convert, value)) if is_sequence(value) else value
 
-    words = "a list, each member " + ", or each ".join(item.words for item in items)
+    text = "a list, each member " + ", or each ".join(item.text for item in items)
     each = {"anyOf": [dict(item.schema) for item in items]} if len(items) > 1 else items[0].schema
     schema = {"type": "array", "items": each} | ({"minItems": least} if least else {})
-    return Type(words, accepts, schema, convert)
+    return Type(text, accepts, schema, convert)
 
 
 # Conversions are those of OmegaConf, which made the trees of earlier runs.

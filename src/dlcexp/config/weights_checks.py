@@ -17,7 +17,7 @@ def weights_node(value: Any) -> Any:
     A text is the path; one module to freeze needs no list; `lr_scale` is flat, by module path.
 
     Raises:
-        ConfigError: names that are no names, or factors that are no numbers.
+        ConfigError: invalid names, or factors that are not numbers.
     """
     node = {"path": value} if isinstance(value, str) else value
     if not isinstance(node, Mapping):
@@ -52,7 +52,7 @@ def check_weights_file(path: str | None) -> None:
 
 
 def check_modules(weights: Mapping[str, Any], model: Mapping[str, Any]) -> None:
-    """Check what `weights.freeze` and `weights.lr_scale` name, as far as the tree tells.
+    """Check what `weights.freeze` and `weights.lr_scale` name, as far as the tree shows.
 
     Raises:
         ConfigError: a path outside of the network, or a learning rate for what is frozen.
@@ -76,7 +76,7 @@ def check_modules(weights: Mapping[str, Any], model: Mapping[str, Any]) -> None:
         if around:
             raise ConfigError(
                 f"weights.lr_scale.{path}",
-                f"has no effect beside weights.freeze={around[0]}, which keeps it as it is. "
+                f"has no effect together with weights.freeze={around[0]}, which keeps it as it is. "
                 "Leave one of them out.",
             )
 

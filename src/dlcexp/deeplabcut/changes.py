@@ -1,6 +1,6 @@
 """The overrides that turn a composed tree into the one that a file of DeepLabCut's amounts to.
 
-Values that others are computed from come first, so that what follows from them needs no words.
+Values that others are computed from come first, so that what follows from them needs no override.
 """
 
 import copy
@@ -97,12 +97,12 @@ def _following_menus(found: list[Override]) -> list[Override]:
 
 
 def _follows(raw: DictConfig, change: Override, *sources: str) -> bool:
-    """Whether the value that changes is computed from others (from one of `sources`, if given)."""
+    """Return True if the value that changes is computed from others, or from one of `sources`."""
     return not change.prefix and _interpolated(raw, change.key, sources or ("",))
 
 
 def _interpolated(raw: DictConfig, path: str, sources: Sequence[str]) -> bool:
-    """Whether the node at `path`, or one below it, is an interpolation that names a source."""
+    """Return True if the node at `path`, or one below it, is an interpolation of a source."""
     text = OmegaConf.to_yaml(OmegaConf.create([_raw_node(raw, path)]))
     return "${" in text and any(source in text for source in sources)
 

@@ -1,4 +1,4 @@
-"""Which options of `conf/` a file of DeepLabCut was made from: net type or groups, optimizer ..."""
+"""The options of `conf/` that come closest to a file of DeepLabCut: net type, optimizer ..."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class _Net:
     backbone: str
 
     def node(self) -> dict[str, Any]:
-        """The model, as far as its files say it without composition."""
+        """Return the model, as far as its files have it without composition."""
         overlay = option("net_type", self.name).values.get("model") or {}
         backbone = {"backbone": option("model/backbone", self.backbone).whole}
         return merged(merged(option("model", self.model).whole, backbone), overlay)
@@ -109,7 +109,7 @@ def _model(
 
 
 def _means_the_same(net: _Net, nets: Iterable[_Net], plural: bool) -> bool:
-    """Whether the plain name of a net type means this model in the project at hand."""
+    """Return True if the plain name of a net type means this model in the project."""
     plain = net.name.removeprefix(_MULTI)
     has_plural = any(other.name == _MULTI + plain for other in nets)
     return not has_plural or net.name.startswith(_MULTI) == plural

@@ -76,7 +76,7 @@ def export_config(
         tree: the validated tree.
         schema: `dlc3`, `sectioned` or `flat`.
         path: where the file will stand, for `pose_config_path`; by default inside the project.
-        command: the words after `dlcexp` that make the file; it begins with them, the versions
+        command: the arguments of `dlcexp` that make the file; it begins with them, the versions
             and the hash of the tree, as comments.
 
     Raises:
@@ -100,7 +100,7 @@ def _header(tree: Mapping[str, Any], schema: str, command: Sequence[str]) -> str
 def export_sections(
     tree: Mapping[str, Any], *, schema: str = "dlc3", path: Path | None = None
 ) -> dict[str, Any]:
-    """What `export_config` writes, as plain containers."""
+    """Return what `export_config` writes, as plain containers."""
     export = tree["export"]
     like = export.get("like")
     template = read_mapping(expanded(like)) if like else None
@@ -120,7 +120,7 @@ def _in_schema(sections: dict[str, Any], schema: str) -> dict[str, Any]:
 
 
 def cannot_build(tree: Mapping[str, Any] | DictConfig) -> str | None:
-    """Why DeepLabCut cannot use the export of this tree, though dlcexp can; None if it can."""
+    """Return why DeepLabCut cannot use the export of this tree; None if it can."""
     if isinstance(tree, DictConfig):
         tree = cast(Mapping[str, Any], OmegaConf.to_container(tree, resolve=True))
     if unknown := list(_unknown_classes(tree)):
@@ -150,7 +150,7 @@ def _unknown_classes(tree: Mapping[str, Any]) -> Iterator[str]:
 
 
 def cannot_say(tree: Mapping[str, Any] | DictConfig) -> str | None:
-    """What of the tree DeepLabCut's file has no key for, though it changes training."""
+    """Return what changes training and has no key in DeepLabCut's file; None without any."""
     weights = tree.get("weights") or {}
     given = [f"weights.{name}" for name in ("path", "freeze", "lr_scale") if weights.get(name)]
     callbacks = [f"callbacks.{name}" for name in tree.get("callbacks") or {}]
@@ -260,7 +260,7 @@ def _metadata(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
 
 
 def write_conditions(conditions: Any) -> dict[str, Any] | None:
-    """Where DeepLabCut finds the poses that a conditional top-down model corrects."""
+    """Return the conditions section: where the poses to correct are."""
     if conditions is None:
         return None
     if isinstance(conditions, int):
@@ -352,7 +352,7 @@ def _model(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _omit(defaults: Mapping[str, Any], *nodes: dict[str, Any]) -> None:
-    """Take out of the nodes what is as it would be without being said."""
+    """Remove the values that are the defaults from the nodes."""
     for node in nodes:
         for name, default in defaults.items():
             if node.get(name) == default:
@@ -410,7 +410,7 @@ def _option_values(group: str, target: str) -> dict[str, Any]:
 
 
 def _logger(loggers: Mapping[str, Any]) -> dict[str, Any] | None:
-    """DeepLabCut logs to Weights & Biases, or to its own CSV file without being told."""
+    """Return the logger section; without one DeepLabCut logs to its CSV file."""
     for node in loggers.values():
         if name := LOGGER.name_of(node["_target_"]):
             settings = {name: value for name, value in node.items() if name[0] != "_"}

@@ -1,4 +1,4 @@
-"""What the export of a tree has otherwise than a file of DeepLabCut's, as changes of the tree."""
+"""Differences between the export of a tree and a file of DeepLabCut's, as changes of the tree."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -85,7 +85,7 @@ def _extra(path: str, value: Any) -> Override:
 
 
 def _inlined(node: Any) -> Any:
-    """An optimizer or scheduler with its parameters beside its type, as the tree has them."""
+    """Return an optimizer or scheduler with its parameters next to its type, as in the tree."""
     if not isinstance(node, Mapping):
         return node
     params = node.get("params") or {}
@@ -196,7 +196,7 @@ def _logger_changes(
 
 
 def _metadata_changes(request: Request, exported: Mapping[str, Any]) -> Iterator[Override]:
-    """Where the file lies, and names of a single animal that older versions gave it."""
+    """Yield the path of the file, and the name that older versions gave a single animal."""
     theirs, ours = request.sections.get("metadata") or {}, exported["metadata"]
     named = _below(theirs.get("pose_config_path"), theirs.get("project_path"))
     if named and named != _below(ours["pose_config_path"], ours["project_path"]):

@@ -14,16 +14,16 @@ from dlcexp.deeplabcut.value_kinds import check_shapes
 from dlcexp.errors import ConfigError, ProjectError, nearest
 from dlcexp.trees import join
 
-# Keys of the flat form that say nothing.
+# Keys of the flat form without a meaning.
 _FLAT_IGNORED = ("cfg_path",)
 
-# Settings of DeepLabCut that are documented or were written once, beside those of the layout.
+# Settings that DeepLabCut documents or once wrote, in addition to those of the layout.
 KNOWN = ("runner.load_scheduler_state_dict", "detector.runner.load_scheduler_state_dict")
 
 
 @dataclass
 class Request:
-    """What the tree must come to: the sections of the file, completed, and notes on the way."""
+    """The sections of a file, completed, and notes on what could not be taken as it is."""
 
     source: Path
     schema: str
@@ -33,10 +33,10 @@ class Request:
 
 
 def read_request(source: Path, document: dict[str, Any]) -> Request:
-    """What a file asks for.
+    """Return what a file asks for.
 
     Raises:
-        ProjectError: it is no file of this kind.
+        ProjectError: it is not a file of this kind.
         ConfigError: a key in it that no version of DeepLabCut has, a value of the wrong kind, or
             no model.
     """
@@ -46,13 +46,13 @@ def read_request(source: Path, document: dict[str, Any]) -> Request:
         if project:
             hint = f" It is the config.yaml of a project: project={source}."
         known = ", ".join(name for name in LAYOUT if name != "config_version")
-        raise ProjectError(f"{source}: is no pytorch_config.yaml; it has none of {known}.{hint}")
+        raise ProjectError(f"{source}: is not a pytorch_config.yaml; it has none of {known}.{hint}")
     if schema == "flat":
         _check_names(document, _flat_names(), source, "")
         check_shapes(document, source)
         sections = with_menus(unflatten(document))
         notes = [
-            f"{name} = {document[name]!r}: dropped, it says nothing"
+            f"{name} = {document[name]!r}: dropped, as it has no meaning"
             for name in _FLAT_IGNORED
             if document.get(name) is not None
         ]

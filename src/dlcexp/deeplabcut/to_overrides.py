@@ -1,8 +1,7 @@
 """Any `pytorch_config.yaml` as the shortest list of overrides that composes to it.
 
-The net type that the file's model is, or else its groups, is composed; what the export of that
-tree would have otherwise than the file becomes overrides, at the places that
-`dlcexp.deeplabcut.layout` names.
+The net type of the file's model, or else its groups, are composed. Differences between the export
+of that tree and the file become overrides, at the places that `dlcexp.deeplabcut.layout` names.
 """
 
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from dlcexp.deeplabcut.read import read_request
 from dlcexp.deeplabcut.round_trip import form_of
 from dlcexp.yaml_files import read_mapping
 
-# What each form of a file is, in words.
+# Names of the forms of a file.
 FORMS = {
     "dlc3": "DeepLabCut 3.0.1 or later",
     "sectioned": "DeepLabCut 3.0 up to 3.0.0, in sections",
@@ -31,14 +30,14 @@ FORMS = {
 
 @dataclass(frozen=True)
 class Imported:
-    """What a file amounts to.
+    """The overrides that a file amounts to.
 
     Attributes:
         source: the file.
         schema: `dlc3`, `sectioned` or `flat`.
         net_type: the net type that its model equals, or None.
         overrides: the command line: group choices, then overrides of keys.
-        notes: what the line cannot carry, or carries otherwise than the file has it.
+        notes: what the line does not have, or has differently from the file.
         kept: values that DeepLabCut reads and that have no effect here.
     """
 
@@ -58,7 +57,7 @@ def import_config(source: Path, overrides: Sequence[Override] = ()) -> Imported:
         overrides: of the user, for a `project=` among them.
 
     Raises:
-        ProjectError: the file cannot be read, is no such file, or its project cannot be found.
+        ProjectError: the file cannot be read, is of another kind, or its project is not found.
         ConfigError: a key or a type in it that does not exist, a value of the wrong kind, or
             bodyparts of another project.
     """

@@ -1,4 +1,4 @@
-"""What each key of a `pytorch_config.yaml` must be: a mapping, a list, text, a whole number.
+"""The kind of value of each key of a `pytorch_config.yaml`: mapping, list, text, whole number.
 
 `SHAPES` has the keys of every form of the file, as far as reading and writing it rests on them; a
 plain value elsewhere is checked in the tree, under its own key. Null is a value that is not given.
@@ -20,7 +20,7 @@ class OrOff:
     shape: Mapping[str, Any]
 
 
-# A mapping stands for one with these keys, `*` for those not named; a list for one of such items;
+# A mapping means one with these keys, `*` for those not named; a list for one of such items;
 # `object` for anything.
 _NODE: dict[str, Any] = {"type": str}
 _RECIPE: dict[str, Any] = _NODE | {"params": {}}
@@ -68,7 +68,7 @@ SHAPES: dict[str, Any] = {
     **_TRAINING,
 }
 
-# What nothing can stand for.
+# Keys without a default.
 _REQUIRED = (
     *("model", "model.backbone", "model.heads.bodypart"),
     *("model.heads.bodypart.predictor", "model.heads.bodypart.target_generator"),
@@ -86,7 +86,7 @@ def check_shapes(document: Mapping[str, Any], source: Path) -> None:
     _check(document, SHAPES, source, "")
     for path in _REQUIRED:
         if select(document, path) is None:
-            raise ConfigError(path, f"{source}: the file has none, and nothing can stand for it.")
+            raise ConfigError(path, f"{source}: the file has none, and it has no default.")
 
 
 def _check(value: Any, shape: Any, source: Path, path: str) -> None:
@@ -107,7 +107,7 @@ def _check(value: Any, shape: Any, source: Path, path: str) -> None:
 
 
 def _mismatch(value: Any, shape: Any) -> str | None:
-    """What the value would have to be; None if it is."""
+    """Return the kind that the value must have; None if it has it."""
     if isinstance(shape, OrOff):
         return None if isinstance(value, Mapping) else "a mapping of keys (or null, for off)"
     if isinstance(shape, Mapping):

@@ -1,4 +1,4 @@
-"""What differs between experiments, by the keys that a user would type."""
+"""Differences between experiments, by the keys that a user would type."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dlcexp.trees import ABSENT, leaves, select
 # A factor that makes a repeat of the same recipe, not another recipe.
 REPEATS = ("seed", "split.fold", "split.seed")
 
-# Keys that say where a run computes and how it is shown, or that training itself fills in.
+# Keys of where a run computes and how it is shown, or that training itself fills in.
 _NO_FACTORS = (
     "allow_targets",
     "data.cache",
@@ -30,7 +30,7 @@ _NO_FACTORS = (
     "trainer.progress_bar",
 )
 
-# What a model recommends takes effect in other keys, and is told there.
+# What a model recommends takes effect in other keys, and is shown there.
 _RECOMMENDATIONS = "recipe"
 _TARGET = "_target_"
 
@@ -53,16 +53,16 @@ class Factor:
 
     @property
     def repeat(self) -> bool:
-        """Whether experiments that differ in it alone are repeats of one recipe."""
+        """Return True if experiments that differ in it alone are repeats of one recipe."""
         return self.key in REPEATS
 
-    def value(self, tree: Mapping[str, Any], words: Mapping[str, str]) -> Any:
+    def value(self, tree: Mapping[str, Any], overrides: Mapping[str, str]) -> Any:
         """Its value in an experiment: an option, a plain value, or `ABSENT`."""
         if self.choice:
-            return words[self.key] if self.key in words else _target(tree, self.path)
+            return overrides[self.key] if self.key in overrides else _target(tree, self.path)
         found = select(tree, self.path, ABSENT)
-        if found is ABSENT and self.key in words and not tree:
-            return words[self.key]
+        if found is ABSENT and self.key in overrides and not tree:
+            return overrides[self.key]
         if isinstance(found, str) and self.path.endswith(_TARGET):
             return found.rpartition(".")[2]
         return found
@@ -70,25 +70,25 @@ class Factor:
 
 def find_factors(
     trees: Sequence[Mapping[str, Any]],
-    words: Sequence[Mapping[str, str]],
+    overrides: Sequence[Mapping[str, str]],
     swept: Sequence[str] = (),
 ) -> tuple[Factor, ...]:
-    """The keys that tell experiments apart.
+    """Return the keys in which experiments differ.
 
     First those that were typed and differ; then, if these do not explain everything, keys of the
-    trees that differ beside them, whatever made them differ.
+    trees that differ in addition, whatever made them differ.
 
     Args:
-        trees: resolved trees; an empty one stands for an experiment that cannot be read.
-        words: overrides as typed, by key.
+        trees: resolved trees; an empty one for an experiment that cannot be read.
+        overrides: their values as typed, by key.
         swept: keys whose order counts, if they are among the factors.
     """
     leaves = [_leaves(tree) for tree in trees]
-    typed = [*swept, *dict.fromkeys(key for each in words for key in each)]
-    keys = [key for key in dict.fromkeys(typed) if _differs(key, trees, words)]
-    factors = [_typed_factor(key, trees, words) for key in keys]
+    typed = [*swept, *dict.fromkeys(key for each in overrides for key in each)]
+    keys = [key for key in dict.fromkeys(typed) if _differs(key, trees, overrides)]
+    factors = [_typed_factor(key, trees, overrides) for key in keys]
     for path in _differing_paths(leaves):
-        if not _explained(path, factors, trees, words, leaves):
+        if not _explained(path, factors, trees, overrides, leaves):
             factors.append(_tree_factor(path))
     return _named(factors)
 
@@ -100,23 +100,23 @@ def values_by_key(overrides: Iterable[str]) -> dict[str, str]:
 
 
 def _differs(
-    key: str, trees: Sequence[Mapping[str, Any]], words: Sequence[Mapping[str, str]]
+    key: str, trees: Sequence[Mapping[str, Any]], overrides: Sequence[Mapping[str, str]]
 ) -> bool:
-    factor = _typed_factor(key, trees, words)
+    factor = _typed_factor(key, trees, overrides)
     if _is_ignored(factor.path) or key.startswith("pytorch_config"):
         return False
-    known = [(tree, said) for tree, said in zip(trees, words, strict=True) if tree or said]
-    values = {repr(factor.value(tree, said)) for tree, said in known}
+    known = [(tree, typed) for tree, typed in zip(trees, overrides, strict=True) if tree or typed]
+    values = {repr(factor.value(tree, typed)) for tree, typed in known}
     return len(values) > 1
 
 
 def _typed_factor(
-    key: str, trees: Sequence[Mapping[str, Any]], words: Sequence[Mapping[str, str]]
+    key: str, trees: Sequence[Mapping[str, Any]], overrides: Sequence[Mapping[str, str]]
 ) -> Factor:
     group, _, package = key.partition("@")
     path = package or group.replace("/", ".")
     nodes = [select(tree, path, ABSENT) for tree in trees if tree]
-    texts = [said[key] for said in words if key in said]
+    texts = [typed[key] for typed in overrides if key in typed]
     bare = not any(text.startswith(("{", "[")) for text in texts)
     into_node = any(isinstance(node, Mapping) for node in nodes) and bare
     choice = "/" in group or bool(package) or into_node or all(n is ABSENT for n in nodes)
@@ -149,7 +149,7 @@ def _short(path: str, others: Sequence[str]) -> str:
 
 
 def _differing_paths(leaves: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Paths of leaves that differ, classes first: what follows from them need not be told."""
+    """Return the paths of leaves that differ, classes first: what follows from them is left out."""
     known = [each for each in leaves if each]
     paths = dict.fromkeys(path for each in known for path in each)
     differing = [
@@ -162,14 +162,14 @@ def _explained(
     path: str,
     factors: Sequence[Factor],
     trees: Sequence[Mapping[str, Any]],
-    words: Sequence[Mapping[str, str]],
+    overrides: Sequence[Mapping[str, str]],
     leaves: Sequence[Mapping[str, Any]],
 ) -> bool:
-    """Whether experiments that are equal in all factors are equal in this leaf, too."""
+    """Return True if experiments that are equal in all factors are equal in this leaf, too."""
     seen: dict[str, str] = {}
-    for tree, said, own in zip(trees, words, leaves, strict=True):
+    for tree, typed, own in zip(trees, overrides, leaves, strict=True):
         if own:
-            values = repr([factor.value(tree, said) for factor in factors])
+            values = repr([factor.value(tree, typed) for factor in factors])
             value = repr(own.get(path, ABSENT))
             if seen.setdefault(values, value) != value:
                 return False

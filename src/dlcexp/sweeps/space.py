@@ -1,4 +1,4 @@
-"""What a sweep varies: values in Hydra's sweep syntax, crossed, paired or drawn.
+"""The values that a sweep varies, in Hydra's sweep syntax: crossed, paired or drawn.
 
 optimizer=adamw,sgd  batch_size=choice(4,8)  split.fold=range(5)  model/backbone=glob(hrnet*)
 optimizer.lr=tag(log,interval(1e-5,1e-2))  epochs=int(interval(10,50))
@@ -100,7 +100,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Space:
-    """What varies, and what stays the same.
+    """The dimensions of a sweep, and what stays the same.
 
     Attributes:
         fixed: overrides that every job has.

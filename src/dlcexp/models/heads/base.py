@@ -31,7 +31,7 @@ class Head(nn.Module, ABC):
         criterion: the loss of each map, by the name of the map.
         stride: pixels of the head's maps per pixel of the feature map.
 
-    A class states what it needs; a subclass needs the same unless it says otherwise.
+    A class states what it needs; a subclass needs the same unless it sets other values.
 
     Attributes:
         one_animal: True if an image gives the pose of one animal, the only one or that of a crop;
