@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from dlcexp.cli import COMMANDS
+from dlcexp.commands import NAMES
 from dlcexp.composition import compose
 from dlcexp.config.augmentation_keys import AUGMENTATIONS
 from dlcexp.config.options import groups, options
@@ -18,7 +18,7 @@ CANDIDATES = {
     "precision": ["32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"],
     "metric": ["test.mAP", "test.mAR", "test.rmse", "test.rmse_nose", "train.mAP"],
     "bodypart": ["snout", "leftear", "rightear", "shoulder", "spine1", "spine2", "tailbase"],
-    "command": list(COMMANDS),
+    "command": list(NAMES),
     "argument": ["project_name", "run_name", "entity", "group", "tags", "mode"],
     **{group: options(group) for group in groups()},
 }

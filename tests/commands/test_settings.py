@@ -133,7 +133,7 @@ def test_the_first_two_words_of_diff_may_be_overrides():
         (PRINT, ["a", "metrik=b"], ["metrik: ", "'metric'"]),
         (PRINT, ["metrik=b", "a"], ["metrik: ", "'metric'"]),
     ],
-    ids=str,
+    ids=lambda value: value.name if isinstance(value, Command) else str(value),
 )
 def test_a_mistake_names_setting_value_and_what_is_allowed(command, words, parts):
     with pytest.raises(UserError) as error:
