@@ -54,6 +54,7 @@ OWN_WORDS = (
     "import",
     "diff",
     "schema",
+    "explain",
     "report",
     "best",
     "install",

@@ -123,24 +123,35 @@ def parse_yaml(text: str, source: Path, loader: Any = _PARSER) -> Any:
 
 
 def comments_in(text: str) -> dict[str, str]:
-    """Return the comment on the line of each key, by the key's dotted path."""
-    return dict(_comments(yaml.compose(text, Loader=_PARSER), text.splitlines(), ""))
+    """Return the comment on the line of each key, by the key's dotted path without list indices."""
+    lines, found = text.splitlines(), {}
+    for path, key, value in _keys(yaml.compose(text, Loader=_PARSER), ""):
+        line = key.start_mark.line
+        scalar = isinstance(value, yaml.ScalarNode) and value.end_mark.line == line
+        rest = lines[line][(value if scalar else key).end_mark.column :]
+        if comment := _COMMENT.search(rest):
+            parts = (part for part in path.split(".") if not part.isdecimal())
+            found[".".join(parts)] = comment[1].strip()
+    return found
 
 
-def _comments(node: Any, lines: list[str], path: str) -> Iterator[tuple[str, str]]:
-    if isinstance(node, yaml.SequenceNode):
-        for child in node.value:
-            yield from _comments(child, lines, path)
-    if not isinstance(node, yaml.MappingNode):
+def lines_of_keys(text: str) -> dict[str, int]:
+    """Return the line, from 1, of each key and each member of a list, by dotted path."""
+    document = yaml.compose(text, Loader=_PARSER)
+    return {path: key.start_mark.line + 1 for path, key, _ in _keys(document, "")}
+
+
+def _keys(node: Any, path: str) -> Iterator[tuple[str, yaml.Node, yaml.Node]]:
+    """Yield path, key and value of each key below a node; the key of a list's member is itself."""
+    if isinstance(node, yaml.MappingNode):
+        children = [(join(path, key.value), key, value) for key, value in node.value]
+    elif isinstance(node, yaml.SequenceNode):
+        children = [(join(path, index), child, child) for index, child in enumerate(node.value)]
+    else:
         return
-    for key, value in node.value:
-        full = join(path, key.value)
-        line = lines[key.start_mark.line]
-        scalar = isinstance(value, yaml.ScalarNode) and value.end_mark.line == key.start_mark.line
-        rest = line[value.end_mark.column :] if scalar else line[key.end_mark.column :]
-        if found := _COMMENT.search(rest):
-            yield full, found[1].strip()
-        yield from _comments(value, lines, full)
+    for full, key, value in children:
+        yield full, key, value
+        yield from _keys(value, full)
 
 
 def dump_yaml(content: Any) -> str:

@@ -17,6 +17,7 @@ NAMES = (
     "report",
     "best",
     "schema",
+    "explain",
     "install",
     "demo",
 )

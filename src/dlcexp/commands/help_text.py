@@ -28,10 +28,10 @@ def _lines(command: Command, width: int) -> Iterator[str]:
         yield from _wrap(" ".join(paragraph.split()), width)
     if command.settings:
         yield ""
-        yield from _rows(map(_row, command.settings), width)
+        yield from two_columns(map(_row, command.settings), width)
     for section in command.sections:
         yield from ("", f"{section.title}:")
-        yield from _rows(section.rows() if callable(section.rows) else section.rows, width)
+        yield from two_columns(section.rows() if callable(section.rows) else section.rows, width)
     if command.examples:
         yield from ("", "Examples:")
         yield from (f"  {example}" for example in command.examples)
@@ -56,7 +56,7 @@ def _row(setting: Setting) -> Row:
     return typed, f"{setting.meaning} ({choices})" if choices else setting.meaning
 
 
-def _rows(rows: Iterable[Row], width: int) -> Iterator[str]:
+def two_columns(rows: Iterable[Row], width: int) -> Iterator[str]:
     """Yield lines of two columns; an entry too long for the first one gets a separate line."""
     rows = list(rows)
     typed_width = min(max(len(typed) for typed, _ in rows) + 2, _TYPED, width // 2)

@@ -46,6 +46,7 @@ class Setting:
         keyword: the parameter of the command's `run`; by default the last part of the name.
         required: the command needs a value.
         positional: given as a bare argument, too.
+        several: its values are a list, of every bare argument that no other setting takes.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Setting:
     keyword: str = ""
     required: bool = False
     positional: bool = False
+    several: bool = False
 
     @property
     def parameter(self) -> str:
@@ -194,7 +196,7 @@ class Reading:
     def free_position(self) -> Setting | None:
         """The setting that the next bare argument gives."""
         positions = (each for each in self.command.settings if each.positional)
-        return next((each for each in positions if not self.has(each)), None)
+        return next((each for each in positions if each.several or not self.has(each)), None)
 
     def _read(self, argument: str) -> None:
         name, equals, text = argument.partition("=")
@@ -205,7 +207,7 @@ class Reading:
             self._set(setting, text if equals else setting.kind.bare, name)
         elif name.startswith("-"):
             raise UserError(f"unknown flag {name!r}.{nearest(name, self._flags())}")
-        elif (position := self.free_position) and self._is_positional(argument):
+        elif (position := self.free_position) and self._is_positional(position, argument):
             self._set(position, argument, position.name)
         else:
             self._read_override(argument, name)
@@ -216,7 +218,9 @@ class Reading:
         if others and setting.name not in self._given:
             raise UserError(f"{others[0]} and {name} exclude each other; give one of them.")
         self._given[setting.name] = name
-        self.values[setting.parameter] = setting.value(text)
+        value = setting.value(text)
+        before = self.values.get(setting.parameter, [])
+        self.values[setting.parameter] = [*before, value] if setting.several else value
 
     def _following(self, setting: Setting) -> str:
         """Return the value of a flag that takes the next argument."""
@@ -227,11 +231,13 @@ class Reading:
             raise ConfigError(setting.name, f"needs a value: {setting.form}")
         return self._left.popleft()
 
-    def _is_positional(self, argument: str) -> bool:
-        """True if an argument that names no setting gives a value by its position.
+    def _is_positional(self, position: Setting, argument: str) -> bool:
+        """Return True if an argument that names no setting gives a value by its position.
 
         A path may hold `=`, as folders of sweeps do; so may what is compared by overrides.
         """
+        if position.several:
+            return "=" not in argument and not argument.startswith("~")
         if "=" not in argument or self.command.takes_overrides:
             return True
         return os.path.exists(expanded(argument))  # noqa: PTH110 (that of pathlib may raise)

@@ -24,27 +24,32 @@ if TYPE_CHECKING:
     from dlcexp.config.overrides import Override
     from dlcexp.training import Run
 
+# Keys that are often set, as an override; their meanings are those of their declarations.
 _KEYS = (
-    ("project=PATH", "a DeepLabCut project, a COCO .json, or demo"),
-    ("batch_size=8 epochs=200", "images per batch, and passes over the training frames"),
-    ("seed=42 save_epochs=25", "random seed, and epochs from one snapshot to the next"),
-    ("device=auto", "auto, cpu, cuda, cuda:0, mps"),
-    ("data.longest_max_size=640", "resize in training and inference, the longer side to 640 px"),
-    ("data.train.affine.rotation=90", "augmentation: largest angle, degrees"),
-    ("trainer.precision=bf16-mixed", "32-true, bf16-mixed, 16-mixed, ..."),
-    ("trainer.accumulate_grad_batches=4", "batches of each optimizer step"),
-    ("trainer.early_stopping.patience=3", "evaluations without improvement until training stops"),
+    "project=PATH",
+    "batch_size=8",
+    "epochs=200",
+    "save_epochs=25",
+    "seed=42",
+    "device=auto",
+    "data.longest_max_size=640",
+    "data.train.affine.rotation=90",
+    "trainer.precision=bf16-mixed",
+    "trainer.accumulate_grad_batches=4",
+    "trainer.early_stopping.patience=3",
+    "resume=auto",
+    "weights.path=PATH",
+    "weights.freeze=[backbone]",
+    "weights.lr_scale={backbone:0.1}",
+    "train.stages=[pose]",
+    "detector.epochs=250",
+    "detector.snapshot=PATH",
+    "conditions=PATH",
+    "model.recipe.graph=skeleton",
+)
+_FURTHER = (
     ("logger=[csv,wandb,tensorboard,mlflow]", "any of them"),
-    ("resume=auto", "auto, never, or a run folder to resume"),
-    ("detector.epochs=250", "top-down (method=td): like epochs, batch_size, ... of the pose model"),
     ("optimizer@detector.optimizer=sgd", "top-down: optimizer or scheduler of the detector"),
-    ("'train.stages=[pose]'", "top-down: detector, pose or both"),
-    ("detector.snapshot=PATH", "top-down: use this detector"),
-    ("conditions=PATH", "poses to correct (method=ctd): a run folder, a shuffle's number, a file"),
-    ("weights=PATH", "start from a run or a snapshot"),
-    ("weights.freeze=backbone", "keep that part as it is"),
-    ("weights.lr_scale.backbone=0.1", "train that part at a tenth of the learning rate"),
-    ("model.recipe.graph=skeleton", "edges of model=paf: complete, skeleton, or [[0,1],[1,2]]"),
     ("pytorch_config=FILE", "start from a file of DeepLabCut"),
     ("hydra.run.dir=DIR", "the run folder; the same folder again resumes the run"),
 )
@@ -58,6 +63,17 @@ _SWEEPS = (
     ("sweep.metric=test.rmse", "the metric that decides"),
     ("sweep.rerun=failed", "jobs to repeat: failed, never, always"),
 )
+
+
+def _keys() -> Iterator[Row]:
+    """Yield overrides of keys with their meanings."""
+    from dlcexp.config.schema import declaration
+
+    for override in _KEYS:
+        declared = declaration(override.partition("=")[0])
+        if declared:
+            yield override, declared.about
+    yield from _FURTHER
 
 
 def _groups() -> Iterator[Row]:
@@ -105,7 +121,7 @@ COMMAND = Command(
     takes_overrides=True,
     sections=(
         Section("Groups and their options", _groups),
-        Section("Keys that are often set", _KEYS),
+        Section("Keys that are often set (see dlcexp explain KEY)", _keys),
         Section("Sweeps (-m)", _SWEEPS),
     ),
     examples=(

@@ -5,6 +5,7 @@ from typing import Any
 
 from dlcexp.config.augmentation_keys import (
     AUGMENTATIONS,
+    COLLATE_TYPE,
     COLLATE_TYPES,
     COLLATES,
     INFERENCE_KEYS,
@@ -223,6 +224,7 @@ def _unknown(full: str, name: str, value: Any, known: Sequence[str]) -> ConfigEr
 
 
 def _check_collate(value: Mapping[str, Any], key: str) -> None:
+    COLLATE_TYPE.read(value.get("type"), f"{key}.type")
     fields = COLLATES[COLLATE_TYPES[value["type"]]]
     fields.read({name: item for name, item in value.items() if name != "type"}, key)
     for low, high in (("min_scale", "max_scale"), ("min_short_side", "max_short_side")):

@@ -120,6 +120,7 @@ def _crop_size(**keys: Key) -> Fields:
     return fields(**sides, **keys)
 
 
+COLLATE_TYPE = Key(one_of(*COLLATE_TYPES), "how the size of a batch is found")
 # What each type of `collate` takes.
 COLLATES = {
     "ResizeFromDataSize": fields(
@@ -238,7 +239,7 @@ AUGMENTATIONS = fields(
     scale_to_unit_range=_optional(SWITCH, "divide by 255"),
     collate=_optional(
         fields(
-            type=Key(one_of(*COLLATE_TYPES), "how the size of a batch is found"),
+            type=replace(COLLATE_TYPE, optional=True),
             **{
                 name: replace(key, optional=True)
                 for each in COLLATES.values()

@@ -3,6 +3,8 @@
 import copy
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ from yaml import MarkedYAMLError
 
 from dlcexp.config import resolvers
 from dlcexp.config.checks import check_keys, check_tree
+from dlcexp.config.composed_file import ComposedFile
 from dlcexp.config.hydra_errors import diagnose, readable, unfit
 from dlcexp.config.mistakes import all_mistakes
-from dlcexp.config.options import CONFIG_MODULE, CONFIG_NAME, OVERLAYS, groups
+from dlcexp.config.options import CONFIG_MODULE, CONFIG_NAME, OVERLAYS, conf_folder, groups
 from dlcexp.config.overrides import Override
 from dlcexp.config.rewrite import expand
 from dlcexp.config.schedule_checks import late_milestones
@@ -105,6 +108,36 @@ def compose_raw(overrides: Sequence[Override], config_dir: Path | None = None) -
     return _composed(overrides, config_dir)
 
 
+def composed_files(
+    overrides: Sequence[Override], config_dir: Path | None = None
+) -> list[ComposedFile]:
+    """Return the files that a tree is composed from, in the order in which they are merged.
+
+    Args:
+        overrides: with which the tree composes.
+        config_dir: as for `compose_tree`.
+    """
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    with _initialized():
+        loader = GlobalHydra.instance().config_loader()
+        lines = _lines(overrides, config_dir)
+        merged = loader.compute_defaults_list(CONFIG_NAME, lines, RunMode.RUN).defaults
+    hydras = Path(str(resources.files("hydra.conf")))
+    folders = [hydras, conf_folder(), *([config_dir.resolve()] if config_dir else [])]
+    return [
+        ComposedFile(path, each.config_path.rpartition("/")[0], each.package or "")
+        for each in merged
+        for path in _first_file(folders, f"{each.config_path}.yaml")
+    ]
+
+
+def _first_file(folders: Iterable[Path], name: str) -> list[Path]:
+    """Return the file of that name in the first folder that has one, as Hydra finds it."""
+    return [folder / name for folder in folders if (folder / name).is_file()][:1]
+
+
 def _composed(
     overrides: Sequence[Override],
     config_dir: Path | None,
@@ -112,29 +145,39 @@ def _composed(
     settings: Sequence[Override] = (),
 ) -> DictConfig:
     from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir, initialize_config_module
-    from hydra.core.utils import setup_globals
     from hydra.errors import HydraException
 
     resolvers.register()
-    setup_globals()
-    folders = [config_dir.resolve().as_uri()] if config_dir else []
-    search = [Override("hydra.searchpath", folders)] if folders else []
-    initialized = (
-        initialize_config_dir(str(packaged.resolve()), version_base="1.3", job_name="dlcexp")
-        if packaged
-        else initialize_config_module(CONFIG_MODULE, version_base="1.3", job_name="dlcexp")
-    )
-    with initialized:
+    with _initialized(packaged):
         try:
-            lines = map(str, [*search, *settings, *expand(overrides, config_dir)])
-            return hydra_compose(CONFIG_NAME, list(lines), return_hydra_config=True)
+            lines = _lines([*settings, *overrides], config_dir)
+            return hydra_compose(CONFIG_NAME, lines, return_hydra_config=True)
         except MarkedYAMLError as error:
             where = error.problem_mark
             place = f"{where.name}, line {where.line + 1}: " if where else ""
             raise ConfigError("", f"{place}is not valid YAML: {error.problem}.") from error
         except (HydraException, OmegaConfBaseException, ValueError) as error:
-            raise diagnose([*search, *overrides], error, config_dir) from error
+            raise diagnose([*_search_path(config_dir), *overrides], error, config_dir) from error
+
+
+def _initialized(packaged: Path | None = None) -> AbstractContextManager[None]:
+    """Return Hydra ready to compose the options of dlcexp, or those of a copy of `conf/`."""
+    from hydra import initialize_config_dir, initialize_config_module
+    from hydra.core.utils import setup_globals
+
+    setup_globals()
+    if packaged:
+        return initialize_config_dir(str(packaged.resolve()), version_base="1.3", job_name="dlcexp")
+    return initialize_config_module(CONFIG_MODULE, version_base="1.3", job_name="dlcexp")
+
+
+def _lines(overrides: Sequence[Override], config_dir: Path | None) -> list[str]:
+    """Return overrides for Hydra."""
+    return list(map(str, [*_search_path(config_dir), *expand(overrides, config_dir)]))
+
+
+def _search_path(config_dir: Path | None) -> list[Override]:
+    return [Override("hydra.searchpath", [config_dir.resolve().as_uri()])] if config_dir else []
 
 
 def _without_hydra(raw: DictConfig) -> DictConfig:

@@ -16,7 +16,7 @@ from dlcexp.config.schema import TREE, declaration
 from dlcexp.config.signatures import Argument, arguments, json_type, type_text
 from dlcexp.config.torch_arguments import MEANINGS
 from dlcexp.config.value_types import PLAIN, Fields, Key
-from dlcexp.trees import join
+from dlcexp.trees import join, select
 
 NO_DEFAULT = inspect.Parameter.empty
 
@@ -73,6 +73,36 @@ def _of_key(path: str, key: Key, default: Any) -> Description:
     text = "; or ".join([*kinds, *(["null"] if key.optional else [])])
     unit = "" if key.unit == PLAIN else key.unit
     return Description(path, text, key.schema, default, key.meaning, unit)
+
+
+def describe(path: str, tree: Any) -> Description | None:
+    """Return the description of a key, whether or not the tree has it; None if it is unknown.
+
+    Args:
+        path: dotted path.
+        tree: the plain mapping of a composed tree, unresolved, which names the class of a node.
+    """
+    if declared := declaration(path):
+        return _of_key(path, declared, NO_DEFAULT)
+    parent, _, name = path.rpartition(".")
+    cls = class_around(parent, tree)
+    argument = arguments(cls)[0].get(name) if cls else None
+    if cls is None or argument is None:
+        return None
+    words, json = _type_of(name, NO_DEFAULT, argument)
+    return Description(path, words, json, argument.default, argument_meanings(cls).get(name, ""))
+
+
+def class_around(path: str, tree: Any) -> type | None:
+    """Return the class whose arguments are the keys of a node; None if there is none."""
+    node = select(tree, path) if path else tree
+    if not isinstance(node, Mapping) or "_target_" in node:
+        return _class_in(node or {})
+    outer, _, name = path.rpartition(".")
+    around = select(tree, outer) if outer else tree
+    cls = _class_in(around) if isinstance(around, Mapping) else None
+    argument = arguments(cls)[0].get(name) if cls else None
+    return argument.keywords_of if argument else None
 
 
 def option_keys(option: Option) -> Iterator[Description]:

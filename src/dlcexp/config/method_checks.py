@@ -20,8 +20,9 @@ STAGES = ("detector", "pose")
 
 def needs_top_down(key: str, value: Any, method: str = "bu") -> ConfigError:
     """Return the error for a key of the detector in a tree without one."""
+    what = "the key" if value is None else repr(value)
     return ConfigError(
-        key, f"{value!r} is about a detector, and method={method} has none. Add method=td."
+        key, f"{what} is about a detector, and method={method} has none. Add method=td."
     )
 
 

@@ -160,6 +160,15 @@ def read_options(conf: Path) -> Iterator[Option]:
             yield read_option(path, "" if group == "." else group)
 
 
+def options_of(group: str, config_dir: Path | None = None) -> list[Option]:
+    """Return the options of a group, one of Hydra's included, of dlcexp and of a further folder."""
+    return [
+        read_option(folder / group / f"{name}.yaml", group)
+        for folder in (conf_folder(), *([config_dir] if config_dir else []))
+        for name in options(group, folder)
+    ]
+
+
 def read_option(path: Path, group: str) -> Option:
     """Return the option in a file.
 

@@ -74,7 +74,7 @@ DATA = node(
 
 DATA_DETECTOR = node(colormode=SETTINGS["colormode"], **_IMAGES, **_MENUS)
 
-# What a model, a backbone or a detector recommends: the owner of a key reads its default here.
+# What a model, a backbone or a detector recommends, and the owners of the keys read and check.
 RECIPE = open_fields(
     batch_size=_optional(whole(1), "samples per training batch", "images"),
     epochs=_optional(_EPOCHS, "length of training", "epochs"),
@@ -98,6 +98,10 @@ RECIPE = open_fields(
     ),
     freeze_bn_stats=_optional(SWITCH, "batch norm keeps its statistics"),
     all_branches=_optional(SWITCH, "HRNet: features of every resolution, not only of the highest"),
+    graph=_optional(
+        Type("complete, skeleton, or pairs of bodyparts by number", lambda value: True),
+        "edges of model=paf, such as [[0,1],[1,2]]; `skeleton` is the project's",
+    ),
     coarse=_optional(SWITCH, "one layer more, for features at a 32nd of the image size"),
     width=_optional(whole(1), "channels of the narrowest features", "channels"),
     channels=_optional(whole(1), "channels of the features", "channels"),
@@ -116,7 +120,7 @@ DETECTOR = node(
     key_metric_asc=Key(SWITCH, "larger values of key_metric are better"),
     num_workers=_WORKERS,
     snapshot=_optional(TEXT, "trained detector of another run or of DeepLabCut, used as it is"),
-    recipe=Key(RECIPE, "what the detector recommends"),
+    recipe=Key(MAPPING, "what the detector recommends"),
 )
 
 TRAIN = node(
@@ -162,7 +166,9 @@ TRAINER = node(
     key_metric=Key(_METRIC, "metric by which the best snapshot is chosen"),
     key_metric_asc=Key(SWITCH, "larger values of key_metric are better"),
     max_snapshots=Key(whole(1), "periodic snapshots kept, in addition to the best", "snapshots"),
-    save_optimizer_state=Key(SWITCH, "also in snapshots; last.ckpt always has it"),
+    save_optimizer_state=Key(
+        SWITCH, "keep the state of the optimizer in snapshots; last.ckpt always has it"
+    ),
     early_stopping=Key(
         node(
             patience=_optional(
@@ -299,7 +305,7 @@ TREE = node(
     export=Key(EXPORT, "how pytorch_config.yaml is written"),
     sweep=Key(SWEEP, "how the jobs of a sweep are compared", absent={}),
     allow_targets=Key(list_of(TEXT), "prefixes of your classes, such as `mylab.`", absent=[]),
-    recipe=Key(RECIPE, "what the model recommends"),
+    recipe=Key(MAPPING, "what the model recommends"),
 )
 
 

@@ -76,6 +76,12 @@ class Key:
         return f"{text}, or null" if self.optional else text
 
     @property
+    def about(self) -> str:
+        """Return the meaning, with the unit unless the meaning names it."""
+        has_unit = self.unit in ("", PLAIN) or self.unit in self.meaning
+        return self.meaning if has_unit else f"{self.meaning}, {self.unit}"
+
+    @property
     def fields(self) -> "Fields | None":
         """The keys below this one, if it may be a mapping of known ones."""
         return next((each for each in self.types if isinstance(each, Fields)), None)
@@ -120,8 +126,7 @@ class Key:
         is_list = self._leaves and all(each.schema.get("type") == "array" for each in self._leaves)
         if is_list and isinstance(value, str | int):
             return f"{value!r} is not a list; write '{path}=[{value}]'."
-        unit = f"{self.unit}: " if self.unit not in ("", PLAIN) else ""
-        return f"{value!r} is not allowed. Allowed: {self.text} ({unit}{self.meaning}).{hint}"
+        return f"{value!r} is not allowed. Allowed: {self.text} ({self.about}).{hint}"
 
 
 @dataclass(frozen=True)

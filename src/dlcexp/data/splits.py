@@ -29,7 +29,7 @@ class FractionSplit:
 
     Args:
         train_fraction: between 0 and 1; at least one frame stays on either side.
-        seed: of the shuffling.
+        seed: seed of the shuffling.
         stratify: take the same fraction of each video folder.
     """
 
@@ -57,7 +57,7 @@ class KFoldSplit:
     Args:
         k: number of parts.
         fold: which part tests, from 0.
-        seed: of the shuffling.
+        seed: seed of the shuffling.
         stratify: deal the frames of each video folder evenly to the parts.
     """
 
