@@ -67,7 +67,7 @@ TREE = [
     ),
     ("type", "batch_size=many", r"batch_size: 'many' .*whole number"),
     ("type: null", "epochs=null", r"epochs: None .*whole number"),
-    ("type below", "data.resize.width=wide", r"data\.resize\.width: 'wide' .*whole number or null"),
+    ("type below", "data.resize.width=wide", r"data\.resize\.width: 'wide' .*whole number.*null"),
     ("type of a target", "optimizer.lr=fast", r"optimizer\.lr: 'fast' .*number"),
     ("type: a list", "train.stages=pose", r"train\.stages: 'pose' .*train\.stages=\[pose\]"),
     ("limit", "batch_size=0", r"batch_size: 0 .*1"),

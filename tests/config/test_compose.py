@@ -549,7 +549,7 @@ def test_a_mistake_is_one_message_with_the_key_and_the_nearest_match(override, m
         ),
         (
             "net_type=animaltokenpose_base model.heads.bodypart.heatmap_dim=100",
-            r"^model\.heads\.bodypart\.heatmap_dim: 100 .*4096",
+            r"^model\.heads\.bodypart\.heatmap_dim: 100\b.*4096",
         ),
         (
             "net_type=animaltokenpose_base model.neck.feature_size=[32,32]",
