@@ -41,7 +41,7 @@ def test_train_help_lists_groups_with_their_options(capsys):
     assert "reduce_lr_on_plateau" in text
     for key in (
         "conditions=",
-        "weights=",
+        "weights.path=",
         "weights.lr_scale",
         "model.recipe.graph=",
         "pytorch_config=",
