@@ -52,7 +52,7 @@ def choose(sections: Mapping[str, Any], source: Path, project: Project) -> Choic
         project: a plain net type means another model in a multi-animal project.
 
     Raises:
-        ConfigError: a type that there is no option for.
+        ConfigError: no option has this type.
     """
     name, choices = _model(sections, source, project)
     model = _model_of(choices, name)

@@ -386,7 +386,7 @@ def _read_job(root: Path, name: str, number: int, overrides: Iterable[Any]) -> J
 
 
 def _checked_mapping(path: Path) -> Mapping[str, Any]:
-    """Return the mapping in a YAML or JSON file; empty where there is no file.
+    """Return the mapping in a YAML or JSON file; empty if there is no file.
 
     Raises:
         ProjectError: it cannot be read, or is not a mapping.
