@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from process_support import run_process
 
 
@@ -58,7 +59,12 @@ class Sweeps:
         return process
 
     def end(self) -> None:
-        """What a failed test has left running, jobs too, ends."""
+        """End what a failed test has left running, jobs included, and the workers of joblib.
+
+        joblib keeps its workers for the next sweep of the same process, which is another test: they
+        would look for their files in a working folder that has been removed.
+        """
+        get_reusable_executor().shutdown(kill_workers=True)
         for process in self.started:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)

@@ -95,5 +95,4 @@ def test_losses_are_finite_and_single_precision_under_bfloat16(words: list[str])
     assert {entry.dtype for entry in drawn} == {torch.float32}
     losses["total_loss"].backward()
     assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses.values())
-    gradients = [p.grad for p in trained.model.parameters() if p.grad is not None]
-    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert all(p.grad is not None for p in trained.model.parameters() if p.requires_grad)
