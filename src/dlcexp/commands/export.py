@@ -140,7 +140,7 @@ def _print_lost(cfg: "DictConfig") -> None:
     from omegaconf import OmegaConf
 
     from dlcexp.deeplabcut.export import export_sections
-    from dlcexp.deeplabcut.lost_in_flat import lost_in_flat
+    from dlcexp.deeplabcut.flat import lost_in_flat
 
     tree = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
     lost = lost_in_flat(export_sections(tree))

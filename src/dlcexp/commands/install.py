@@ -104,9 +104,8 @@ def _conditions(
         project: where it is installed.
         number: of the shuffle that the run becomes; None: any.
     """
-    from dlcexp.deeplabcut.condition_shuffles import conditions_of, find_copy
     from dlcexp.deeplabcut.install import free_number
-    from dlcexp.deeplabcut.shuffles import find_trained_shuffle
+    from dlcexp.deeplabcut.shuffles import conditions_of, find_copy, find_trained_shuffle
     from dlcexp.training import Run
 
     key = run.cfg.get("conditions")

@@ -21,6 +21,7 @@ from dlcexp.deeplabcut.class_names import KINDS, LOGGER, POSE_MODEL, kind_at
 from dlcexp.deeplabcut.defaults import MENU, schema_of, without_what_is_off, write_like
 from dlcexp.deeplabcut.flat import flatten
 from dlcexp.deeplabcut.layout import LAYOUT, fill
+from dlcexp.deeplabcut.snapshots import best_snapshot
 from dlcexp.errors import ConfigError
 from dlcexp.files import expanded
 from dlcexp.trees import merged, select
@@ -298,8 +299,6 @@ def shuffle_conditions(
 
 
 def _snapshot_of(run: Path, conditions: str) -> Path:
-    from dlcexp.deeplabcut.snapshots import best_snapshot
-
     found = best_snapshot(run / "snapshots")
     if found is None:
         raise ConfigError(

@@ -1,7 +1,7 @@
 """The places of the values of DeepLabCut's `pytorch_config.yaml` in the tree, for both directions.
 
 `LAYOUT` has the keys of the file in DeepLabCut's order. `dlcexp.deeplabcut.export` fills
-it from a tree; `dlcexp.deeplabcut.file_differences` walks it along with a file.
+it from a tree; `dlcexp.deeplabcut.changes` walks it along with a file.
 """
 
 from collections.abc import Callable, Iterator, Mapping

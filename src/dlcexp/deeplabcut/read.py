@@ -1,18 +1,18 @@
-"""A file of DeepLabCut's, read: its sections, completed, and its names checked."""
+"""A file of DeepLabCut's, read: its sections, completed, their names and values checked."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dlcexp.config.overrides import Override
 from dlcexp.deeplabcut.defaults import MENU, assume, schema_of
-from dlcexp.deeplabcut.flat import PLACES, unflatten
+from dlcexp.deeplabcut.flat import PLACES, unflatten, with_menus
 from dlcexp.deeplabcut.layout import LAYOUT, Part, Stage
-from dlcexp.deeplabcut.lost_in_flat import with_menus
-from dlcexp.deeplabcut.value_kinds import check_shapes
 from dlcexp.errors import ConfigError, ProjectError, nearest
-from dlcexp.trees import join
+from dlcexp.files import expanded
+from dlcexp.project import Project, open_project
+from dlcexp.trees import ABSENT, join, select
 
 # Keys of the flat form without a meaning.
 _FLAT_IGNORED = ("cfg_path",)
@@ -89,3 +89,178 @@ def _check_names(document: Any, layout: Any, source: Path, path: str) -> None:
                 f"{', '.join(layout)}.{nearest(name, layout)}",
             )
         _check_names(value, layout.get(name), source, full)
+
+
+@dataclass(frozen=True)
+class OrOff:
+    """A shape, or false."""
+
+    shape: Mapping[str, Any]
+
+
+# The kinds of the values of every form of the file, as far as reading and writing it rests on them;
+# plain values elsewhere are checked in the tree. A mapping means one with these keys, `*` for those
+# not named; a list for one of such items; `object` for anything. Null is a value that is not given.
+_NODE: dict[str, Any] = {"type": str}
+_RECIPE: dict[str, Any] = _NODE | {"params": {}}
+_RECIPE["params"]["schedulers"] = [_RECIPE]
+_TRAINING = {"optimizer": _RECIPE, "scheduler": _RECIPE}
+_HEAD = _NODE | {
+    "criterion": {},
+    "heatmap_config": {},
+    "locref_config": {},
+    "paf_config": {},
+    "predictor": _NODE,
+    "target_generator": _NODE | {"generators": [_NODE]},
+}
+_MENU = {
+    name: OrOff({})
+    for name in (
+        *("resize", "affine", "random_bbox_transform", "crop_sampling", "auto_padding"),
+        *("top_down_crop", "collate"),
+    )
+}
+_DATA = _MENU | {"train": _MENU, "inference": _MENU, "gen_sampling": {}, "loader": {}}
+_CONDITIONS = {"shuffle": int, "filepath": str, "config_path": str, "snapshot_path": str}
+SHAPES: dict[str, Any] = {
+    "net_type": str,
+    "project_path": str,
+    "pose_config_path": str,
+    "metadata": {
+        "project_path": str,
+        "pose_config_path": str,
+        "bodyparts": [object],
+        "unique_bodyparts": [object],
+        "individuals": [object],
+    },
+    "model": {
+        "backbone": _NODE | {"backbone": _NODE, "kpt_encoder": _NODE},
+        "neck": _NODE,
+        "heads": {"*": _HEAD},
+    },
+    "data": _DATA,
+    "data_detector": _DATA,
+    "runner": _TRAINING,
+    "inference": {"conditions": _CONDITIONS},
+    "logger": _NODE | {"wandb_kwargs": {}},
+    "detector": _TRAINING | {"model": _NODE, "data": _DATA, "runner": _TRAINING},
+    **_TRAINING,
+}
+
+# Keys without a default.
+_REQUIRED = (
+    *("model", "model.backbone", "model.heads.bodypart"),
+    *("model.heads.bodypart.predictor", "model.heads.bodypart.target_generator"),
+)
+
+_WORDS = {str: "text", int: "a whole number"}
+
+
+def check_shapes(document: Mapping[str, Any], source: Path) -> None:
+    """Raise for a value of another kind than its key takes.
+
+    Raises:
+        ConfigError: names the key, its value and what it must be.
+    """
+    _check(document, SHAPES, source, "")
+    for path in _REQUIRED:
+        if select(document, path) is None:
+            raise ConfigError(path, f"{source}: the file has none, and it has no default.")
+
+
+def _check(value: Any, shape: Any, source: Path, path: str) -> None:
+    if value is None or (isinstance(shape, OrOff) and value is False):
+        return
+    if problem := _mismatch(value, shape):
+        raise ConfigError(path, f"{source}: {value!r:.60} is not {problem}.")
+    if isinstance(shape, OrOff):
+        shape = shape.shape
+    if isinstance(shape, Mapping):
+        for name, child in value.items():
+            inner = shape.get(name, shape.get("*", ABSENT))
+            if inner is not ABSENT:
+                _check(child, inner, source, join(path, name))
+    elif isinstance(shape, list):
+        for index, item in enumerate(value):
+            _check(item, shape[0], source, f"{path}[{index}]")
+
+
+def _mismatch(value: Any, shape: Any) -> str | None:
+    """Return the kind that the value must have; None if it has it."""
+    if isinstance(shape, OrOff):
+        return None if isinstance(value, Mapping) else "a mapping of keys (or null, for off)"
+    if isinstance(shape, Mapping):
+        return None if isinstance(value, Mapping) else "a mapping of keys"
+    if isinstance(shape, list):
+        return None if isinstance(value, list) else "a list"
+    fits = isinstance(value, shape) and not (shape is int and isinstance(value, bool))
+    return None if fits else _WORDS[shape]
+
+
+def find_project(request: Request, overrides: Sequence[Override]) -> tuple[Override, Project]:
+    """Return the project of a file, and the override that names it.
+
+    That of the user counts, the first one of a sweep; then the one in whose folder the file lies;
+    then the path in it.
+    """
+    given = [override for override in overrides if override.key == "project"]
+    if given:
+        first = given[-1].alternatives()[0]
+        return first, open_project(str(first.value))
+    named = str(select(request.sections, "metadata.project_path") or "")
+    around = _project_around(request.source)
+    if around and named and _same_folder(expanded(named), around):
+        around = Path(named)
+    for path in (around, named):
+        try:
+            if path:
+                return Override("project", str(path)), open_project(str(path))
+        except ProjectError:
+            continue
+    raise ProjectError(
+        f"{request.source}: its project cannot be found: the file names {named or 'none'!r}, "
+        "which is not here, and lies in no project. Give one with project=PATH."
+    )
+
+
+def _same_folder(one: Path, other: Path) -> bool:
+    try:
+        return one.is_dir() and one.resolve() == other.resolve()
+    except (OSError, ValueError):
+        return False
+
+
+def _project_around(source: Path) -> Path | None:
+    for folder in dict.fromkeys([*source.parents, *source.resolve().parents]):
+        if (folder / "config.yaml").is_file():
+            try:
+                open_project(str(folder))
+            except ProjectError:
+                continue
+            return folder
+    return None
+
+
+def check_metadata(request: Request, project: Project) -> None:
+    """Raise unless the file is about the bodyparts of the project."""
+    metadata = request.sections.get("metadata") or {}
+    for name, ours in (
+        ("bodyparts", project.bodyparts),
+        ("unique_bodyparts", project.unique_bodyparts),
+    ):
+        theirs = metadata.get(name)
+        if not isinstance(theirs, list) or (name == "unique_bodyparts" and not theirs):
+            continue
+        theirs = [str(part) for part in theirs]
+        if theirs == list(ours):
+            continue
+        missing = [part for part in theirs if part not in ours]
+        extra = [part for part in ours if part not in theirs]
+        reasons = [f"the project lacks {', '.join(missing)}"] if missing else []
+        reasons += [f"the file lacks {', '.join(extra)}"] if extra else []
+        reasons = reasons or [f"their order differs, {', '.join(theirs)} and {', '.join(ours)}"]
+        raise ConfigError(
+            f"metadata.{name}",
+            f"{request.source} is about other bodyparts than {project.source}: "
+            f"{'; '.join(reasons)}. Give its project with project=PATH.",
+        )

@@ -4,6 +4,7 @@ DeepLabCut keeps them as row numbers of a merged label table, in a pickle. Row n
 how the table was merged, so they leave here as names of frames.
 """
 
+import filecmp
 import pickle
 import re
 from collections.abc import Iterable
@@ -14,11 +15,14 @@ from typing import Any
 import numpy as np
 
 from dlcexp.config.overrides import Override
+from dlcexp.deeplabcut.export import shuffle_conditions
+from dlcexp.deeplabcut.snapshots import best_snapshot
 from dlcexp.errors import ConfigError, ProjectError
 from dlcexp.project import Project
 from dlcexp.project.dlc_tables import read_table
 from dlcexp.project.frames import frame_name
 from dlcexp.text import listed
+from dlcexp.yaml_files import read_yaml
 
 DOCUMENTATION = re.compile(r"Documentation_data-.*_(?P<percent>\d+)shuffle(?P<shuffle>\d+)\.pickle")
 MODEL = re.compile(r".*-trainset(?P<percent>\d+)shuffle(?P<shuffle>\d+)")
@@ -229,3 +233,44 @@ class _Unpickler(pickle.Unpickler):
         if (module, name) not in self._ALLOWED:
             raise pickle.UnpicklingError(f"it holds {module}.{name}, which is not allowed")
         return super().find_class(module, name)
+
+
+def find_copy(project: Project, snapshot: Path) -> Path | None:
+    """Return `train` of the first shuffle of the project whose best snapshot is this one."""
+    for folder in trained_shuffles(project.root):
+        best = best_snapshot(folder)
+        current = folder.parents[1].name == f"iteration-{project.iteration}"
+        if (
+            current
+            and best
+            and best.name == snapshot.name
+            and filecmp.cmp(best, snapshot, shallow=False)
+        ):
+            return folder
+    return None
+
+
+def conditions_of(project: Project, train: Path) -> dict[str, Any]:
+    """Return `inference.conditions` for the poses of a shuffle's best snapshot.
+
+    Args:
+        project: the project of the shuffle.
+        train: the folder of that name in the shuffle.
+
+    Raises:
+        ProjectError: the shuffle has no snapshot, or `TrainingFraction` of the project does not
+            have its fraction.
+    """
+    match, snapshot = MODEL.fullmatch(train.parent.name), best_snapshot(train)
+    if match is None or snapshot is None:
+        raise ProjectError(f"{train} has no snapshot: train it first.")
+    config = read_yaml(project.source)
+    percents = [int(100 * float(each)) for each in config.get("TrainingFraction") or []]
+    percent = int(match["percent"])
+    if percent not in percents:
+        raise ProjectError(
+            f"{project.source}: TrainingFraction has no {percent / 100}, by which DeepLabCut "
+            f"finds {train.parent.name}."
+        )
+    number = int(match["shuffle"])
+    return shuffle_conditions(number, percents.index(percent), snapshot.name)

@@ -11,12 +11,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from dlcexp.errors import SnapshotError
 from dlcexp.files import replacing
+
+if TYPE_CHECKING:
+    import torch
 
 # How the names of the snapshots of a pose model and of a detector begin.
 POSE_PREFIX, DETECTOR_PREFIX = "snapshot", "snapshot-detector"
@@ -41,7 +42,7 @@ class Snapshot:
     """
 
     epoch: int
-    model: Mapping[str, torch.Tensor]
+    model: Mapping[str, "torch.Tensor"]
     metrics: Mapping[str, float] = field(default_factory=dict)
     losses: Mapping[str, float] = field(default_factory=dict)
     scheduler: Mapping[str, Any] | None = None
@@ -64,6 +65,8 @@ def save_snapshot(path: Path, snapshot: Snapshot) -> None:
     }
     if snapshot.optimizer is not None:
         content["optimizer"] = snapshot.optimizer
+    import torch
+
     with replacing(path) as temporary:
         torch.save(content, temporary)
 
@@ -101,6 +104,8 @@ def load_plain(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     Raises:
         SnapshotError: the file is missing, broken, or would need code to be run.
     """
+    import torch
+
     if not path.is_file():
         raise SnapshotError(f"there is no file {path}")
     if not path.stat().st_size:
@@ -258,10 +263,10 @@ def _found(folder: Path, prefix: str, *, best: bool) -> list[tuple[int, Path]]:
     )
 
 
-def _exchangeable(tensor: torch.Tensor) -> torch.Tensor:
+def _exchangeable(tensor: "torch.Tensor") -> "torch.Tensor":
     """Return the tensor on the CPU, contiguous, half precision widened to single."""
     tensor = tensor.detach().cpu().contiguous()
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+    return tensor.float() if tensor.dtype.itemsize < 4 and tensor.is_floating_point() else tensor
 
 
 def _without_prefix(values: Mapping[str, Any] | None, prefix: str) -> dict[str, float]:

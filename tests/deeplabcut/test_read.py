@@ -7,8 +7,8 @@ import yaml
 from parity_support import config_files
 
 from dlcexp.config.overrides import Override
+from dlcexp.deeplabcut.read import check_shapes
 from dlcexp.deeplabcut.to_overrides import import_config
-from dlcexp.deeplabcut.value_kinds import check_shapes
 from dlcexp.errors import ConfigError, ProjectError
 from dlcexp.trees import select
 from dlcexp.yaml_files import read_mapping
