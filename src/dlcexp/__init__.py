@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "build": "dlcexp.config",
+    "build": "dlcexp.config.build",
     "compose": "dlcexp.composition",
     "train": "dlcexp.training",
     "Run": "dlcexp.training",

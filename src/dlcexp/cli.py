@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from dlcexp.commands import NAMES, command_module
+from dlcexp.commands import NAMES, SUMMARIES, command_module
 
 HELP = """\
 dlcexp: which model and which recipe is best for your animals?
@@ -42,8 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in ("--help", "-h", "help"):
-        summaries = ((name, command_module(name).COMMAND.summary) for name in NAMES)
-        table = "\n".join(f"  {name:<10}{summary}" for name, summary in summaries)
+        table = "\n".join(f"  {name:<10}{summary}" for name, summary in SUMMARIES.items())
         print(HELP.format(commands=table), end="")
         return 0
     if given and given[0] == "--version":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dlcexp.commands import NAMES, command_module
 from dlcexp.commands.settings import SWITCH, Command, Kind, Reading
+from dlcexp.config.overrides import Override
 from dlcexp.errors import UserError, nearest
 from dlcexp.files import expanded
 
@@ -25,10 +26,11 @@ def shell_completion(arguments: Sequence[str]) -> int:
     Raises:
         UserError: no such action or shell.
     """
-    action, _, shell = " ".join(arguments).partition("=")
+    typed = Override.with_text(" ".join(arguments))
+    action, shell = typed.left_side, typed.value or ""
     if action not in _ACTIONS or shell not in _SEPARATORS:
         raise UserError(
-            f"-sc: {' '.join(arguments)!r} is not one of {', '.join(_ACTIONS)} with one of "
+            f"-sc: {typed.text!r} is not one of {', '.join(_ACTIONS)} with one of "
             f"{', '.join(_SEPARATORS)}, such as install=bash."
             f"{nearest(shell, _SEPARATORS) or nearest(action, _ACTIONS)}"
         )
@@ -81,8 +83,9 @@ def complete(before: Sequence[str], current: str) -> tuple[list[str], list[str] 
         found = list(_values(flag.kind, current))
         if found or not flag.kind.bare:
             return found, None
-    key, equals, value = current.partition("=")
-    if equals and key in command.by_name:
+    typed = Override.with_text(current)
+    key, value = typed.left_side, typed.value
+    if value is not None and key in command.by_name:
         return [f"{key}={each}" for each in _values(command.by_name[key].kind, value)], None
     reading = Reading(command, before)
     with_flags = current.startswith("-") or not command.takes_overrides

@@ -27,7 +27,6 @@ from dlcexp.errors import UserError
 DECLARED = {name: command_module(name).COMMAND for name in NAMES}
 SHOW = Command(
     name="show",
-    summary="show something",
     about="Shows something.",
     settings=(
         Setting("sources", PATHS, "what to show"),
@@ -44,7 +43,6 @@ SHOW = Command(
 )
 PRINT = Command(
     name="print",
-    summary="print something",
     about="Prints something.",
     settings=(
         Setting("folder", PATH, "a folder", shown="DIR", required=True, positional=True),
@@ -154,7 +152,7 @@ def test_all_mistakes_come_at_once_in_the_order_in_which_they_were_typed():
 
 def test_a_run_that_is_not_there_is_named_with_the_nearest(tmp_path):
     (tmp_path / "run-1").mkdir()
-    command = Command("use", "use a run", "Uses a run.", settings=(RUN,))
+    command = Command("use", "Uses a run.", settings=(RUN,))
     with pytest.raises(UserError, match=r"^run: .*'run-1'\?$"):
         parse(command, [f"run={tmp_path / 'rnu-1'}"])
 

@@ -5,8 +5,7 @@ import functools
 import pytest
 import torch
 
-from dlcexp.config import build
-from dlcexp.config.build import allowing, check_targets, find_class
+from dlcexp.config.build import allowing, build, check_targets, find_class
 from dlcexp.errors import ConfigError
 
 ADAMW = {"_target_": "torch.optim.AdamW", "_partial_": True, "lr": 0.1}

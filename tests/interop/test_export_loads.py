@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dlcexp.composition import compose
-from dlcexp.config import build
+from dlcexp.config.build import build
 from dlcexp.config.options import options
 from dlcexp.deeplabcut.export import export_config
 from dlcexp.deeplabcut.snapshots import Snapshot, save_snapshot

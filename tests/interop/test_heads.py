@@ -15,7 +15,7 @@ import yaml
 from parity_support import RECORDS, Parity
 
 from dlcexp.composition import compose
-from dlcexp.config import build
+from dlcexp.config.build import build
 from dlcexp.config.overrides import literal
 from dlcexp.deeplabcut.export import export_config
 from dlcexp.errors import ConfigError

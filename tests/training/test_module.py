@@ -6,7 +6,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from dlcexp.config import build
+from dlcexp.config.build import build
 from dlcexp.data.loading import PoseData
 from dlcexp.runs.stages import pose_stage
 from dlcexp.training.module import LossMeter

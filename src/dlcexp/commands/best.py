@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     name="best",
-    summary="the winner of a sweep: its folder, weights and pytorch_config.yaml",
     about="""
         Prints the winner of a sweep, or of any folder of runs: its recipe, its metric, its folder
         and its weights. Of several repeats it is the best run of the best recipe.

@@ -6,7 +6,6 @@ from dlcexp.commands.settings import CONFIG_DIR, PATH, Command, Setting, whole
 
 COMMAND = Command(
     name="browse",
-    summary="draw augmented training batches with labels and targets, before training",
     about="""
         Draws what the pose model will see: augmented training images with their labels, and the
         target maps that it learns. Nothing is trained. Takes every override of `dlcexp train`.

@@ -7,7 +7,6 @@ from dlcexp.errors import UserError
 
 COMMAND = Command(
     name="demo",
-    summary="draw the synthetic DeepLabCut project",
     about="""
         Draws a synthetic DeepLabCut project into DIR: articulated animals on cluttered backgrounds,
         labelled frames of several videos, and a video. Any DeepLabCut tool opens it. Without DIR it

@@ -14,7 +14,6 @@ _EXPERIMENT = "a run folder, a file, or a command line in quotes"
 
 COMMAND = Command(
     name="diff",
-    summary="show what differs between two runs, files or command lines",
     about="""
         Shows every key in which two experiments differ, with interpolations filled in. Overrides
         after A and B apply to both, unless they are runs.

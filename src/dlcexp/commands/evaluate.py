@@ -15,7 +15,6 @@ PAGE, NUMBERS, RECORDS = "evaluation.html", "evaluation.json", "evaluation.csv"
 
 COMMAND = Command(
     name="evaluate",
-    summary="score a finished run again: other snapshot, split or thresholds",
     about=f"""
         Scores a model on train and test frames, prints the table that training ends with, and
         writes {PAGE}, a page that works offline (errors by bodypart, error against confidence,

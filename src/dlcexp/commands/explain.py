@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     name="explain",
-    summary="what a key means, its value, and where that comes from",
     about="""
         Prints a key of the experiment that the overrides compose: its value, meaning, type and
         unit, and where it is set. That is a file and its line, each interpolation on the way, or

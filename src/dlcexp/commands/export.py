@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     name="export",
-    summary="print the resolved pytorch_config.yaml that DeepLabCut loads",
     about="""
         Prints the resolved pytorch_config.yaml; nothing is trained. Takes every override of
         `dlcexp train`.

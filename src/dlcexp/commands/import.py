@@ -8,7 +8,6 @@ from dlcexp.errors import UserError
 
 COMMAND = Command(
     name="import",
-    summary="show what a pytorch_config.yaml is, as the shortest command line",
     about="""
         Shows what a pytorch_config.yaml of any version amounts to: the command line that composes
         to it, the net_type or groups that it equals, and what could not be imported. Nothing is

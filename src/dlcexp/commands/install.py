@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     name="install",
-    summary="make a run a new shuffle of its DeepLabCut project",
     about="""
         Makes the run a new shuffle of its DeepLabCut project: its split, its pytorch_config.yaml,
         its best snapshots. DeepLabCut's evaluate_network and analyze_videos then use it like any
@@ -142,8 +141,7 @@ def _install(
     conditions: dict[str, Any] | None = None,
 ) -> "tuple[Shuffle, str]":
     """Return the new shuffle, and how many frames it has."""
-    from dlcexp.config import build
-    from dlcexp.config.build import allowing
+    from dlcexp.config.build import allowing, build
     from dlcexp.deeplabcut.export import export_config
     from dlcexp.deeplabcut.install import install
     from dlcexp.project import load_labels

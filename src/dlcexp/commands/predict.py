@@ -19,7 +19,6 @@ from dlcexp.commands.settings import (
 
 COMMAND = Command(
     name="predict",
-    summary="poses in images and videos, in DeepLabCut's files",
     about="""
         Finds the animals in images and videos and writes the poses next to them, in DeepLabCut's
         files: NAME<scorer>.h5 and .csv, and the _meta, _full and _assemblies.pickle that its

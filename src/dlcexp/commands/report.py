@@ -29,7 +29,6 @@ DIRECTION = Setting(
 
 COMMAND = Command(
     name="report",
-    summary="which run of a sweep is best and why: a table, and a page that works offline",
     about="""
         Prints the leaderboard of a sweep and writes DIR/report.html: one page that works offline,
         with a sortable leaderboard, the effect of each key, learning curves, parallel coordinates,

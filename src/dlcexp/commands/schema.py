@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 COMMAND = Command(
     name="schema",
-    summary="print the keys and their types, for editors or as a reference page",
     about="""
         Prints the JSON schema (draft 2020-12) of the tree, by which an editor completes and checks
         the keys and values of your overlays. Name it in the first line of an overlay (VS Code, with

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from dlcexp.config.overrides import Override
 from dlcexp.errors import ConfigError, UserError, closest, nearest, together
 from dlcexp.files import expanded, names_in
 
@@ -88,13 +89,11 @@ class Setting:
         return f"{self.name} [{self.example}]" if self.kind.bare else f"{self.name} {self.example}"
 
     def value(self, text: str) -> Any:
-        """Return the value that a text means; quotes around the whole of it are left out.
+        """Return the value that a text means.
 
         Raises:
             ConfigError: names the setting, the text and what is allowed.
         """
-        quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
-        text = text[1:-1] if quoted else text
         try:
             return self.kind.read(text)
         except (ValueError, OSError) as error:
@@ -120,7 +119,6 @@ class Command:
 
     Attributes:
         name: the first argument of `dlcexp`.
-        summary: a line for `dlcexp --help`.
         about: what it does, in paragraphs.
         settings: in the order of `--help`; each may be given once, the last one counts.
         exclusive: names of settings of which one may be given.
@@ -131,7 +129,6 @@ class Command:
     """
 
     name: str
-    summary: str
     about: str
     settings: tuple[Setting, ...] = ()
     exclusive: tuple[str, ...] = ()
@@ -199,12 +196,13 @@ class Reading:
         return next((each for each in positions if each.several or not self.has(each)), None)
 
     def _read(self, argument: str) -> None:
-        name, equals, text = argument.partition("=")
+        override = Override.with_text(argument)
+        name, text = override.left_side, override.value
         setting = self.command.by_name.get(name)
         if setting and setting.name.startswith("-"):
-            self._set(setting, text if equals else self._following(setting), name)
-        elif setting and (equals or name.startswith("-")):
-            self._set(setting, text if equals else setting.kind.bare, name)
+            self._set(setting, self._following(setting) if text is None else text, name)
+        elif setting and (text is not None or name.startswith("-")):
+            self._set(setting, setting.kind.bare if text is None else text, name)
         elif name.startswith("-"):
             raise UserError(f"unknown flag {name!r}.{nearest(name, self._flags())}")
         elif (position := self.free_position) and self._is_positional(position, argument):
@@ -262,7 +260,7 @@ class Reading:
         return [name for name in self.command.by_name if name.startswith("-")]
 
     def _missing(self, setting: Setting) -> UserError:
-        keys = (argument.partition("=")[0] for argument in self.overrides)
+        keys = (Override.with_text(argument).left_side for argument in self.overrides)
         typed = closest(setting.name, keys)
         hint = (
             f"Did you mean it by {typed!r}?" if typed else f"See dlcexp {self.command.name} --help."

@@ -67,10 +67,11 @@ _SWEEPS = (
 
 def _keys() -> Iterator[Row]:
     """Yield overrides of keys with their meanings."""
+    from dlcexp.config.overrides import Override
     from dlcexp.config.schema import declaration
 
     for override in _KEYS:
-        declared = declaration(override.partition("=")[0])
+        declared = declaration(Override.with_text(override).key)
         if declared:
             yield override, declared.about
     yield from _FURTHER
@@ -86,7 +87,6 @@ def _groups() -> Iterator[Row]:
 
 COMMAND = Command(
     name="train",
-    summary="compose, validate, train, evaluate (the default: `train` may be left out)",
     about="""
         Composes an experiment, checks all of it, trains, evaluates on train and test frames, and
         leaves runs/PROJECT/TIME-HASH/ with config.yaml, pytorch_config.yaml, metrics.json,

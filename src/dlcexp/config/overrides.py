@@ -11,13 +11,12 @@ from decimal import Decimal
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf, open_dict
-
 from dlcexp.errors import ConfigError, together
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import RangeSweep
+    from omegaconf import DictConfig
 
 # Text that Hydra's grammar takes without quotes, and text that it takes as something else.
 _BARE = re.compile(r"[A-Za-z_/][\w/.\-]*", re.ASCII)
@@ -149,8 +148,10 @@ class Override:
         """Return the override of the same key with another value, as it is typed."""
         return self.parse(f"{self.left_side}={text}")
 
-    def apply(self, tree: DictConfig) -> None:
+    def apply(self, tree: "DictConfig") -> None:
         """Do to a tree, resolved or not, what Hydra does when it reads the override of a key."""
+        from omegaconf import OmegaConf, open_dict
+
         parent, _, name = self.key.rpartition(".")
         node = OmegaConf.select(tree, parent) if parent else tree
         with open_dict(tree):

@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dlcexp.config import build
 from dlcexp.config.augmentation_keys import is_transform
+from dlcexp.config.build import build
 from dlcexp.data.pipeline import Pipeline
 from dlcexp.data.transforms import (
     Elastic,

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import DataLoader, get_worker_info
 
-from dlcexp.config import build
 from dlcexp.config.augmentation_keys import Section, effective_menu, parse_bytes
+from dlcexp.config.build import build
 from dlcexp.data.augmentation import MOVES, build_pipeline, moves
 from dlcexp.data.boxes import RandomBBoxTransform, ground_truth_boxes
 from dlcexp.data.cache import ImageCache, shared_cache
