@@ -1,6 +1,9 @@
 # `make demo` and `make test` create the environments that they need (.venv, .venv-dlc), then run.
 
-PYTHON ?= python3.11
+# The first Python that dlcexp runs on.
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
+	$$python -c "import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" \
+	2> /dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 DLC := .venv-dlc
@@ -23,7 +26,7 @@ install: $(INSTALLED)
 interop: $(DLC_INSTALLED)
 
 $(INSTALLED): pyproject.toml
-	command -v $(PYTHON) > /dev/null || { echo "Python 3.11 not found; set its path with make PYTHON=..." >&2; exit 2; }
+	test -x $(BIN)/python || command -v "$(PYTHON)" > /dev/null || { echo "dlcexp needs Python 3.11, 3.12 or 3.13, with its module venv; none was found. If there is one, name it: make PYTHON=/path/to/python3" >&2; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
@@ -31,7 +34,7 @@ $(INSTALLED): pyproject.toml
 # DeepLabCut pins older versions of the packages that dlcexp uses, so it has a separate environment,
 # which uses torch, the largest package, from .venv.
 $(DLC_INSTALLED): $(INSTALLED)
-	test -x $(DLC)/bin/python || $(PYTHON) -m venv $(DLC)
+	test -x $(DLC)/bin/python || $(BIN)/python -m venv $(DLC)
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
 		> $$($(DLC)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/shared_torch.pth
 	$(DLC)/bin/python -m pip install --quiet "deeplabcut==3.0.2"

@@ -92,6 +92,11 @@ def test_info_shows_how_the_tree_was_composed(tmp_path):
     assert "model/backbone: hrnet_w18" in done.stdout
 
 
+def test_the_package_runs_as_a_module(tmp_path):
+    done = run_process([sys.executable, "-m", "dlcexp", "--version"], cwd=tmp_path)
+    assert done.stdout.startswith("dlcexp ")
+
+
 def test_completion_knows_options_after_a_command_word():
     line = "dlcexp train optimizer=ada"
     env = {"COMP_LINE": line, "COMP_POINT": str(len(line))}

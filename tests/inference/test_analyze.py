@@ -193,7 +193,7 @@ def test_images_have_their_names(run: Run, frames: list[np.ndarray], tmp_path: P
         (["source=x.mp4"], "run="),
         (["run=RUN"], "source="),
         (["run=RUN", "source=nothing/*.mp4"], "'nothing/*.mp4'"),
-        (["run=RUN", "source=absent.mp4"], "absent.mp4: "),
+        (["run=RUN", "source=absent.mp4"], "source: there is no 'absent.mp4'"),
         (["run=RUN", "source=VIDEO", "predict.precison=16"], "'predict.precision'"),
         (["run=RUN", "source=VIDEO", "predict.precision=8"], "32, bf16, 16"),
         (["run=RUN", "source=VIDEO", "label=perhaps"], "'perhaps'"),

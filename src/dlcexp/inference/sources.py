@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from dlcexp.data.cache import Image, read_image
-from dlcexp.errors import ProjectError, UserError
-from dlcexp.files import expanded
+from dlcexp.errors import ConfigError, ProjectError, UserError, nearest
+from dlcexp.files import expanded, names_in
 from dlcexp.inference.video import Video
 from dlcexp.project.frames import IMAGE_SUFFIXES
 
@@ -155,7 +155,7 @@ def find_sources(source: str | Path | Iterable[str | Path]) -> list[Source]:
         source: an image, a video, a folder, a pattern such as `videos/*.mp4`, or several of them.
 
     Raises:
-        UserError: there is no image and no video.
+        UserError: there is no image and no video, or not the one that is named.
     """
     given = [source] if isinstance(source, str | Path) else list(source)
     files = [file for each in given for file in _files(expanded(each))]
@@ -174,4 +174,7 @@ def _files(path: Path) -> list[Path]:
     if _PATTERN.intersection(str(path)) and not path.exists():
         root = Path(path.anchor or ".")
         return sorted(root.glob(str(path.relative_to(path.anchor))))
+    if not path.exists():
+        hint = nearest(path.name, names_in(path.parent))
+        raise ConfigError("source", f"there is no {str(path)!r}.{hint}")
     return [path]
