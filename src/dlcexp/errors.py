@@ -49,6 +49,13 @@ class SnapshotError(UserError):
     """A snapshot or checkpoint that is missing, unreadable or does not fit the model."""
 
 
+class StorageError(UserError, OSError):
+    """A disk that is full, or a folder that cannot be written to or was removed."""
+
+    def __str__(self) -> str:
+        return f"{f'{self.filename}: ' if self.filename else ''}{self.strerror}."
+
+
 def together(errors: Iterable[UserError]) -> UserError:
     """Return one error for all, each of them once; there must be one at least."""
     distinct = list({str(each): each for error in errors for each in separate(error)}.values())

@@ -1,32 +1,138 @@
 """Files that are either whole or absent: written under a temporary name, then renamed."""
 
+import errno
+import hashlib
 import json
 import math
 import os
-import tempfile
+import platform
+import re
+import secrets
+import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from dlcexp.errors import StorageError
+
+# What the user, not dlcexp, can mend: a disk, a quota, a permission.
+_OF_STORAGE = {
+    getattr(errno, name, None)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO", "ESTALE")
+}
+_HOST = hashlib.sha1(platform.node().encode()).hexdigest()[:6]
+_TEMPORARY = re.compile(r"\..*\.dlcexp-(?P<host>[0-9a-f]{6})-(?P<process>\d+)-[0-9a-f]{8}(\..*)?")
+_DAY = 24 * 3600
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`; on success it replaces `path`, on error it is removed.
 
-    The temporary name keeps the suffix of `path`, because writers choose their format by it.
+    The temporary name keeps the suffix of `path`, because writers choose their format by it. The
+    content is on the disk before it gets its name, so that a power failure leaves a whole file.
+
+    Raises:
+        StorageError: the disk is full, or the folder cannot be written to or is gone.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = temporary_name(path)
+    with storage(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            clear_leftovers(path.parent)
+            temporary.touch()
+            try:
+                yield temporary
+                _flush(temporary)
+            except (RuntimeError, ValueError):
+                _flush(temporary, more=1 << 20)  # some libraries do not report a full disk
+                raise
+            temporary.replace(path)
+        except BaseException as error:
+            temporary.unlink(missing_ok=True)
+            if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
+                gone = "was removed while a file in it was written"
+                raise StorageError(error.errno, gone, str(path.parent)) from error
+            raise
+
+
+def _flush(path: Path, more: int = 0) -> None:
+    """Wait until a file is on the disk; try to make it larger by `more` bytes before."""
+    with path.open("ab") as file:
+        file.write(bytes(more))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def storage(path: Path | str = "") -> Iterator[None]:
+    """Turn errors of the disk and of permissions into a message.
+
+    Args:
+        path: what is written, where the error does not name it.
+
+    Raises:
+        StorageError: instead of an `OSError` that the user can mend.
+    """
     try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        yield
+    except OSError as error:
+        if error.errno not in _OF_STORAGE:
+            raise
+        name = error.filename if isinstance(error.filename, str) else ""
+        shown = path if not name or _TEMPORARY.fullmatch(Path(name).name) else name
+        raise StorageError(error.errno, error.strerror, str(shown)) from error
+
+
+def temporary_name(path: Path) -> Path:
+    """Return a hidden name next to `path`, which names this process, with the same suffix."""
+    mark = f"dlcexp-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
+    return path.with_name(f".{path.stem}.{mark}{path.suffix}")
+
+
+@cache
+def clear_leftovers(folder: Path) -> None:
+    """Remove what killed processes had begun to write into a folder; once per process."""
+    for path in folder.iterdir():
+        if is_leftover(path):
+            remove(path)
+
+
+def is_leftover(path: Path) -> bool:
+    """Return True for a temporary file whose process ended; on other machines, after a day."""
+    match = _TEMPORARY.fullmatch(path.name)
+    if match is None:
+        return False
+    if match["host"] == _HOST and os.name != "nt":
+        return not _runs(int(match["process"]))
+    try:
+        return time.time() - path.stat().st_mtime > _DAY
+    except OSError:
+        return False
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # of another user
+    return True
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there and can be removed."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            return
 
 
 def names_in(folder: Path) -> list[str]:
@@ -56,10 +162,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _umask() -> int:
-    """Return the process's file mode mask; reading it needs setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

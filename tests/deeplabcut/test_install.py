@@ -3,6 +3,8 @@
 import pickle
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -209,3 +211,46 @@ def test_a_config_without_fractions_is_told(root, snapshot):
     with pytest.raises(ProjectError, match=r"0\.75.*TrainingFraction"):
         installed(root, snapshot)
     assert contents(root) == before
+
+
+_KILLED_AT = """
+import os, sys
+from pathlib import Path
+from dlcexp.deeplabcut.install import install
+from dlcexp.project import load_labels, open_project
+root, snapshot, config, step = sys.argv[1:]
+calls = 0
+def hook(event, arguments):
+    global calls
+    names = map(str, arguments)
+    if event in ("open", "os.rename", "os.remove") and any(name.startswith(root) for name in names):
+        written = event != "open" or arguments[1] not in ("r", "rb", None)
+        calls += written
+        if written and calls == int(step):
+            os._exit(9)
+project = open_project(root)
+labels = load_labels(project)
+sys.addaudithook(hook)
+install(project, labels, list(range(60)), list(range(60, 80)), config, [Path(snapshot)])
+print(calls)
+"""
+
+
+def killed(root: Path, snapshot: Path, step: int) -> int:
+    """Install in a process that dies as it is about to write for the `step`-th time."""
+    command = [sys.executable, "-c", _KILLED_AT, str(root), str(snapshot), CONFIG, str(step)]
+    return subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode
+
+
+@pytest.mark.parametrize("step", [10, 13, 19, 25])
+def test_of_a_killed_installation_nothing_is_left_after_the_next(root, snapshot, tmp_path, step):
+    untouched = tmp_path / "untouched"
+    shutil.copytree(root, untouched)
+    installed(untouched, snapshot)
+    expected = {path.relative_to(untouched) for path in contents(untouched)}
+    assert killed(root, snapshot, step) == 9
+    _, _, shuffle = installed(root, snapshot)
+    assert shuffle.number == 1
+    assert {path.relative_to(root) for path in contents(root)} == expected
+    (metadata,) = root.glob("training-datasets/*/*/metadata.yaml")
+    assert list(yaml.safe_load(metadata.read_text())["shuffles"]) == [shuffle.folder.name]

@@ -17,7 +17,7 @@ from dlcexp.deeplabcut.snapshots import (
     all_snapshots,
 )
 from dlcexp.errors import ConfigError, UserError
-from dlcexp.files import expanded, write_json, write_text
+from dlcexp.files import clear_leftovers, expanded, write_json, write_text
 from dlcexp.runs.environment import describe_environment
 from dlcexp.runs.stages import POSE, file_suffix, snapshot_prefix
 from dlcexp.runs.status import (
@@ -124,8 +124,7 @@ class RunFolder:
             self._clear(stage)
         for folder in (self.snapshots, self.figures):
             folder.mkdir(parents=True, exist_ok=True)
-        for path in self.snapshots.glob(".*"):
-            path.unlink()  # what a killed process had begun to write
+            clear_leftovers(folder)
         write_text(self.path / "overrides.yaml", dump_yaml(list(overrides)))
         self.write_tree(cfg)
         write_json(self.path / "environment.json", describe_environment(device))
