@@ -1,12 +1,16 @@
 """Weights & Biases, offline: what is in the files that `wandb sync` uploads."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from process_support import run_process
 from training_support import offline_runs
+from wandb_support import wandb_server
 
 from dlcexp.config.build import check_targets
 from dlcexp.errors import ConfigError
@@ -41,8 +45,44 @@ def test_wandb_holds_config_history_summary_and_images(tmp_path: Path) -> None:
     assert run["history"][1]["test/mAP"] == 7.0
     assert run["history"][2]["figures/worst-1._type"] == "image-file"
     assert run["summary"]["test/mAP"] == 9.0
-    assert list(tmp_path.glob("wandb/offline-run-*/files/config.yaml"))
+    assert list(tmp_path.glob("wandb/offline-run-*/files/dlcexp/config.yaml"))
     assert run["exit"] == 0
+
+
+# A run of W&B, in a process that has W&B's settings from its environment.
+LOGGED = """
+import sys
+from pathlib import Path
+from dlcexp.training.loggers import WandbLogger, close
+
+folder = Path(sys.argv[1])
+logger = WandbLogger("mice", save_dir=folder)
+logger.log_hyperparams({"seed": 1})
+logger.log_result({"test.mAP": 9.0}, {}, [folder / "config.yaml", folder / "pytorch_config.yaml"])
+close([logger], failed=False)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["online", "offline"])
+def test_wandb_gets_copies_and_leaves_the_files_of_the_run_alone(mode: str, tmp_path: Path) -> None:
+    names = ("config.yaml", "pytorch_config.yaml")
+    for name in names:
+        (tmp_path / name).write_text(f"name: {name}")
+    with wandb_server() as server:
+        settings = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": "0" * 40, "WANDB_MODE": mode}
+        environment = {**os.environ, **settings}
+        done = run_process([sys.executable, "-c", LOGGED, tmp_path], env=environment)
+        if mode == "offline":
+            (run,) = tmp_path.glob("wandb/offline-run-*")
+            done = run_process([sys.executable, "-m", "wandb", "sync", run], env=environment)
+        assert done.returncode == 0, done.stderr
+    assert b"_wandb" in server.files["config.yaml"]  # that of W&B
+    for name in names:
+        assert (tmp_path / name).read_text() == f"name: {name}"
+        assert server.files[f"dlcexp/{name}"].decode() == f"name: {name}"
+    assert not [path for path in tmp_path.glob("wandb/*/files/**/*") if path.is_symlink()]
+    assert all((tmp_path / name).stat().st_nlink == 1 for name in names)
 
 
 def test_wandb_run_of_a_failed_job_ends_with_an_error(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import netrc
 import os
 import secrets
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from dlcexp.training.loggers.run_logger import RunLogger
 
 # Arguments of `wandb.init` that are filled in here, partly under other names.
 _FILLED = ("dir", "id", "name", "project", "reinit", "resume", "settings")
+# Folder of the run's files on W&B for copies from the run folder.
+_COPIES = "dlcexp"
 
 
 class WandbLogger(RunLogger):
@@ -99,7 +102,7 @@ class WandbLogger(RunLogger):
         import wandb
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        settings = wandb.Settings(silent=True)
+        settings = wandb.Settings(silent=True, symlink=False)
         online = self._settings["mode"] == "online"
         run = wandb.init(
             dir=str(self.folder),
@@ -136,9 +139,16 @@ class WandbLogger(RunLogger):
             self.experiment.log({name: wandb.Image(str(path)) for name, path in images.items()})
 
     def send_files(self, paths: Iterable[Path]) -> None:
-        """Add files to the run's files."""
+        """Add copies to the files of the run, in a separate folder.
+
+        A link would not do: W&B writes its own `config.yaml` there, over that of the run folder.
+        """
+        files = Path(self.experiment.dir)
         for path in paths:
-            self.experiment.save(str(path), base_path=str(path.parent), policy="now")
+            copy = files / _COPIES / path.name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+            self.experiment.save(str(copy), base_path=str(files), policy="now")
 
     def close(self, *, failed: bool) -> None:
         """End the run, with exit code 1 if the job failed."""
