@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dlcexp.cli import main
-from dlcexp.config.schedule_checks import late_milestones
+from dlcexp.config.checks import late_milestones
 from dlcexp.data.draw_demo import demo_project
 
 # What is wrong, the words, what the message must say. {single} and {file} are filled in.

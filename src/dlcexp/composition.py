@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from dlcexp.config import compose as config_compose
 from dlcexp.config.compose import compose_tree
-from dlcexp.config.method_checks import DETECTOR_KEYS
 from dlcexp.config.mistakes import all_mistakes
+from dlcexp.config.model_checks import DETECTOR_KEYS
 from dlcexp.config.options import OVERLAYS, groups
 from dlcexp.config.overrides import Override, one_at_a_time, parse_overrides
 from dlcexp.errors import ConfigError, UserError

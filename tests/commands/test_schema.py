@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 from dlcexp.cli import main
 from dlcexp.composition import compose
 from dlcexp.config.augmentation_keys import AUGMENTATIONS
-from dlcexp.config.describe import option_keys
 from dlcexp.config.options import Option, read_options
+from dlcexp.config.reference import option_keys
 from dlcexp.config.schema import TREE
 from dlcexp.config.value_types import Fields, Key
 from dlcexp.trees import ABSENT, join, select

@@ -10,7 +10,7 @@ import torch
 import torchvision
 from torch import nn
 
-from dlcexp.config.timm_features import timm_feature_info
+from dlcexp.config.resolvers import timm_feature_info
 from dlcexp.errors import ConfigError, UserError
 from dlcexp.models.backbones import (
     CondPreNet,

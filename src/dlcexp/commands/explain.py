@@ -71,9 +71,9 @@ def run(keys: list[str], overrides: list[str], config_dir: Path | None) -> int:
 
 def _explained(key: str, made: "Composition", config_dir: Path | None) -> Iterator[str]:
     """Yield lines about a key, or a group and the node that its option fills."""
-    from dlcexp.config.describe import describe
     from dlcexp.config.hydra_errors import missing_key
     from dlcexp.config.options import groups, options_of
+    from dlcexp.config.reference import describe
 
     options = options_of(key, config_dir)
     if options:
@@ -144,8 +144,8 @@ def _unset(key: str, made: "Composition") -> Iterator[str]:
 
 
 def _facts(key: str, made: "Composition") -> Iterator[Row]:
-    from dlcexp.config.describe import NO_DEFAULT, class_around, describe
     from dlcexp.config.overrides import literal
+    from dlcexp.config.reference import NO_DEFAULT, class_around, describe
 
     meaning = _meaning(key, made)
     if meaning:
@@ -167,7 +167,7 @@ def _facts(key: str, made: "Composition") -> Iterator[Row]:
 
 def _meaning(key: str, made: "Composition") -> str:
     """Return the meaning by its declaration, else by the comment where it is set."""
-    from dlcexp.config.describe import describe
+    from dlcexp.config.reference import describe
 
     known = describe(key, made.plain)
     return known.meaning.removesuffix(".") if known else made.comment(key)

@@ -259,7 +259,7 @@ def _checked(
     from dlcexp.composition import composed
     from dlcexp.config.checks import check_keys
     from dlcexp.config.compose import compose_tree, resolve
-    from dlcexp.config.method_checks import check_combinations
+    from dlcexp.config.model_checks import check_combinations
 
     def compose(left: "Sequence[Override]") -> "tuple[DictConfig, dict[str, Any]]":
         tree = compose_tree(left, config_dir)

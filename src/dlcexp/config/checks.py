@@ -4,25 +4,26 @@ Three passes over the plain tree: keys, types and limits against the schema; key
 target against its signature; combinations of keys that make no sense together.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from dlcexp.config.augmentation_checks import check_batchable, validate_data
 from dlcexp.config.augmentation_keys import SECTIONS
-from dlcexp.config.build import allowing, build, check_targets
-from dlcexp.config.callback_checks import check_callbacks
-from dlcexp.config.conditions_checks import check_conditions
-from dlcexp.config.method_checks import (
+from dlcexp.config.build import allowing, bind, build, check_targets, find_class
+from dlcexp.config.model_checks import (
     DETECTOR_KEYS,
     check_combinations,
     check_needs,
     needs_top_down,
 )
-from dlcexp.config.schedule_checks import check_schedule
-from dlcexp.config.schema import TREE
-from dlcexp.config.weights_checks import check_modules, weights_node
-from dlcexp.errors import ConfigError, run_checks
+from dlcexp.config.schema import PREDICTION_FILES, TREE
+from dlcexp.errors import ConfigError, nearest, run_checks
+from dlcexp.files import expanded, names_in
+from dlcexp.project.superanimal import SUPERANIMALS
+from dlcexp.yaml_files import read_yaml
 
 
 def check_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,3 +101,288 @@ def check_nodes(tree: Mapping[str, Any]) -> None:
             partial(check_schedule, tree["scheduler"], "scheduler"),
             partial(check_schedule, detector.get("scheduler"), "detector.scheduler"),
         )
+
+
+CONDITIONS = TREE["conditions"]
+
+
+def check_conditions(conditions: Any, method: str) -> None:
+    """Check the key `conditions` of a tree.
+
+    A shuffle is looked up where it is needed: an export may name one that is yet to be made.
+
+    Raises:
+        ConfigError: a value without method=ctd, of the wrong kind, or a path that is not there.
+    """
+    if conditions is None:
+        return
+    if method != "ctd":
+        raise ConfigError(
+            "conditions",
+            f"{conditions!r} is for a model that corrects poses, and method={method} finds them "
+            "itself. Add method=ctd.",
+        )
+    if isinstance(CONDITIONS.read(conditions, "conditions"), int):
+        return
+    path = expanded(conditions)
+    if not path.exists():
+        hint = nearest(path.name, names_in(path.parent))
+        raise ConfigError("conditions", f"there is no {conditions!r}.{hint}")
+    if path.is_dir():
+        _check_run(path, conditions)
+    elif path.suffix.lower() not in PREDICTION_FILES:
+        raise ConfigError(
+            "conditions", f"{conditions!r} is not allowed. Allowed: {CONDITIONS.text}."
+        )
+
+
+def _check_run(folder: Path, conditions: str) -> None:
+    """A folder is that of a run whose model finds poses itself, and all of them."""
+    config = folder / "config.yaml"
+    run = read_yaml(config) if config.is_file() else None
+    if not isinstance(run, dict) or "method" not in run:
+        raise ConfigError(
+            "conditions",
+            f"{conditions!r} is not a dlcexp run folder. Allowed: {CONDITIONS.text}.",
+        )
+    if run["method"] != "bu":
+        raise ConfigError(
+            "conditions",
+            f"{conditions!r} is a run of method={run['method']}; the poses to correct come from a "
+            "bottom-up model, method=bu.",
+        )
+
+
+_PATH = "a snapshot, or a run or shuffle folder that has some"
+
+
+def weights_node(value: Any) -> Any:
+    """The node in its full form.
+
+    A text is the path; one module to freeze needs no list; `lr_scale` is flat, by module path.
+
+    Raises:
+        ConfigError: invalid names, or factors that are not numbers.
+    """
+    node = {"path": value} if isinstance(value, str) else value
+    if not isinstance(node, Mapping):
+        return {} if node is None else node
+    given = dict(node)
+    path = given.get("path")
+    is_text = isinstance(path, str | int) and not isinstance(path, bool)
+    if path is not None and not (is_text and str(path).strip()):
+        raise ConfigError("weights.path", f"{path!r} is not allowed. Allowed: {_PATH}, or null.")
+    if "freeze" in given:
+        given["freeze"] = _names("weights.freeze", given["freeze"] or [])
+    if "lr_scale" in given:
+        given["lr_scale"] = _factors("weights.lr_scale", given["lr_scale"] or {})
+    if given.get("bodyparts") is not None:
+        given["bodyparts"] = _bodyparts(given["bodyparts"])
+    return given
+
+
+def check_weights_file(path: str | None) -> None:
+    """Check that there is what `weights.path` names; only an experiment that begins needs it.
+
+    Raises:
+        ConfigError: there is not.
+    """
+    file = expanded(path or ".")
+    if not file.exists():
+        names = names_in(file.parent)
+        raise ConfigError(
+            "weights.path",
+            f"there is no {path!r}. Allowed: {_PATH}.{nearest(file.name, names)}",
+        )
+
+
+def check_modules(weights: Mapping[str, Any], model: Mapping[str, Any]) -> None:
+    """Check what `weights.freeze` and `weights.lr_scale` name, as far as the tree shows.
+
+    Raises:
+        ConfigError: a path outside of the network, or a learning rate for what is frozen.
+    """
+    heads = [f"heads.{name}" for name in model.get("heads") or {}]
+    parts = [name for name in ("backbone", "neck") if model.get(name)] + ["heads"]
+    for key in ("freeze", "lr_scale"):
+        for path in weights.get(key) or ():
+            known = heads if path.startswith("heads.") else parts
+            if not any(f"{path}.".startswith(f"{part}.") for part in known):
+                raise ConfigError(
+                    f"weights.{key}",
+                    f"the network has no {path!r}; it has {', '.join([*parts, *heads])}, and what "
+                    f"is inside of them.{nearest(path, [*parts, *heads])}",
+                )
+    frozen = {_short(path): path for path in weights.get("freeze") or ()}
+    for path in weights.get("lr_scale") or ():
+        around = [
+            own for short, own in frozen.items() if f"{_short(path)}.".startswith(f"{short}.")
+        ]
+        if around:
+            raise ConfigError(
+                f"weights.lr_scale.{path}",
+                f"has no effect together with weights.freeze={around[0]}, which keeps it as it is. "
+                "Leave one of them out.",
+            )
+
+
+def _short(path: str) -> str:
+    """A path without the `model` that may be left out of it, as in `find_module`."""
+    return f"{path}.".replace(".model.", ".", 1).removesuffix(".")
+
+
+def _names(key: str, value: Any) -> list[str]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(key, f"{value!r} is not allowed. Allowed: a name, or a list of names.")
+    return names
+
+
+def _bodyparts(value: Any) -> str | list[str]:
+    key = "weights.bodyparts"
+    if isinstance(value, str):
+        if value not in SUPERANIMALS:
+            raise ConfigError(
+                key,
+                f"{value!r} is not allowed. Allowed: a list of names, or one of "
+                f"{', '.join(SUPERANIMALS)}.{nearest(value, SUPERANIMALS)}",
+            )
+        return value
+    names = [str(name) for name in value] if isinstance(value, list) else _names(key, value)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(key, f"{twice!r} is named twice.")
+    return names
+
+
+def _factors(key: str, value: Any) -> dict[str, float]:
+    """Factors by the path of their module, from a flat mapping or nested ones."""
+    if not isinstance(value, Mapping):
+        raise ConfigError(
+            key, f"{value!r} is not allowed. Write a factor by module, as in {key}.backbone=0.1"
+        )
+    factors: dict[str, float] = {}
+    for name, item in value.items():
+        if isinstance(item, Mapping):
+            factors |= {f"{name}.{rest}": each for rest, each in _factors(key, item).items()}
+        elif isinstance(item, bool) or not isinstance(item, int | float):
+            raise ConfigError(f"{key}.{name}", f"{item!r} is not a number.")
+        elif not (math.isfinite(item) and item > 0):
+            raise ConfigError(
+                f"{key}.{name}",
+                f"{item!r} is not allowed. Allowed: a factor above 0; weights.freeze={name} keeps "
+                "the module as it is.",
+            )
+        else:
+            factors[str(name)] = float(item)
+    return factors
+
+
+def check_schedule(node: Any, key: str) -> None:
+    """Check the lists of a `scheduler` node, and of the schedules inside it.
+
+    Raises:
+        ConfigError: lists of other lengths than each other, or milestones that do not ascend.
+    """
+    for path, schedule in _schedules(node, key):
+        milestones = schedule.get("milestones")
+        if not isinstance(milestones, list):
+            continue
+        for name, further in (("lr_list", 0), ("schedulers", 1)):
+            others = schedule.get(name)
+            if isinstance(others, list) and len(others) != len(milestones) + further:
+                raise ConfigError(
+                    f"{path}.milestones",
+                    f"{milestones!r} has {len(milestones)} entries, and {path}.{name} has "
+                    f"{len(others)}. Allowed: {len(others) - further} entries.",
+                )
+        if milestones != sorted(milestones):
+            raise ConfigError(f"{path}.milestones", f"{milestones!r} does not ascend.")
+
+
+def late_milestones(tree: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each schedule with milestones that training ends before.
+
+    Args:
+        tree: the validated tree.
+    """
+    for prefix, stage in (("", tree), ("detector.", tree.get("detector") or {})):
+        for path, schedule in _schedules(stage.get("scheduler"), f"{prefix}scheduler"):
+            late = [m for m in schedule.get("milestones") or [] if m >= stage["epochs"]]
+            if late:
+                yield (
+                    f"{path}.milestones: {', '.join(map(str, late))} of {schedule['milestones']} "
+                    f"never come: training ends after {prefix}epochs={stage['epochs']}."
+                )
+
+
+def _schedules(node: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """A schedule and those inside it, each with its key."""
+    if not isinstance(node, Mapping):
+        return
+    yield key, node
+    for index, inner in enumerate(node.get("schedulers") or []):
+        yield from _schedules(inner, f"{key}.schedulers[{index}]")
+
+
+def check_callbacks(tree: Mapping[str, Any]) -> None:
+    """Check the callbacks of a plain tree; imports Lightning where there are any.
+
+    Raises:
+        ConfigError: a node that is not a callback, has a wrong keyword, or is in conflict with
+            what dlcexp does itself; `Mistakes` for several.
+    """
+    batches = tree["trainer"]["accumulate_grad_batches"]
+    run_checks(
+        *(
+            partial(_check_callback, node, batches, f"callbacks.{name}")
+            for name, node in tree["callbacks"].items()
+        )
+    )
+
+
+def _check_callback(node: Any, accumulate_grad_batches: int, key: str) -> None:
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise ConfigError(key, f"{node!r} has no '_target_'. To remove it, write '~{key}'.")
+    if node.get("_partial_"):
+        raise ConfigError(f"{key}._partial_", "true, but a callback is built whole.")
+    from lightning.pytorch import callbacks
+
+    cls = find_class(node["_target_"], f"{key}._target_")
+    if not issubclass(cls, callbacks.Callback):
+        raise ConfigError(f"{key}._target_", f"{cls.__name__} is not a Lightning callback.")
+    for kind, remedy in _conflicts().items():
+        if issubclass(cls, kind):
+            raise ConfigError(f"{key}._target_", f"{cls.__name__} cannot be used here: {remedy}")
+    check_targets(node, key)
+    if issubclass(cls, callbacks.WeightAveraging):
+        bind(node, key, only_named=True)  # it hands others to a class that takes functions alone
+    if issubclass(cls, callbacks.GradientAccumulationScheduler) and accumulate_grad_batches != 1:
+        raise ConfigError(
+            "trainer.accumulate_grad_batches",
+            f"{accumulate_grad_batches!r}, but {key} schedules it. Allowed with this callback: 1.",
+        )
+
+
+def _conflicts() -> dict[type, str]:
+    """Lightning's callbacks that do what dlcexp does, or that no run could resume with."""
+    from lightning.pytorch import callbacks
+
+    return {
+        callbacks.Checkpoint: (
+            "snapshots and last.ckpt are written anyway. Set save_epochs, trainer.max_snapshots "
+            "or trainer.key_metric."
+        ),
+        callbacks.EarlyStopping: "set trainer.early_stopping.patience.",
+        callbacks.ProgressBar: "set trainer.progress_bar or trainer.display_iters.",
+        callbacks.LearningRateMonitor: "every row of metrics.csv has the learning rates.",
+        callbacks.DeviceStatsMonitor: "it logs each step, and dlcexp logs each epoch.",
+        callbacks.BatchSizeFinder: "set batch_size, or sweep it.",
+        callbacks.LearningRateFinder: "set optimizer.lr, or sweep it.",
+        callbacks.BackboneFinetuning: "set weights.freeze and weights.lr_scale.",
+        callbacks.StochasticWeightAveraging: (
+            "it replaces the schedule, and averages after the last snapshot. Use callbacks=ema."
+        ),
+        callbacks.ModelPruning: "its masks are not in last.ckpt, so that no run could resume.",
+        callbacks.SpikeDetection: "it cannot load its own state, so that no run could resume.",
+    }

@@ -13,15 +13,19 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
 from dlcexp.config import resolvers
-from dlcexp.config.checks import check_keys, check_tree
-from dlcexp.config.composed_file import ComposedFile
+from dlcexp.config.checks import check_keys, check_tree, check_weights_file, late_milestones
 from dlcexp.config.hydra_errors import diagnose, readable, unfit
 from dlcexp.config.mistakes import all_mistakes
-from dlcexp.config.options import CONFIG_MODULE, CONFIG_NAME, OVERLAYS, conf_folder, groups
+from dlcexp.config.options import (
+    CONFIG_MODULE,
+    CONFIG_NAME,
+    OVERLAYS,
+    ComposedFile,
+    conf_folder,
+    groups,
+)
 from dlcexp.config.overrides import Override
 from dlcexp.config.rewrite import expand
-from dlcexp.config.schedule_checks import late_milestones
-from dlcexp.config.weights_checks import check_weights_file
 from dlcexp.errors import ConfigError
 
 logger = logging.getLogger(__name__)

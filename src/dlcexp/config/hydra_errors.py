@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from dlcexp.config.method_checks import DETECTOR_KEYS, needs_top_down
+from dlcexp.config.model_checks import DETECTOR_KEYS, needs_top_down
 from dlcexp.config.options import CONFIG_NAME, OVERLAYS, groups, wrong_option
 from dlcexp.config.overrides import Override
 from dlcexp.config.rewrite import expand, weights_in_full

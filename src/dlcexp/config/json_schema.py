@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dlcexp.config.augmentation_keys import AUGMENTATIONS, SECTIONS
-from dlcexp.config.build import find_class
-from dlcexp.config.describe import NO_DEFAULT, Description, option_keys
+from dlcexp.config.build import arguments, find_class
 from dlcexp.config.options import Option
+from dlcexp.config.reference import NO_DEFAULT, Description, option_keys
 from dlcexp.config.schema import TREE
-from dlcexp.config.signatures import arguments
 from dlcexp.config.value_types import MAPPING, Fields
 from dlcexp.trees import join
 

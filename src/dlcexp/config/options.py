@@ -1,4 +1,4 @@
-"""The groups of `conf/` and their options: names, values, and their comments."""
+"""The groups of `conf/` and their options: names, values, comments, and their place in a tree."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from dlcexp.config.overrides import Override
 from dlcexp.errors import ConfigError, nearest, together
 from dlcexp.spelling import closest
 from dlcexp.trees import merged
-from dlcexp.yaml_files import comments_in, parse_yaml, read_text
+from dlcexp.yaml_files import comments_in, lines_of_keys, parse_yaml, read_text
 
 CONFIG_MODULE = "dlcexp.conf"
 CONFIG_NAME = "config"
@@ -190,3 +190,47 @@ def _choice(key: str, value: Any) -> Override:
     """Return what an entry of a defaults list chooses: `override /scheduler@detector.scheduler`."""
     group, at, package = key.removeprefix("override ").lstrip("/").partition("@")
     return Override(group, value, package=package if at else None)
+
+
+@dataclass(frozen=True)
+class ComposedFile:
+    """A file of options in a composed tree.
+
+    Attributes:
+        path: of the file.
+        group: that it is an option of; empty for the table of contents.
+        package: dotted path of the node that it fills; empty for the whole tree.
+    """
+
+    path: Path
+    group: str
+    package: str
+
+    @property
+    def place(self) -> str:
+        """The path as a reader finds it: `conf/...` for the options of dlcexp."""
+        if self.path.is_relative_to(conf_folder()):
+            return f"conf/{self.path.relative_to(conf_folder()).as_posix()}"
+        working = Path.cwd()
+        near = self.path.is_relative_to(working)
+        return (self.path.relative_to(working) if near else self.path).as_posix()
+
+    def line_of(self, key: str) -> int | None:
+        """Return the line, from 1, on which the file sets a key of the tree; None if it does not.
+
+        An option sets the node that it fills on its first line.
+        """
+        return 1 if key == self.package else self._lines.get(self._inside(key))
+
+    def comment_on(self, key: str) -> str:
+        """Return the comment on the line on which the file sets a key of the tree."""
+        return comments_in(read_text(self.path)).get(self._inside(key), "")
+
+    @cached_property
+    def _lines(self) -> dict[str, int]:
+        return lines_of_keys(read_text(self.path))
+
+    def _inside(self, key: str) -> str:
+        """Return the key as the file has it; empty for one that is elsewhere in the tree."""
+        before = f"{self.package}." if self.package else ""
+        return key.removeprefix(before) if key.startswith(before) else ""

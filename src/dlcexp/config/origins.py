@@ -11,9 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from dlcexp.config.compose import compose_raw, composed_files
-from dlcexp.config.composed_file import ComposedFile
 from dlcexp.config.hydra_errors import readable
-from dlcexp.config.options import groups
+from dlcexp.config.options import ComposedFile, groups
 from dlcexp.config.overrides import Override, shortened
 from dlcexp.config.rewrite import weights_in_full
 from dlcexp.trees import ABSENT, join, nodes, select

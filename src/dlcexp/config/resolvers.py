@@ -8,11 +8,14 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from dlcexp.config.paf_graph import edges_of
+from dlcexp.errors import UserError, nearest
+from dlcexp.text import first_line
 
 # Keys of where a run happens or how it is shown, not of what it computes.
 _NOT_HASHED = ("hydra", "project", "resume", "export", "device", "allow_targets", "sweep")
@@ -38,9 +41,9 @@ def register() -> None:
         "indices": lambda items: ListConfig(list(range(len(items)))),
         "graph": _graph,
         "simcc_sigma": _simcc_sigma,
-        "timm_channels": lambda name, level: _timm_feature(name, level)[0],
-        "timm_stride": lambda name, level: _timm_feature(name, level)[1],
-        "timm_padding": lambda name, level: max(32, _timm_feature(name, level)[1]),
+        "timm_channels": lambda name, level: timm_feature_info(name, level)[0],
+        "timm_stride": lambda name, level: timm_feature_info(name, level)[1],
+        "timm_padding": lambda name, level: max(32, timm_feature_info(name, level)[1]),
         "hash": _hash,
         **_OF_OLD_SWEEPS,
     }
@@ -108,13 +111,56 @@ def _simcc_sigma(input_size: ListConfig) -> ListConfig:
     return ListConfig([round(math.sqrt(side / 8), 2) for side in input_size])
 
 
-def _timm_feature(model_name: str, feature_level: int) -> tuple[int, int]:
-    """Channels and stride of a timm backbone's feature map; imports torch and timm."""
-    from dlcexp.config.timm_features import timm_feature_info
-
-    return timm_feature_info(model_name, feature_level)
-
-
 def _hash(*, _root_: DictConfig) -> str:
     tree = OmegaConf.masked_copy(_root_, [str(key) for key in _root_ if key != "hydra"])
     return tree_hash(OmegaConf.to_container(tree, resolve=True))  # type: ignore[arg-type]
+
+
+def check_model_name(model_name: str) -> None:
+    """Raise a `UserError` if timm has no model of this name, with or without a tag."""
+    import timm
+
+    if not timm.is_model(model_name):
+        hint = nearest(model_name, timm.list_models())
+        raise UserError(f"model.backbone.model_name: timm has no model {model_name!r}.{hint}")
+
+
+def timm_feature_info(model_name: str, feature_level: int) -> tuple[int, int]:
+    """Return channels and stride of a feature level of a timm model.
+
+    Raises:
+        UserError: the model is unknown, gives no feature maps, or has no such level.
+    """
+    levels = timm_feature_levels(model_name)
+    if not -len(levels) <= feature_level < len(levels):
+        known = ", ".join(
+            f"{level} (stride {stride}, {channels} channels)"
+            for level, (channels, stride) in enumerate(levels)
+        )
+        raise UserError(
+            f"model.backbone.feature_level: {feature_level} is not a level of {model_name!r};"
+            f" allowed are {known}."
+        )
+    return levels[feature_level]
+
+
+@cache
+def timm_feature_levels(model_name: str) -> tuple[tuple[int, int], ...]:
+    """Return channels and stride of each feature level of a timm model, the finest first.
+
+    Raises:
+        UserError: the model is unknown, or gives no feature maps.
+    """
+    import timm
+    import torch
+
+    check_model_name(model_name)
+    try:
+        with torch.device("meta"):
+            model: Any = timm.create_model(model_name, features_only=True)
+    except Exception as error:  # models that give no feature maps raise whatever comes first
+        raise UserError(
+            f"model.backbone: timm gives no feature maps of {model_name!r}: {first_line(error)}"
+        ) from error
+    channels, strides = model.feature_info.channels(), model.feature_info.reduction()
+    return tuple(zip(channels, strides, strict=True))

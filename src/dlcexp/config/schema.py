@@ -132,7 +132,7 @@ TRAIN = node(
     ),
 )
 
-# `dlcexp.config.weights_checks` writes short forms out.
+# `dlcexp.config.checks` writes short forms out.
 WEIGHTS = node(
     path=_optional(TEXT, "snapshot or run folder that training starts from"),
     bodyparts=_optional(

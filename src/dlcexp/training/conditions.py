@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from dlcexp.composition import compose
 from dlcexp.config.build import allowing
-from dlcexp.config.conditions_checks import check_conditions
+from dlcexp.config.checks import check_conditions
 from dlcexp.config.overrides import Override
 from dlcexp.data.conditional_crops import MIN_SCORE, Conditions, usable_conditions
 from dlcexp.data.loading import FrameData, PoseData, unlabelled_frames

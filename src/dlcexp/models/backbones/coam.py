@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dlcexp.config.model_inputs import ModelInputs, check_image_size
+from dlcexp.config.model_checks import ModelInputs, check_image_size
 from dlcexp.errors import ConfigError
 from dlcexp.models.backbones.hrnet import HRNet
 from dlcexp.models.backbones.keypoint_encoder import StackedKeypointEncoder

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dlcexp.config.model_inputs import ModelInputs
+from dlcexp.config.model_checks import ModelInputs
 from dlcexp.errors import ConfigError
 
 # Value of a map at its keypoint: conditions are drawn as 8-bit images.

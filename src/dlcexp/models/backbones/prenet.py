@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dlcexp.config.model_inputs import ModelInputs, check_image_size
+from dlcexp.config.model_checks import ModelInputs, check_image_size
 from dlcexp.errors import ConfigError
 from dlcexp.models.backbones.base import Backbone
 from dlcexp.models.backbones.cspnext import CSPNeXt

@@ -9,7 +9,7 @@ from typing import Any
 import timm
 import torch
 
-from dlcexp.config.timm_features import check_model_name
+from dlcexp.config.resolvers import check_model_name
 from dlcexp.errors import UserError
 from dlcexp.files import expanded
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from dlcexp.config.timm_features import timm_feature_info, timm_feature_levels
+from dlcexp.config.resolvers import timm_feature_info, timm_feature_levels
 from dlcexp.models.backbones.base import Backbone
 from dlcexp.models.backbones.pretrained import create_timm_model
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import torch
 from torch import nn
 
-from dlcexp.config.model_inputs import ModelInputs
+from dlcexp.config.model_checks import ModelInputs
 from dlcexp.config.paf_graph import check_fields
 from dlcexp.errors import ConfigError
 from dlcexp.models.criterions import Criterion

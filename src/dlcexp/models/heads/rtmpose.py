@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath
 from torch import nn
 
-from dlcexp.config.model_inputs import ModelInputs, check_size
+from dlcexp.config.model_checks import ModelInputs, check_size
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.models.criterions import Criterion
 from dlcexp.models.heads.base import Head, initialize

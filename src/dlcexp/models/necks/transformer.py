@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dlcexp.config.model_inputs import ModelInputs, check_size
+from dlcexp.config.model_checks import ModelInputs, check_size
 from dlcexp.errors import ConfigError, UserError, nearest
 from dlcexp.models.keypoint_axes import SHARED, Axis, Channel, KeypointAxes, Points
 

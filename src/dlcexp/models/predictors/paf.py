@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from dlcexp.config.model_inputs import ModelInputs
+from dlcexp.config.model_checks import ModelInputs
 from dlcexp.config.paf_graph import check_graph
 from dlcexp.models.predictors.assembly import assemble, distinct, strongest_links
 from dlcexp.models.predictors.base import Predictor

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from dlcexp.config.model_inputs import ModelInputs, check_size
+from dlcexp.config.model_checks import ModelInputs, check_size
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.models.targets.base import TargetGenerator, Targets
 

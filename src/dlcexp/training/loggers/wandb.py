@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-from dlcexp.config.signatures import arguments
+from dlcexp.config.build import arguments
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.training.loggers.naming import name_of, sweep_of
 from dlcexp.training.loggers.run_logger import RunLogger
