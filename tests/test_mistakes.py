@@ -109,7 +109,7 @@ TREE = [
     ("an empty YAML", "pytorch_config={folder}/empty.yaml", r"empty\.yaml: "),
     ("a broken YAML", "pytorch_config={folder}/broken.yaml", r"broken\.yaml, line 2: "),
     ("no form", "batch_size", r"'batch_size'.*key=value"),
-    ("a value to quote", "hydra.run.dir=a=b", r"hydra\.run\.dir='a=b'"),
+    ("a value to quote", "optimizer.lr=a=b", r"optimizer\.lr='a=b'"),
 ]
 
 

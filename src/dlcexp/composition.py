@@ -16,7 +16,8 @@ from dlcexp.config.compose import compose_tree
 from dlcexp.config.mistakes import all_mistakes
 from dlcexp.config.model_checks import DETECTOR_KEYS
 from dlcexp.config.options import OVERLAYS, groups
-from dlcexp.config.overrides import Override, one_at_a_time, parse_overrides
+from dlcexp.config.overrides import Override, one_at_a_time
+from dlcexp.config.typed import read_typed
 from dlcexp.errors import ConfigError, UserError
 from dlcexp.files import expanded
 from dlcexp.project import opened_once
@@ -69,17 +70,21 @@ def composed(typed: Iterable[str], compose: Callable[[list[Override]], Result]) 
 
 
 @opened_once()
-def rewritten(overrides: Iterable[str]) -> list[Override]:
+def rewritten(overrides: Iterable[str], *, sweep: bool = False) -> list[Override]:
     """Read overrides, and replace `pytorch_config=FILE` by those that the file amounts to.
 
     They come before the user's overrides. Where the user chooses an option of a group, those that
     the option has no key for are left out.
 
+    Args:
+        overrides: as typed.
+        sweep: a comma separates the values of a sweep, also of a key that is text.
+
     Raises:
         ConfigError: an override that cannot be read, several files, or a sweep over files.
     """
     read = [Override.with_text(text) for text in overrides]
-    own = parse_overrides(each.text for each in read if each.key != _FILE)
+    own = read_typed((each.text for each in read if each.key != _FILE), sweep=sweep)
     path = _file([str(each.value or "") for each in read if each.key == _FILE])
     if path is None:
         return own

@@ -70,10 +70,10 @@ def run(
         raise UserError("snapshot: a pytorch_config.yaml has no weights; export.format=onnx has.")
     if run_folder is not None:
         from dlcexp.config.compose import modified
-        from dlcexp.config.overrides import parse_overrides
+        from dlcexp.config.typed import read_typed
         from dlcexp.training import Run
 
-        cfg = modified(Run.open(run_folder).cfg, parse_overrides(overrides))
+        cfg = modified(Run.open(run_folder).cfg, read_typed(overrides))
         words = [f"run={run_folder.as_posix()}", *overrides]
     else:
         from dlcexp.composition import compose_run
@@ -110,7 +110,7 @@ def _export_network(run_folder: Path | None, snapshot: str | None, overrides: li
     """Write the pose network of a run as an ONNX file, and its detector next to it."""
     from dlcexp.config.build import allowing
     from dlcexp.config.compose import modified
-    from dlcexp.config.overrides import parse_overrides
+    from dlcexp.config.typed import read_typed
     from dlcexp.inference.onnx_network import check_packages, export_detector, export_onnx
     from dlcexp.training import Run
 
@@ -118,7 +118,7 @@ def _export_network(run_folder: Path | None, snapshot: str | None, overrides: li
     if run_folder is None:
         raise UserError("run=DIR is needed: the folder of a finished run to export.")
     run = Run.open(run_folder)
-    cfg = modified(run.cfg, parse_overrides(overrides))
+    cfg = modified(run.cfg, read_typed(overrides))
     if not cfg.export.file:
         raise UserError("export.file=FILE is needed: the ONNX file to write.")
     target = expanded(cfg.export.file)

@@ -114,7 +114,7 @@ def run(
     from dlcexp.commands.evaluate import open_run
     from dlcexp.commands.train import log_to_console
     from dlcexp.config.compose import modified
-    from dlcexp.config.overrides import parse_overrides
+    from dlcexp.config.typed import read_typed
     from dlcexp.inference.analyze import Wishes, analyze
     from dlcexp.inference.finder import PoseFinder
     from dlcexp.inference.sources import find_sources
@@ -122,7 +122,7 @@ def run(
     log_to_console()
     opened, weights = open_run(run_folder, snapshot, overrides)
     if overrides:
-        opened = replace(opened, cfg=modified(opened.cfg, parse_overrides(overrides)))
+        opened = replace(opened, cfg=modified(opened.cfg, read_typed(overrides)))
     sources = find_sources(source)
     finder = PoseFinder(
         opened,

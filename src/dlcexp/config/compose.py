@@ -27,6 +27,7 @@ from dlcexp.config.options import (
 from dlcexp.config.overrides import Override
 from dlcexp.config.rewrite import expand
 from dlcexp.errors import ConfigError
+from dlcexp.files import expanded
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def compose_run(
     """The validated tree, and the run folder that Hydra's settings give it."""
     raw = compose_raw(overrides, config_dir)
     try:
-        folder = Path(raw.hydra.run.dir)
+        folder = expanded(raw.hydra.run.dir)
         tree = DictConfig(checked(_without_hydra(raw)))
         if tree.resume == "never" or not (folder / "snapshots" / "last.ckpt").is_file():
             check_weights_file(tree.weights.path)
@@ -181,7 +182,7 @@ def _lines(overrides: Sequence[Override], config_dir: Path | None) -> list[str]:
 
 
 def _search_path(config_dir: Path | None) -> list[Override]:
-    return [Override("hydra.searchpath", [config_dir.resolve().as_uri()])] if config_dir else []
+    return [Override("hydra.searchpath", [str(config_dir.resolve())])] if config_dir else []
 
 
 def _without_hydra(raw: DictConfig) -> DictConfig:

@@ -144,12 +144,14 @@ def composition(
     """
     tree = compose_raw(overrides, config_dir)
     files = composed_files(overrides, config_dir)
-    imported = next((text for text in typed if text.startswith("pytorch_config=")), "")
-    values = []
-    for override in overrides:
-        if override.key not in groups() and "/" not in override.key:
-            text = override.text if override.text in typed else f"{imported}: {override.text}"
-            values.append((weights_in_full(override), text))
+    file = next((text for text in typed if text.startswith("pytorch_config=")), "")
+    own = [text for text in typed if not text.startswith("pytorch_config=")]
+    imported = [f"{file}: {each.text}" for each in overrides[: len(overrides) - len(own)]]
+    values = [
+        (weights_in_full(override), text)
+        for override, text in zip(overrides, [*imported, *own], strict=False)
+        if override.key not in groups() and "/" not in override.key
+    ]
     return Composition(tree, files, values)
 
 

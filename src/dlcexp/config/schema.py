@@ -11,6 +11,7 @@ from functools import partial
 from dlcexp.config.augmentation_keys import AUGMENTATIONS, SECTIONS, SETTINGS
 from dlcexp.config.value_types import (
     MAPPING,
+    PATH,
     PLAIN,
     PROBABILITY,
     SWITCH,
@@ -119,7 +120,7 @@ DETECTOR = node(
     key_metric=Key(_METRIC, "metric by which the best snapshot is chosen"),
     key_metric_asc=Key(SWITCH, "larger values of key_metric are better"),
     num_workers=_WORKERS,
-    snapshot=_optional(TEXT, "trained detector of another run or of DeepLabCut, used as it is"),
+    snapshot=_optional(PATH, "trained detector of another run or of DeepLabCut, used as it is"),
     recipe=Key(MAPPING, "what the detector recommends"),
 )
 
@@ -134,7 +135,7 @@ TRAIN = node(
 
 # `dlcexp.config.checks` writes short forms out.
 WEIGHTS = node(
-    path=_optional(TEXT, "snapshot or run folder that training starts from"),
+    path=_optional(PATH, "snapshot or run folder that training starts from"),
     bodyparts=_optional(
         (TEXT, list_of(TEXT)),
         "bodyparts of the snapshot in its order, or the name of a SuperAnimal",
@@ -217,14 +218,14 @@ INFERENCE = open_fields(
 )
 
 EXPORT = node(
-    file=_optional(TEXT, "where to write; null prints"),
+    file=_optional(PATH, "where to write; null prints"),
     schema=Key(
         one_of("dlc3", "sectioned", "flat"),
         "form of pytorch_config.yaml: dlc3 of DeepLabCut 3.0.2, sectioned of 3.0.0, flat of before",
     ),
-    like=_optional(TEXT, "file of that form whose order of keys and omissions are kept"),
+    like=_optional(PATH, "file of that form whose order of keys and omissions are kept"),
     pose_config_path=_optional(
-        TEXT, "path of the file below the project; null: pytorch_config.yaml"
+        PATH, "path of the file below the project; null: pytorch_config.yaml"
     ),
     extra=Key(MAPPING, "further keys for DeepLabCut, without effect here", absent={}),
 )
@@ -261,7 +262,7 @@ METADATA = open_fields(
 )
 
 TREE = node(
-    project=Key(TEXT, "folder or config.yaml of a DeepLabCut project, a COCO file, or demo"),
+    project=Key(PATH, "folder or config.yaml of a DeepLabCut project, a COCO file, or demo"),
     metadata=Key(METADATA, "metadata of the project"),
     method=Key(one_of("bu", "td", "ctd"), "bu: bottom-up, td: top-down, ctd: conditional top-down"),
     conditions=_optional(
@@ -269,6 +270,7 @@ TREE = node(
             "a run folder of a bottom-up model, the number of a DeepLabCut shuffle, or a file of "
             f"predictions ({', '.join(PREDICTION_FILES)})",
             lambda value: bool(value) if isinstance(value, str) else whole(0).accepts(value),
+            is_path=True,
         ),
         "whose poses method=ctd corrects; null: errors made of the labels",
     ),
@@ -283,7 +285,7 @@ TREE = node(
     seed=Key(whole(0), "seed of weights, batches and augmentations", PLAIN),
     with_center_keypoints=Key(SWITCH, "the model needs the centre of each animal"),
     weights=Key(WEIGHTS, "what training starts from", absent={}),
-    resume=Key(TEXT, "auto: resume in this run folder; never; or another run folder or last.ckpt"),
+    resume=Key(PATH, "auto: resume in this run folder; never; or another run folder or last.ckpt"),
     data=Key(DATA, "images and augmentations"),
     model=Key(MAPPING, "architecture, targets, losses and decoding"),
     optimizer=Key(MAPPING, "a class of torch.optim with its arguments"),
@@ -307,6 +309,18 @@ TREE = node(
     allow_targets=Key(list_of(TEXT), "prefixes of your classes, such as `mylab.`", absent=[]),
     recipe=Key(MAPPING, "what the model recommends"),
 )
+
+# Keys that are text and are declared elsewhere, by pattern: Hydra's, and arguments of classes.
+_LOGGED = "run_name|project_name|experiment_name|entity|group|notes|job_type"
+TEXTS_ELSEWHERE = {
+    r"hydra\.(run|sweep)\.dir": Key(PATH, "folder of a run or a sweep"),
+    r"hydra\.sweeper\.(storage|study_name)": _optional(TEXT, "where Optuna keeps a study"),
+    r"(model\.backbone(\.backbone)?|detector\.model)\.weights": _optional(PATH, "a file"),
+    r"split\.test": Key((TEXT, list_of(TEXT)), "folders of videos"),
+    rf"logger\.\w+\.({_LOGGED})": _optional(TEXT, "a name"),
+    r"logger\.\w+\.(tracking_uri|artifact_location)": _optional(TEXT, "a place"),
+    r"logger\.\w+\.tags": Key(list_of(TEXT), "labels of a run"),
+}
 
 
 def declaration(path: str) -> Key | None:

@@ -33,6 +33,7 @@ class Type:
         convert: turns a value that means one of this type, as the text "5" means 5, into it, and
             returns any other unchanged.
         choices: the names allowed, where there are only some.
+        is_path: True if a text of this type is a path.
     """
 
     text: str
@@ -40,6 +41,7 @@ class Type:
     schema: Mapping[str, Any] = field(default_factory=dict)
     convert: Callable[[Any], Any] = lambda value: value
     choices: tuple[str, ...] = ()
+    is_path: bool = False
 
 
 @dataclass(frozen=True)
@@ -328,6 +330,7 @@ SWITCH = Type(
     "true or false", lambda value: isinstance(value, bool), {"type": "boolean"}, _to_switch
 )
 TEXT = Type("a text", lambda value: isinstance(value, str), {"type": "string"}, _to_text)
+PATH = replace(TEXT, text="a path", is_path=True)
 MAPPING = Type("a mapping", lambda value: isinstance(value, Mapping), {"type": "object"})
 PROBABILITY = number(0, 1, "a probability from 0 to 1")
 PIXELS = whole(1)

@@ -13,6 +13,7 @@ from typing import Any
 
 from dlcexp.config.options import options
 from dlcexp.config.overrides import Override, literal, one_at_a_time, parse_overrides
+from dlcexp.config.typed import in_grammar, read_typed
 from dlcexp.errors import ConfigError
 
 
@@ -167,14 +168,18 @@ def parse_space(
             for each in _of_file(group, given)
         ]
         further.append((Condition.parse(text), tuple(found)))
-    together = tuple(tuple(parse_overrides((text or "").split())) for text in variants)
+    together = tuple(tuple(read_typed((text or "").split())) for text in variants)
     return Space(tuple(fixed), tuple(dimensions), tuple(further), together or ((),))
 
 
 def _of_file(params: Mapping[str, Any], given: Collection[str]) -> list[Override]:
     """Return params of a YAML file as overrides, without those of keys that are given."""
     return [
-        Override.parse(f"{key}={value if isinstance(value, str) else literal(value)}")
+        Override.parse(
+            in_grammar(f"{key}={value}", sweep=True)
+            if isinstance(value, str)
+            else f"{key}={literal(value)}"
+        )
         for key, value in params.items()
         if key not in given
     ]

@@ -47,7 +47,7 @@ def start(typed: Sequence[str], config_dir: Path | None) -> int:
     Raises:
         UserError: the sweep is invalid.
     """
-    overrides = rewritten(typed)
+    overrides = rewritten(typed, sweep=True)
     own = [override for override in overrides if not override.is_hydras]
     hydras = [override for override in overrides if override.is_hydras]
     _check_options(hydras)

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from dlcexp.config.build import allowing
 from dlcexp.config.compose import modified
-from dlcexp.config.overrides import parse_overrides
+from dlcexp.config.typed import read_typed
 from dlcexp.data.conditional_crops import Conditions
 from dlcexp.data.loading import PoseData
 from dlcexp.deeplabcut.snapshots import snapshot_epoch
@@ -84,7 +84,7 @@ def score(
 ) -> Scored:
     """Evaluate as `evaluate` does, and return what else a report needs."""
     run = Run.open(run, overrides)
-    changes = parse_overrides(overrides)
+    changes = read_typed(overrides)
     cfg = modified(run.cfg, changes)
     changed = replace(run, cfg=cfg)
     with allowing(cfg.allow_targets):
