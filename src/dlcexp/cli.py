@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from dlcexp.commands import NAMES, SUMMARIES, command_module
+from dlcexp.text import print_any_character
 
 HELP = """\
 dlcexp: which model and which recipe is best for your animals?
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 a failure of ours, 2 a user's mistake, 130 interrupted.
     """
+    print_any_character()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given and given[0] in ("--help", "-h", "help"):
         table = "\n".join(f"  {name:<10}{summary}" for name, summary in SUMMARIES.items())

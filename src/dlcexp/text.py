@@ -1,6 +1,8 @@
 """Wording that messages and tables have in common: lists of names, numbers, durations, errors."""
 
+import io
 import math
+import sys
 from collections.abc import Iterable
 from datetime import timedelta
 
@@ -22,6 +24,22 @@ def listed(names: Iterable[object], most: int | None = 8) -> str:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message; the name of its class if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def print_any_character() -> None:
+    """Let standard output replace a character that its encoding lacks, in place of an error.
+
+    That of Windows is cp1252 or cp932 where output goes to a file, without the half of our tables.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def print_file(content: str) -> None:
+    """Print the content of a file: in UTF-8 where standard output is redirected into one."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        sys.stdout.reconfigure(encoding="utf-8")
+    sys.stdout.write(content)
 
 
 def number(value: float) -> str:

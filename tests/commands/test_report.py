@@ -1,7 +1,9 @@
 """`dlcexp report` and `dlcexp best` as a user types them."""
 
+import io
 import json
 import re
+import sys
 
 import pytest
 import yaml
@@ -77,3 +79,15 @@ def test_a_mistake_is_one_message(runs, words, message, capsys):
     error = capsys.readouterr().err
     assert re.search(message, error)
     assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "cp932", "ascii"])
+def test_a_table_is_printed_whatever_the_encoding_of_standard_output(runs, encoding, monkeypatch):
+    (runs / "run 1" / "overrides.yaml").write_text("[project=日本/Mäuse]\n", encoding="utf-8")
+    (runs / "run 1" / "pytorch_config.yaml").write_text("project: 日本/Mäuse\n", encoding="utf-8")
+    for words in (["report", str(runs)], ["best", str(runs)], ["best", str(runs), "--export"]):
+        output = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+        monkeypatch.setattr(sys, "stdout", output)
+        assert main(words) == 0
+        output.flush()
+    assert output.buffer.getvalue().decode() == "project: 日本/Mäuse\n"

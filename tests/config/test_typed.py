@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dlcexp.composition import compose, compose_run, rewritten
+from dlcexp.composition import compose_run, rewritten
 from dlcexp.config.build import find_class
 from dlcexp.config.compose import compose_tree
 from dlcexp.config.options import conf_folder, option, options
@@ -14,7 +14,7 @@ from dlcexp.config.overrides import Override
 from dlcexp.config.schema import TREE
 from dlcexp.config.signatures import arguments
 from dlcexp.config.typed import in_grammar, read_typed, text_key
-from dlcexp.config.value_types import Fields, Type
+from dlcexp.config.value_types import Fields
 from dlcexp.trees import nodes
 
 # Names of folders as people have them.
@@ -38,17 +38,29 @@ PATHS += ["export.file", "export.like", "hydra.run.dir", "hydra.sweep.dir"]
 PATHS += ["model.backbone.weights", "detector.model.weights"]
 
 
+@pytest.mark.parametrize("key", TEXTS)
+def test_a_key_that_is_text_needs_no_quotes(key):
+    assert read_typed([f"{key}=Mäuse (2)"])[0].value == "Mäuse (2)"
+
+
+# A key of each type that allows texts, and whether that allows numbers, and lists.
+TYPES = {
+    "project": (False, False),
+    "split.test": (False, True),
+    "conditions": (True, False),
+    "evaluation.comparison_bodyparts": (True, True),
+}
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_a_text_is_what_was_typed(folder):
-    assert {"project", "resume", "weights.path", "export.file"} < set(TEXTS)
-    for key in TEXTS:
-        is_number = folder == "12" and text_key(key).types[0].accepts(12)
-        for text in (folder, f"/data/{folder}/x"):
-            (read,) = read_typed([f"{key}={text}"])
-            if text == "[1]" and "list" in text_key(key).text:
-                continue
-            assert read.value == (12 if is_number and text == "12" else text), key
-            assert Override.parse(read.text) == read
+@pytest.mark.parametrize("key", TYPES)
+def test_a_text_is_what_was_typed(key, folder):
+    numbers, lists = TYPES[key]
+    other = {"12": [12] * numbers, "[1]": [[1] if numbers else ["1"]] * lists}.get(folder)
+    (read,) = read_typed([f"{key}={folder}"])
+    assert read.value == (other or [folder])[0]
+    assert Override.parse(read.text) == read
+    assert read_typed([f"{key}=/data/{folder}/x"])[0].value == f"/data/{folder}/x"
 
 
 @pytest.mark.parametrize("folder", [name for name in FOLDERS if "," not in name])
@@ -131,7 +143,7 @@ def test_a_project_is_found_in_any_folder(projects):
     for folder in projects[:8]:
         assert rewritten([f"project={folder}"])[0].value == str(folder)
     for folder in (projects[0], projects[1], projects[4]):
-        assert compose(f"project={folder}").metadata.num_bodyparts == 2
+        assert compose_tree(rewritten([f"project={folder}"])).metadata.num_bodyparts == 2
 
 
 def test_the_run_folder_is_the_one_that_was_typed(projects, monkeypatch):

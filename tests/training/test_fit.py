@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import signal
@@ -39,6 +40,18 @@ def test_a_run_leaves_its_folder(finished: Run) -> None:
     assert names - figures == described | written | snapshots
     assert {"worst-1.png", "best-1.png"} <= figures
     assert json.loads((finished.folder / "status.json").read_text())["status"] == "completed"
+
+
+def test_a_table_that_cannot_be_printed_fails_no_run(
+    small_tree: dict,  # type: ignore[type-arg]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a Windows console, whose encoding lacks some characters."""
+    tree = {**small_tree, "epochs": 1, "evaluation": {**small_tree["evaluation"], "examples": 0}}
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    assert train(OmegaConf.create(tree), tmp_path).metrics
+    assert json.loads((tmp_path / "status.json").read_text())["status"] == "completed"
 
 
 def test_metrics_are_there_every_epoch_and_at_the_end(finished: Run) -> None:

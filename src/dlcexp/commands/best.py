@@ -1,6 +1,5 @@
 """`dlcexp best`: the winner of a sweep, and what one does with it."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,9 +58,11 @@ def run(
 
 def _export(job: "Job") -> int:
     """Print the file that the run left for DeepLabCut."""
+    from dlcexp.text import print_file
+
     path = job.folder / "pytorch_config.yaml"
     try:
-        sys.stdout.write(path.read_text(encoding="utf-8"))
+        print_file(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     return 0

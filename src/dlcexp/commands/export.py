@@ -86,6 +86,7 @@ def run(
 def _export_config(cfg: "DictConfig", command: list[str]) -> int:
     from dlcexp.deeplabcut.export import cannot_build, cannot_say, export_config
     from dlcexp.files import write_text
+    from dlcexp.text import print_file
 
     for problem in (cannot_build(cfg), cannot_say(cfg)):
         if problem:
@@ -95,7 +96,7 @@ def _export_config(cfg: "DictConfig", command: list[str]) -> int:
     target = expanded(cfg.export.file) if cfg.export.file else None
     text = export_config(cfg, schema=cfg.export.schema, path=target, command=command)
     if target is None:
-        sys.stdout.write(text)
+        print_file(text)
         return 0
     try:
         write_text(target, text)

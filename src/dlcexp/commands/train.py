@@ -235,6 +235,8 @@ def _show_tree(
     """Print the composed tree, or the part of it at the key `package`."""
     from omegaconf import OmegaConf
 
+    from dlcexp.text import print_file
+
     tree, plain = _checked(overrides, config_dir)
     if resolved:
         tree = OmegaConf.create(plain)
@@ -244,7 +246,7 @@ def _show_tree(
             raise UserError(f"--package: {package!r} is not a node of the tree.")
         print(f"# @package {package}")
         tree = part
-    print(OmegaConf.to_yaml(tree), end="")
+    print_file(OmegaConf.to_yaml(tree))
     return 0
 
 

@@ -6,14 +6,12 @@ from pathlib import Path
 import torch
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig
-from rich.console import Console
 
 from dlcexp.data.conditional_crops import Conditions
 from dlcexp.data.loading import PoseData
 from dlcexp.evaluation.evaluate import Evaluation, flatten, images_per_second
 from dlcexp.evaluation.examples import draw_examples
 from dlcexp.evaluation.plots import draw_bodypart_errors, draw_learning_curves
-from dlcexp.evaluation.score_table import evaluation_table
 from dlcexp.runs.folder import RunFolder
 from dlcexp.runs.run import Run
 from dlcexp.runs.stages import STAGES, file_suffix
@@ -28,8 +26,8 @@ def report(
     data: PoseData,
     loggers: Sequence[Logger],
     conditions: Mapping[str, Conditions] | None = None,
-) -> None:
-    """Evaluate the best snapshots on train and test frames: metrics.json, table, figures."""
+) -> Evaluation:
+    """Evaluate the best snapshots on train and test frames: metrics.json and figures."""
     evaluation = evaluate_run(run, data, device, conditions=conditions)
     speed = {"speed.images_per_second": images_per_second(evaluation)}
     metrics = {**snapshots_used(run), **flatten(evaluation), **speed}
@@ -39,7 +37,7 @@ def report(
         if isinstance(target, RunLogger):
             images = {f"figures/{path.stem}": path for path in figures}
             target.log_result(metrics, images, folder.configurations)
-    Console().print(evaluation_table(evaluation))
+    return evaluation
 
 
 def draw_figures(

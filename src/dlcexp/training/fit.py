@@ -17,6 +17,7 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
 from torch import nn
 
 from dlcexp.config.augmentation_keys import effective_menu
@@ -27,6 +28,7 @@ from dlcexp.errors import ConfigError, nearest
 from dlcexp.evaluation.detected_boxes import DETECTOR_METRICS, evaluate_detector
 from dlcexp.evaluation.evaluate import SPLITS, evaluate_model
 from dlcexp.evaluation.metrics import evaluate_poses
+from dlcexp.evaluation.score_table import evaluation_table
 from dlcexp.files import write_json
 from dlcexp.models import PoseModel
 from dlcexp.models.detectors import available_weights
@@ -37,6 +39,7 @@ from dlcexp.runs.metric_names import by_split
 from dlcexp.runs.run import Run
 from dlcexp.runs.stages import DETECTOR, POSE, STAGES, Stage, chosen_stages
 from dlcexp.signals import termination
+from dlcexp.text import print_any_character
 from dlcexp.training.callbacks import build_callbacks, misuse
 from dlcexp.training.conditions import condition_source, split_conditions
 from dlcexp.training.detector_module import DetectorModule
@@ -119,7 +122,9 @@ def train(
                     fit(cfg, start, run_folder, hardware, loggers, watch if last else None)
             settle_edges(cfg, run_folder, data, hardware.device)
             run = Run.open(run_folder.path)
-            report(run, run_folder, hardware.device, data, loggers, conditions)
+            evaluation = report(run, run_folder, hardware.device, data, loggers, conditions)
+    print_any_character()
+    Console().print(evaluation_table(evaluation))  # the run is complete, whatever comes of this
     return Run.open(run_folder.path)
 
 
