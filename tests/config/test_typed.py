@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dlcexp.config.signatures import arguments
 
 from dlcexp.composition import compose_run, rewritten
 from dlcexp.config.build import find_class
@@ -12,7 +13,6 @@ from dlcexp.config.compose import compose_tree
 from dlcexp.config.options import conf_folder, option, options
 from dlcexp.config.overrides import Override
 from dlcexp.config.schema import TREE
-from dlcexp.config.signatures import arguments
 from dlcexp.config.typed import in_grammar, read_typed, text_key
 from dlcexp.config.value_types import Fields
 from dlcexp.trees import nodes
