@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dlcexp.config.signatures import arguments
 
 from dlcexp.composition import compose_run, rewritten
-from dlcexp.config.build import find_class
+from dlcexp.config.build import arguments, find_class
 from dlcexp.config.compose import compose_tree
 from dlcexp.config.options import conf_folder, option, options
 from dlcexp.config.overrides import Override
