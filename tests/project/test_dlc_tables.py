@@ -86,6 +86,20 @@ def test_multi_animal_tables_of_every_layout(tmp_path: Path, layout: str, suffix
     assert np.isnan(labels.keypoints[1, 0, 0]).all()
 
 
+@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize("layout", ["levels", "slash"])
+def test_a_csv_whose_first_frames_have_no_labels_keeps_them(
+    tmp_path: Path, layout: str, kind: str
+) -> None:
+    frame = table(kind, layout=layout)
+    frame.iloc[:2] = np.nan
+    write(frame, tmp_path, suffix="csv")
+    labels = load(tmp_path, kind)
+    assert [Path(name).name for name in labels.names] == list(FRAMES)
+    assert np.isfinite(labels.keypoints).any((1, 2, 3)).tolist() == [False, False, True]
+    assert np.nanmax(labels.keypoints[2]) == frame.iloc[2].max() - 2 * (kind == "multi")
+
+
 def test_columns_are_found_by_name_not_by_place(tmp_path: Path) -> None:
     write(table("multi", parts=[*reversed(COLUMNS["multi"])]), tmp_path)
     labels = load(tmp_path, "multi")

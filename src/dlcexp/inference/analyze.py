@@ -21,6 +21,7 @@ from dlcexp.inference.sources import Source, VideoSource
 from dlcexp.inference.stream import find_poses, shapes
 from dlcexp.inference.unfinished import Unfinished
 from dlcexp.project import open_project
+from dlcexp.project.dlc_tables import read_table
 from dlcexp.text import listed
 from dlcexp.yaml_files import read_mapping
 
@@ -190,11 +191,9 @@ def _meta(finder: PoseFinder, source: Source, seconds: float) -> dict[str, Any]:
 
 def _label(finder: PoseFinder, source: VideoSource, table: Path, stem: Path) -> Path:
     """Draw the poses of a table into the video."""
-    import pandas as pd
-
     metadata = finder.cfg.metadata
     names = list(metadata.bodyparts)
-    values = pd.read_hdf(table).to_numpy(np.float32)
+    values = read_table(table).to_numpy(np.float32)
     size = (len(values), metadata.num_individuals, len(names), 3)
     poses = values[:, : int(np.prod(size[1:]))].reshape(size)
     links = [(names.index(a), names.index(b)) for a, b in metadata.skeleton]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dlcexp.errors import ProjectError, nearest
 from dlcexp.project.frames import LABELED_DATA, frame_name, keep_existing, video_folders
+from dlcexp.project.hdf_tables import read_hdf
 from dlcexp.project.model import Labels, Project
 from dlcexp.text import first_line, listed
 
@@ -46,13 +47,7 @@ def read_table(path: Path) -> "pd.DataFrame":
     """
     if path.is_file() and not path.stat().st_size:
         raise ProjectError(f"{path}: is empty.")
-    try:
-        table = _read_h5(path) if path.suffix == ".h5" else _read_csv(path)
-    except Exception as error:  # HDF5 and pandas raise more than two dozen types on broken files
-        reason = first_line(error)
-        if path.suffix == ".h5" and "HDF5 error" in reason:
-            reason = "it is not an HDF5 file, or it is cut off."
-        raise ProjectError(f"{path}: cannot be read as labels: {reason}") from error
+    table = read_hdf(path) if path.suffix.lower() == ".h5" else _read_csv(path)
     if table.columns.nlevels not in (3, 4):
         raise ProjectError(
             f"{path}: is not a label table; its columns have {table.columns.nlevels} levels and not"
@@ -82,18 +77,15 @@ def _label_file(folder: Path, project: Project) -> Path | None:
     return max(files, key=lambda path: path.suffix == ".h5", default=None)
 
 
-def _read_h5(path: Path) -> "pd.DataFrame":
-    import pandas as pd
-
-    with pd.HDFStore(str(path), mode="r") as store:
-        keys = store.keys()
-        if not keys:
-            raise ValueError("it holds no table")
-        return pd.DataFrame(store[keys[0]])
-
-
 def _read_csv(path: Path) -> "pd.DataFrame":
     """Read a csv with three or four header lines and the frame in one column or in three."""
+    try:
+        return _parse_csv(path)
+    except (ValueError, OSError, csv.Error) as error:
+        raise ProjectError(f"{path}: cannot be read as labels: {first_line(error)}") from error
+
+
+def _parse_csv(path: Path) -> "pd.DataFrame":
     import pandas as pd
 
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -101,11 +93,24 @@ def _read_csv(path: Path) -> "pd.DataFrame":
     first = [line[0] if line else "" for line in head]
     if "coords" not in first:
         raise ValueError("its first lines are not scorer, (individuals,) bodyparts, coords")
-    levels = first.index("coords") + 1
+    header = head[: first.index("coords") + 1]
     # The header leaves the columns of the index empty, but for the first.
-    width = next(i for i, cell in enumerate(head[0][1:], start=1) if cell)
-    return pd.read_csv(
-        path, header=list(range(levels)), index_col=list(range(width)), encoding="utf-8-sig"
+    width = next((i for i, cell in enumerate(header[0][1:], start=1) if cell), len(header[0]))
+
+    def read(columns: range, **kinds: Any) -> pd.DataFrame:
+        table: pd.DataFrame = pd.read_csv(
+            path, header=None, skiprows=len(header), usecols=columns, encoding="utf-8-sig", **kinds
+        )
+        return table
+
+    # Names are read as text: a video may be called 007, or NA. Frames of a video have numbers.
+    rows = read(range(width), dtype=str, keep_default_na=False)
+    numbered = width == 1 and rows[0].str.isdecimal().all()
+    index = pd.Index(rows[0].astype(int) if numbered else rows[0])
+    return pd.DataFrame(
+        read(range(width, len(header[0])), low_memory=False).to_numpy(),
+        pd.MultiIndex.from_frame(rows) if width > 1 else index,
+        pd.MultiIndex.from_arrays([line[width:] for line in header], names=first[: len(header)]),
     )
 
 
