@@ -93,6 +93,8 @@ def rewritten(overrides: Iterable[str], *, sweep: bool = False) -> list[Override
     imported = import_config(path, own)
     for note in imported.notes:
         logger.warning("%s: not carried as it is: %s", path, note)
+    if imported.kept:
+        logger.info("%s: without effect here: %s", path, ", ".join(imported.kept))
     return [*_still_fitting(imported.overrides, own), *own]
 
 

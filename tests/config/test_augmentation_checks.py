@@ -171,14 +171,6 @@ REFUSED_TOP_DOWN = {
         {"top_down_crop": CROPS, "train": {"crop_sampling": {"width": 9, "height": 9}}},
         r"data\.train\.crop_sampling: \{'width': 9.*method=td.*null",
     ),
-    "another size": (
-        {"top_down_crop": CROPS, "resize": {"width": 320}},
-        r"data\.resize: \{'width': 320\} .*method=td.*data\.top_down_crop=\{'width': 256",
-    ),
-    "another size in inference": (
-        {"top_down_crop": CROPS, "inference": {"longest_max_size": 320}},
-        r"data\.inference\.longest_max_size: 320 .*method=td",
-    ),
     "shaken boxes in inference": (
         {"top_down_crop": CROPS, "inference": {"random_bbox_transform": SHAKE}},
         r"data\.inference\.random_bbox_transform: .*top_down_crop, resize",

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import dlcexp.data.cache
+from dlcexp.config.augmentation_keys import image_size
 from dlcexp.data.augmentation import build_pipeline
 from dlcexp.data.boxes import RandomBBoxTransform
 from dlcexp.data.cache import ImageCache, read_image
@@ -67,8 +68,17 @@ def test_a_window_with_surroundings_has_the_same_centre_and_scale() -> None:
     np.testing.assert_allclose(middle, window.offset + window.scale * window.size / 2, atol=0.5)
 
 
+@pytest.mark.parametrize(
+    ("resize", "shape"),
+    [
+        ({}, (64, 80)),
+        ({"resize": {"width": 160}}, (128, 160)),
+        ({"resize": {"width": 120, "height": 120, "keep_ratio": False}}, (120, 120)),
+        ({"longest_max_size": 60}, (48, 60)),
+    ],
+)
 def test_a_turned_crop_shows_what_lies_around_it_and_labels_stay_on_their_spots(
-    labels: Labels, tmp_path: Path
+    labels: Labels, tmp_path: Path, resize: dict[str, Any], shape: tuple[int, int]
 ) -> None:
     image = np.full((240, 320, 3), 90, np.uint8)
     animal = np.array([[150, 110], [170, 120], [160, 130]])
@@ -83,18 +93,20 @@ def test_a_turned_crop_shows_what_lies_around_it_and_labels_stay_on_their_spots(
     menu = {
         "affine": {"p": 1.0, "rotation": [45, 45]},
         "top_down_crop": {"width": 80, "height": 64},
+        **resize,
     }
+    assert image_size(menu) == shape[::-1]
     parts = ("nose", "left", "right")
     pipeline = build_pipeline(menu, bodyparts=parts, training=True)
     dataset = CropDataset(
         one, [(0, 0)], pipeline, size=SIZE, seed=0, cache=ImageCache(0), surroundings=True
     )
     sample = dataset[0]
-    assert sample["image"].shape == (3, 64, 80)
+    assert sample["image"].shape == (3, *shape)
     assert sample["image"].min() > 80
     for x, y, visible in sample["keypoints"][0]:
         assert visible == 2
-        assert sample["image"][:, int(y.round()), int(x.round())].min() > 240
+        assert sample["image"][:, int(y.round()), int(x.round())].min() > 230
 
 
 def test_outside_of_the_image_is_black() -> None:

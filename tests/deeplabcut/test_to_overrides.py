@@ -16,7 +16,12 @@ from dlcexp.config.overrides import Override, parse_overrides
 from dlcexp.deeplabcut.export import export_config
 from dlcexp.deeplabcut.to_overrides import Imported, import_config
 from dlcexp.errors import ConfigError, ProjectError
+from dlcexp.project import load_labels, open_project
+from dlcexp.trees import select
 from dlcexp.yaml_files import read_mapping
+
+PADDING = {"pad_width_divisor": 32, "pad_height_divisor": 32}
+COLLATE = {"type": "ResizeFromDataSizeCollate", "min_scale": 0.4, "max_scale": 1.0}
 
 
 def known(name: str) -> bool:
@@ -342,8 +347,122 @@ def test_the_project_of_the_command_line_counts(record, mouse_project):
     source = edited(record("openfield/dekr_w18"), {"metadata.project_path": "/gone"})
     imported = import_config(source, [Override("project", str(mouse_project))])
     assert imported.overrides == (Override("net_type", "dekr_w18"),)
-    with pytest.raises(ProjectError, match=r"'/gone'.*project=PATH"):
-        import_config(source)
+
+
+@pytest.mark.parametrize(
+    "sample", ["sectioned_3.0.0/multi__dekr_w18", "flat_2024-02/multi__dekr_w32"]
+)
+def test_a_file_without_its_project_is_described_by_itself(samples, tmp_path, sample):
+    source = Path(shutil.copy2(samples / f"{sample}.yaml", tmp_path / "a file.yaml"))
+    imported = import_config(source)
+    tree = tree_of(imported.overrides)
+    head = select(read_mapping(source), "model.heads.bodypart.target_generator")
+    assert tree["project"] == str(source)
+    assert len(tree["metadata"]["bodyparts"]) == head["num_joints"]
+    assert "project=PATH" in imported.notes[0]
+    written = yaml.safe_load(export_config(tree, schema=imported.schema))
+    same = ("model", "runner", "batch_size", "optimizer")
+    assert {name: written.get(name) for name in same} == {
+        name: read_mapping(source).get(name) for name in same
+    }
+    with pytest.raises(ProjectError, match=r"a file\.yaml.*no labelled frames.*project=PATH"):
+        load_labels(open_project(source))
+
+
+def test_the_names_of_a_file_without_its_project_are_those_of_its_metadata(record):
+    imported = import_config(record("flies13/dekr_w18"))
+    written = yaml.safe_load(export_config(tree_of(imported.overrides)))["metadata"]
+    recorded = read_mapping(imported.source)["metadata"]
+    for name in ("bodyparts", "unique_bodyparts", "individuals", "with_identity"):
+        assert written[name] == recorded[name]
+
+
+# What DeepLabCut 3.0.2 loads or wrote earlier: keys of the tree, and what is kept.
+LOADED = {
+    "no mask value": (
+        {"data.inference.auto_padding": PADDING | {"border_mask_value": None}},
+        {},
+        "",
+    ),
+    "a mask value": (
+        {"data.train.auto_padding": PADDING | {"border_mask_value": 3}},
+        {"data.train.auto_padding.pad_width_divisor": 32},
+        "data.train.auto_padding.border_mask_value=3",
+    ),
+    "shifts of cuts": (
+        {"data.train.collate": COLLATE | {"max_shift": 10, "max_size": 600}},
+        {"data.train.collate.min_scale": 0.4},
+        "data.train.collate.max_shift=10",
+    ),
+    "no threshold of boxes, as 3.0.1 writes it": (
+        {"detector.model.box_score_thresh": None},
+        {"detector.model.box_score_thresh": 0.01},
+        "",
+    ),
+    "a random detector": (
+        {"detector.model.pretrained": False},
+        {"detector.model.weights": None},
+        "",
+    ),
+    "a detector trained on COCO": (
+        {"detector.model.pretrained": True},
+        {"detector.model.weights": "auto"},
+        "",
+    ),
+    "weights of 2024": ({"train_settings.pretrained_weights": None}, {}, ""),
+    "resized crops": (
+        {"data.train.resize": {"width": 128, "height": 96, "keep_ratio": True}},
+        {"data.train.resize.width": 128},
+        "",
+    ),
+    "normalisation that is null": (
+        {"data.inference.normalize_images": None, "data.train.normalize_images": None},
+        {"data.normalize_images": False},
+        "",
+    ),
+    "no bodyparts to compare": (
+        {"inference.eval.comparison_bodyparts": None},
+        {"evaluation.comparison_bodyparts": "all"},
+        "",
+    ),
+    "devices": ({"runner.gpus": [0, 1]}, {}, "runner.gpus=[0,1]"),
+    "a compiled model": (
+        {"inference.compile": {"enabled": True, "backend": "inductor"}},
+        {"inference.compile.enabled": True},
+        "inference.compile.enabled=true",
+    ),
+    "a snapshot": ({"resume_training_from": "x.pt"}, {}, "resume_training_from=x.pt"),
+}
+
+
+@pytest.mark.parametrize("case", LOADED)
+def test_what_deeplabcut_loads_is_imported_and_named_where_it_has_no_effect(record, case):
+    edits, keys, kept = LOADED[case]
+    imported = import_config(edited(record("openfield/top_down_resnet_50__ssdlite"), edits))
+    tree = tree_of(imported.overrides)
+    assert {key: select(tree, key, "absent") for key in keys} == keys
+    assert kept in " ".join(imported.kept)
+    assert bool(kept) == bool(imported.kept)
+
+
+def test_the_plateau_generator_of_the_first_files(samples, tmp_path, mouse_project):
+    source = Path(shutil.copy2(samples / "flat_2024-02/single__resnet_50.yaml", tmp_path))
+    node = "model.heads.bodypart.target_generator"
+    first = {
+        "type": "PlateauGenerator",
+        "num_joints": 4,
+        "pos_dist_thresh": 17,
+        "locref_stdev": 7.3,
+    }
+    project = [Override("project", str(mouse_project))]
+    edited(source, {node: first}, drop=("data.normalize_images",))
+    imported = import_config(source, project)
+    tree = tree_of([*project, *imported.overrides])
+    generator = select(tree, node)
+    assert generator["_target_"].endswith(".HeatmapPlateauGenerator")
+    assert (generator["num_heatmaps"], generator["locref_std"]) == (4, 7.3)
+    assert tree["data"]["normalize_images"] is False
+    assert any("data.normalize_images" in note for note in imported.notes)
 
 
 def test_bodyparts_of_another_project_are_named(record, small_project):

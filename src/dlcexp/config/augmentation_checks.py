@@ -15,6 +15,7 @@ from dlcexp.config.augmentation_keys import (
     SETTINGS,
     Section,
     effective_menu,
+    image_size,
     is_off,
     is_transform,
 )
@@ -24,7 +25,6 @@ from dlcexp.errors import ConfigError, nearest
 # By so much a sum of probabilities may be above 1.
 _ROUNDING = 1e-9
 # Keys that decide on the size or the part of the image that a model sees, as crops do.
-_INSTEAD_OF_CROPS = ("crop_sampling", "resize", "longest_max_size")
 # Keys of `SETTINGS` that `data_detector` has.
 _DETECTOR_SETTINGS = ("colormode",)
 
@@ -142,22 +142,20 @@ def _check_gen_sampling(
 def _check_crops(
     menu: Mapping[str, Any], data: Mapping[str, Any], section: Section, method: str
 ) -> None:
-    """Top-down: crops have a size, and nothing else decides on it."""
+    """Top-down: animals are cut out by `top_down_crop` and by nothing else."""
     if "top_down_crop" not in menu:
         raise ConfigError(
             "data.top_down_crop",
             f"missing; method={method} needs the size of the crops, "
             "'data.top_down_crop={width: 256, height: 256}'.",
         )
-    for name in _INSTEAD_OF_CROPS:
-        if name in menu:
-            inside = name in (data.get(section) or {})
-            full = f"data.{section}.{name}" if inside else f"data.{name}"
-            raise ConfigError(
-                full,
-                f"{menu[name]!r} excludes method={method}, which brings each animal to "
-                f"data.top_down_crop={menu['top_down_crop']!r}; set it to null.",
-            )
+    if "crop_sampling" in menu:
+        inside = "crop_sampling" in (data.get(section) or {})
+        raise ConfigError(
+            f"data.{section}.crop_sampling" if inside else "data.crop_sampling",
+            f"{menu['crop_sampling']!r} excludes method={method}, which brings each animal to "
+            f"data.top_down_crop={menu['top_down_crop']!r}; set it to null.",
+        )
 
 
 def check_batchable(data: Mapping[str, Any], divisor: int, *, key: str = "data") -> None:
@@ -196,8 +194,9 @@ def sides_divisible(menu: Mapping[str, Any], divisor: int) -> bool:
         return all(side % divisor == 0 for scale in collate["scales"] for side in _as_list(scale))
     if collate:
         return (collate.get("multiple_of") or 1) % divisor == 0
-    crops = ("top_down_crop", "crop_sampling", "resize")
-    fixed: Mapping[str, Any] = next((menu[name] for name in crops if name in menu), {})
+    fixed: Mapping[str, Any] = menu.get("crop_sampling") or menu.get("resize") or {}
+    if size := image_size(menu):
+        fixed = {"width": size[0], "height": size[1]}
     return all(
         (padding.get(f"pad_{side}_divisor") or 1) % divisor == 0
         or _padded(fixed.get(side), padding, side) % divisor == 0

@@ -314,3 +314,26 @@ def effective_menu(data: Mapping[str, Any], section: Section) -> dict[str, Any]:
         shared = {n: v for n, v in shared.items() if n in INFERENCE_KEYS or is_transform(v)}
     menu = {**shared, **(data.get(section) or {})}
     return {n: v for n, v in menu.items() if not is_off(v)}
+
+
+def image_size(menu: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return width and height, px, of what top-down images are before padding: resized crops.
+
+    Args:
+        menu: effective; without `top_down_crop` there is no one size, None.
+    """
+    if "top_down_crop" not in menu:
+        return None
+    width, height = (int(menu["top_down_crop"][side]) for side in ("width", "height"))
+    resize = menu.get("resize") or {}
+    wide, high = resize.get("width"), resize.get("height")
+    if wide and high:
+        width, height = wide, high
+    elif wide:
+        width, height = wide, max(1, height * wide // width)
+    elif high:
+        width, height = max(1, width * high // height), high
+    if longest := menu.get("longest_max_size"):
+        scale = longest / max(width, height)
+        width, height = max(1, round(width * scale)), max(1, round(height * scale))
+    return width, height

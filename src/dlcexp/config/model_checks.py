@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dlcexp.config.augmentation_keys import SECTIONS, effective_menu
+from dlcexp.config.augmentation_keys import SECTIONS, effective_menu, image_size
 from dlcexp.config.build import find_class, iterate_targets
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.text import listed
@@ -276,6 +276,5 @@ def _model_inputs(tree: Mapping[str, Any]) -> ModelInputs:
     crops: Sequence[Crop] = ()
     if tree["method"] != "bu":
         menus = [effective_menu(tree["data"], section) for section in SECTIONS]
-        sizes = [menu["top_down_crop"] for menu in menus]
-        crops = [Crop(size["width"], size["height"]) for size in sizes]
+        crops = [Crop(*size) for menu in menus if (size := image_size(menu))]
     return ModelInputs(tree["metadata"]["bodyparts"], crops, recipe.get("stride", 1))

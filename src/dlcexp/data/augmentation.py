@@ -1,12 +1,12 @@
 """From an augmentation menu to the transforms that make the network's images.
 
 The steps, in this order: rescale (`resize`, `longest_max_size`); move (`hflip`, `affine`); cut
-(`crop_sampling`; top-down the middle of a larger crop); bend (`elastic_transform`); transforms
-given by `_target_`, as written; change colours (`hist_eq`, `motion_blur`, `covering`, `grayscale`,
-`gaussian_noise`); pad (`auto_padding`); scale the values (`normalize_images`,
-`scale_to_unit_range`). Cutting early keeps the rest cheap, and all steps but the last work on
-uint8. Top-down they all act on the crop that `dlcexp.data.crops` has cut out before, conditional
-top-down all but the moves, which act on the frame.
+(`crop_sampling`; top-down the middle of a larger crop, which is rescaled here, not before); bend
+(`elastic_transform`); transforms given by `_target_`, as written; change colours (`hist_eq`,
+`motion_blur`, `covering`, `grayscale`, `gaussian_noise`); pad (`auto_padding`); scale the values
+(`normalize_images`, `scale_to_unit_range`). Cutting early keeps the rest cheap, and all steps but
+the last work on uint8. Top-down they all act on the crop that `dlcexp.data.crops` has cut out
+before, conditional top-down all but the moves, which act on the frame.
 """
 
 import logging
@@ -103,13 +103,16 @@ def _levels(menu: Mapping[str, Any]) -> NDArray[np.float32]:
 def _transforms(
     menu: Mapping[str, Any], parts: Sequence[str] | None, key: str, training: bool
 ) -> Iterator[A.BasicTransform]:
-    yield from _rescale(menu)
+    if "top_down_crop" not in menu:
+        yield from _rescale(menu)
     if "hflip" in menu:
         yield _flip(menu["hflip"], parts, key)
     yield from _affine(menu)
     if training and "top_down_crop" in menu and moves(menu):
         crop = menu["top_down_crop"]
         yield A.CenterCrop(height=crop["height"], width=crop["width"])
+    if "top_down_crop" in menu:
+        yield from _rescale(menu)
     yield from _crop(menu)
     if "elastic_transform" in menu:
         yield Elastic(**_settings(menu["elastic_transform"]))

@@ -147,9 +147,10 @@ def differences(request: Request, raw: DictConfig, tree: dict[str, Any]) -> Iter
             continue
         shown = select(exported, path)
         yield from _leaf_changes(path, leaf, wanted, shown, raw, tree, seen)
-    for path in KNOWN:
-        if select(request.sections, path) is not None and select(exported, path) is None:
-            yield _extra(path, select(request.sections, path))
+    further = {path: select(request.sections, path) for path in KNOWN} | request.without_effect
+    for path, value in further.items():
+        if value is not None and select(exported, path) is None:
+            yield _extra(path, value)
     yield from _metadata_changes(request, exported)
 
 

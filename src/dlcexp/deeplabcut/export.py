@@ -343,7 +343,7 @@ def _model(node: Mapping[str, Any]) -> dict[str, Any]:
     if "kpt_encoder" in node["backbone"]:
         _omit(_CONDITIONAL_DEFAULTS, head["predictor"], head["target_generator"])
     for name in ("heatmap_config", "locref_config"):
-        if name in head and head[name].get("final_conv", head) is None:
+        if (head.get(name) or {}).get("final_conv", head) is None:
             del head[name]["final_conv"]
     if not head["target_generator"].get("gradient_masking"):
         head["target_generator"].pop("background_weight", None)

@@ -72,6 +72,9 @@ _LATER: dict[str, dict[str, Any]] = {
         "box_score_thresh": 0.01,
     },
 }
+# What a `PlateauGenerator` always did, and its arguments that have other names now.
+_PLATEAU = {"heatmap_mode": "KEYPOINT", "generate_locref": True}
+_PLATEAU_NAMES = {"num_joints": "num_heatmaps", "locref_stdev": "locref_std"}
 _AFFINE = {"p": 0.5, "translation": 0}
 
 
@@ -96,7 +99,7 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
             for menu, entries in _menus(value).items():
                 put(sections, f"{place}.{menu}", entries)
         elif name == "model":
-            put(sections, place, _model(value, _sectioned_backbone, _with_later))
+            put(sections, place, _model(value, _sectioned_backbone, _sectioned_head))
         elif name == "detector.model":
             put(sections, place, _with_later(value))
         else:
@@ -184,6 +187,16 @@ def _sectioned_backbone(node: dict[str, Any]) -> dict[str, Any]:
     if node.get("pretrained") is True and node.get("type") in _LATER:
         del node["pretrained"]
     return dict(_with_later(node))
+
+
+def _sectioned_head(node: Any) -> Any:
+    """Convert to DeepLabCut 3.0; the first flat files have a target generator of another name."""
+    generator = node.get("target_generator") if isinstance(node, Mapping) else None
+    if isinstance(generator, Mapping) and generator.get("type") == "PlateauGenerator":
+        renamed = {_PLATEAU_NAMES.get(name, name): value for name, value in generator.items()}
+        plateau = _PLATEAU | renamed | {"type": "HeatmapPlateauGenerator"}
+        node = {**node, "target_generator": plateau}
+    return _with_later(node)
 
 
 def _with_later(node: Any) -> Any:

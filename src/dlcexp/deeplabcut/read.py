@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcexp.config.overrides import Override
-from dlcexp.deeplabcut.defaults import MENU, assume, schema_of
+from dlcexp.deeplabcut.defaults import ASSUMED, MENU, assume, schema_of
 from dlcexp.deeplabcut.flat import PLACES, unflatten, with_menus
 from dlcexp.deeplabcut.layout import LAYOUT, Part, Stage
 from dlcexp.errors import ConfigError, ProjectError, nearest
@@ -18,18 +18,36 @@ from dlcexp.trees import ABSENT, join, select
 _FLAT_IGNORED = ("cfg_path",)
 
 # Settings that DeepLabCut documents or once wrote, in addition to those of the layout.
-KNOWN = ("runner.load_scheduler_state_dict", "detector.runner.load_scheduler_state_dict")
+KNOWN = (
+    *(f"{stage}runner.load_scheduler_state_dict" for stage in ("", "detector.")),
+    *(f"{stage}train_settings.pretrained_weights" for stage in ("", "detector.")),
+)
+
+# Arguments of its augmentations that have no effect here.
+WITHOUT_EFFECT = tuple(
+    f"{data}.{section}.{name}"
+    for data in ("data", "detector.data")
+    for section in ("train", "inference")
+    for name in ("auto_padding.border_mask_value", "collate.max_shift", "collate.max_size")
+)
 
 
 @dataclass
 class Request:
-    """The sections of a file, completed, and notes on what could not be taken as it is."""
+    """The sections of a file, completed.
+
+    Attributes:
+        notes: on what could not be taken as it is.
+        refused: changes that the tree does not allow.
+        without_effect: values by their place in the file, which the sections do not have.
+    """
 
     source: Path
     schema: str
     sections: dict[str, Any]
     notes: list[str] = field(default_factory=list)
     refused: list[Override] = field(default_factory=list)
+    without_effect: dict[str, Any] = field(default_factory=dict)
 
 
 def read_request(source: Path, document: dict[str, Any]) -> Request:
@@ -56,12 +74,44 @@ def read_request(source: Path, document: dict[str, Any]) -> Request:
             for name in _FLAT_IGNORED
             if document.get(name) is not None
         ]
+        if "normalize_images" not in (document.get("data") or {}):
+            notes.append("data.normalize_images: the file has none, so images are not normalised")
     else:
         sections, notes = assume(document), []
         _check_names(sections, LAYOUT, source, "")
         check_shapes(document, source)
     sections["method"] = str(sections.get("method") or "bu").lower()
-    return Request(source, schema, sections, notes)
+    without_effect = _set_aside(sections)
+    return Request(source, schema, sections, notes, without_effect=without_effect)
+
+
+def _set_aside(sections: dict[str, Any]) -> dict[str, Any]:
+    """Take out what has no effect here, null included; return the rest of it.
+
+    A detector's `pretrained` of 2024 becomes our `weights`. A null of an argument that cannot be
+    null means that it is not given.
+    """
+    found = {}
+    for place in WITHOUT_EFFECT:
+        parent, _, name = place.rpartition(".")
+        node = select(sections, parent)
+        if isinstance(node, dict) and (value := node.pop(name, None)) is not None:
+            found[place] = value
+    detector = select(sections, "detector.model")
+    if isinstance(detector, dict):
+        if detector.pop("pretrained", None) is False:
+            detector.setdefault("weights", None)
+        if detector.get("box_score_thresh", ABSENT) is None:
+            del detector["box_score_thresh"]
+            sections["detector"] = assume(sections["detector"], ASSUMED["detector"])
+    for data in (sections.get("data"), select(sections, "detector.data")):
+        for menu in (data.get("train"), data.get("inference")) if isinstance(data, dict) else ():
+            if isinstance(menu, dict) and menu.get("normalize_images", ABSENT) is None:
+                menu["normalize_images"] = False
+    evaluation = select(sections, "inference.eval")
+    if isinstance(evaluation, dict) and evaluation.get("comparison_bodyparts", ABSENT) is None:
+        evaluation["comparison_bodyparts"] = "all"
+    return found
 
 
 def _flat_names() -> dict[str, Any]:
@@ -201,7 +251,7 @@ def find_project(request: Request, overrides: Sequence[Override]) -> tuple[Overr
     """Return the project of a file, and the override that names it.
 
     That of the user counts, the first one of a sweep; then the one in whose folder the file lies;
-    then the path in it.
+    then the path in it; at last the file itself, with a note.
     """
     given = [override for override in overrides if override.key == "project"]
     if given:
@@ -217,10 +267,11 @@ def find_project(request: Request, overrides: Sequence[Override]) -> tuple[Overr
                 return Override("project", str(path)), open_project(str(path))
         except ProjectError:
             continue
-    raise ProjectError(
-        f"{request.source}: its project cannot be found: the file names {named or 'none'!r}, "
-        "which is not here, and lies in no project. Give one with project=PATH."
+    request.notes.append(
+        f"project: the file names {named or 'none'!r}, which is not here, and lies in no project, "
+        "so what it records of its project is used. To train, give the project with project=PATH."
     )
+    return Override("project", str(request.source)), open_project(request.source)
 
 
 def _same_folder(one: Path, other: Path) -> bool:

@@ -83,12 +83,18 @@ def import_config(source: Path, overrides: Sequence[Override] = ()) -> Imported:
         net_type=choice.net_type,
         overrides=(*([] if given else [named]), *choice.overrides, *changes),
         notes=(*request.notes, *unlike),
-        kept=tuple(
-            change.text.removeprefix("+export.extra.")
-            for change in changes
-            if change.key.startswith("export.extra.")
-        ),
+        kept=tuple(_without_effect(changes, tree)),
     )
+
+
+def _without_effect(changes: Sequence[Override], tree: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the values that DeepLabCut reads and that have no effect here."""
+    for change in changes:
+        if change.key.startswith("export.extra."):
+            yield change.text.removeprefix("+export.extra.")
+    for name in ("inference.compile.enabled", "inference.autocast.enabled"):
+        if select(tree, name):
+            yield f"{name}=true"
 
 
 def adjust_crops(request: Request) -> None:

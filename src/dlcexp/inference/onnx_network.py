@@ -12,10 +12,12 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
+from dlcexp.config.augmentation_keys import effective_menu, image_size
 from dlcexp.errors import UserError
 from dlcexp.files import replacing
 from dlcexp.models.detectors import Detector
 from dlcexp.models.pose_model import Maps, PoseModel
+from dlcexp.runs.folder import plain
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 # The first in which images can be made smaller with antialiasing.
@@ -270,8 +272,8 @@ def _fixed_size(model: PoseModel, cfg: DictConfig) -> tuple[int, int] | None:
     """Height and width of the only images that the model takes; None: it takes any."""
     if not model.of_one_size:
         return None
-    crop = cfg.data.top_down_crop
-    return int(crop.height), int(crop.width)
+    width, height = image_size(effective_menu(plain(cfg.data), "inference")) or (0, 0)
+    return height, width
 
 
 def _description(

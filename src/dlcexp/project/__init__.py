@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
+from dlcexp.errors import ProjectError
 from dlcexp.project.locate import locate
 from dlcexp.project.model import DEMO, Labels, Project
 
@@ -33,7 +34,8 @@ def opened_once() -> Iterator[None]:
 def open_project(value: str | Path) -> Project:
     """Open a DeepLabCut project (its folder or `config.yaml`) or a COCO keypoint `.json`.
 
-    `demo` opens the synthetic project, whose files may not have been drawn yet.
+    A `pytorch_config.yaml` represents its project, as far as it describes it. `demo` opens the
+    synthetic project, whose files may not have been drawn yet.
 
     Raises:
         ProjectError: there is no such project, or it contradicts itself.
@@ -71,6 +73,11 @@ def load_labels(project: Project) -> Labels:
     Raises:
         ProjectError: there are no labels, or a file cannot be read or does not fit the project.
     """
+    if project.kind == "pytorch_config":
+        raise ProjectError(
+            f"{project.source}: is a pytorch_config.yaml, which has no labelled frames. Give its "
+            "project with project=PATH."
+        )
     if project.kind == "coco":
         from dlcexp.project.coco import load_coco_labels
 

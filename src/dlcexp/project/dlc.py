@@ -7,18 +7,21 @@ from typing import Any
 from dlcexp.errors import ProjectError, nearest
 from dlcexp.project.frames import images_per_folder
 from dlcexp.project.model import SINGLE_ANIMAL, Project
+from dlcexp.project.pytorch_config import described_project, is_pytorch_config
 from dlcexp.yaml_files import read_as_text
 
 _NULL = ("", "~", "null", "Null", "NULL")
 
 
 def dlc_project(source: Path) -> Project:
-    """Read the `config.yaml` of a DeepLabCut project.
+    """Read the `config.yaml` of a DeepLabCut project, or what a `pytorch_config.yaml` has of it.
 
     Raises:
         ProjectError: it cannot be read, or contradicts itself.
     """
     config = _ConfigYaml(source)
+    if is_pytorch_config(config.fields):
+        return described_project(source, config.fields)
     multianimal = bool(config.flag("multianimalproject"))
     if multianimal:
         bodyparts = config.names("multianimalbodyparts", required=True)
@@ -54,13 +57,13 @@ class _ConfigYaml:
 
     def __init__(self, source: Path) -> None:
         self.source = source
-        self._fields = _fields_of(source)
+        self.fields = _fields_of(source)
 
     def error(self, key: str, problem: str) -> ProjectError:
         return ProjectError(f"{self.source}: {key}: {problem}")
 
     def raw(self, key: str) -> Any:
-        return self._fields.get(key, "")
+        return self.fields.get(key, "")
 
     def text(self, key: str) -> str:
         """Return the text of a field; empty where it is missing or null."""
@@ -122,14 +125,14 @@ class _ConfigYaml:
         return {name: dict(table) for name, table in tables.items() if isinstance(table, dict)}
 
     def _hint(self, key: str) -> str:
-        return "" if key in self._fields else nearest(key, map(str, self._fields))
+        return "" if key in self.fields else nearest(key, map(str, self.fields))
 
 
 def _fields_of(source: Path) -> Mapping[str, Any]:
     fields = read_as_text(source)
     if not isinstance(fields, dict):
         raise ProjectError(f"{source}: is not the config.yaml of a DeepLabCut project: no keys.")
-    if "Task" not in fields and "bodyparts" not in fields:
+    if not is_pytorch_config(fields) and not fields.keys() & {"Task", "bodyparts"}:
         raise ProjectError(
             f"{source}: is not the config.yaml of a DeepLabCut project: it has neither Task nor "
             "bodyparts."

@@ -20,7 +20,7 @@ class Project:
     """A labelled project.
 
     Attributes:
-        source: its `config.yaml`, or the COCO file.
+        source: its `config.yaml`, the COCO file, or a `pytorch_config.yaml` without its project.
         root: the folder that holds `source`; the `project_path` in a config.yaml is often stale.
         name: `Task` of a config.yaml, or the COCO file's name without suffix.
         bodyparts: of every individual, in the order of the label arrays.
@@ -37,7 +37,7 @@ class Project:
 
     source: Path
     root: Path
-    kind: Literal["dlc", "coco"]
+    kind: Literal["dlc", "coco", "pytorch_config"]
     name: str
     scorer: str
     date: str
