@@ -661,3 +661,9 @@ def test_the_hash_is_that_of_the_experiment_not_of_where_it_lies():
 )
 def test_the_best_snapshot_is_that_of_the_smallest_error(words, ascending):
     assert compose(*words).trainer.key_metric_asc is ascending
+
+
+def test_null_chooses_no_option_of_a_sweep_either():
+    check_choices(parse_overrides(["net_type=null,hrnet_w18", "scheduler=null,cosine"]))
+    with pytest.raises(ConfigError, match="hrnet_w17"):
+        check_choices(parse_overrides(["net_type=null,hrnet_w17"]))

@@ -77,12 +77,14 @@ def check_choices(overrides: Iterable[Override]) -> None:
 
 
 def wrong_option(override: Override, config_dir: Path | None = None) -> ConfigError | None:
-    """An error if a group has no such option, neither of dlcexp nor in a folder of the user's."""
+    """An error if a group has no such option, neither of dlcexp nor in a folder of the user's.
+
+    Null chooses no option; whether a group can be without one is decided where it is rewritten.
+    """
     group, value = override.key, override.value
     known = [*options(group), *(options(group, config_dir) if config_dir else ())]
-    chosen = value if isinstance(value, list) else [value]
+    chosen = value if isinstance(value, list) else [] if value is None else [value]
     for name in chosen:
-        name = "null" if name is None else name
         if str(name) not in known and not str(name).startswith("multi_animal/"):
             hint, meant = nearest(str(name), known), closest(str(name), known)
             return ConfigError(
