@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from dlcexp.cli import main
+from dlcexp.config.typed import in_grammar
 from dlcexp.data.draw_demo import demo_project
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -306,6 +308,31 @@ def test_the_example_for_slurm_runs_without_a_cluster(home, tmp_path, monkeypatc
     assert len(list(folder.glob("*/metrics.json"))) == 1
 
 
+# Prints its arguments, each on a line.
+PRINT_WORDS = "dlcexp() { printf '%s\\n' \"$@\"; }\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "dash"])
+def test_every_shell_reads_the_commands_of_the_pages_alike(shell, tmp_path, monkeypatch):
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    script = PRINT_WORDS + "\n".join(command.partition(" > ")[0] for command in COMMANDS)
+    done = subprocess.run([shell, "-c", script], capture_output=True, text=True, check=True)
+    words = [shlex.split(each.partition(" > ")[0], comments=True)[1:] for each in COMMANDS]
+    read = [word.replace("=~/", f"={tmp_path}/") for word in done.stdout.splitlines()]
+    assert read == [word.replace("=~/", f"={tmp_path}/") for word in sum(words, [])]
+    assert in_grammar(done.stdout.splitlines()[0]) == f"project={tmp_path}/mouse"
+
+
+def test_no_command_of_a_page_has_a_pattern_that_zsh_expands():
+    """It refuses one that matches no file; in the other shells it may match one."""
+    unquoted = re.compile(r"'[^']*'|\"[^\"]*\"")
+    for command in COMMANDS:
+        assert not set("[]*?()") & set(unquoted.sub("", command.partition("  #")[0])), command
+
+
 @pytest.mark.slow
 def test_the_python_blocks_run(home, monkeypatch):
     monkeypatch.chdir(home)
@@ -313,12 +340,10 @@ def test_the_python_blocks_run(home, monkeypatch):
     trained, opened = PYTHON_BLOCK.findall(PYTHON.read_text(encoding="utf-8"))
     assert trained.startswith(shown)
     overrides = ", ".join(map(repr, shorten(["model=dekr"])))
-    for text, replacement in {
-        '"project=~/mouse"': '"project=mouse"',
-        '"net_type=dekr_w32"': overrides,
-    }.items():
-        assert text in trained
-        trained = trained.replace(text, replacement)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    assert '"net_type=dekr_w32"' in trained
+    trained = trained.replace('"net_type=dekr_w32"', overrides)
     names = {"images": torch.zeros(2, 3, 64, 64)}
     exec(trained.replace("some/images", "mouse/labeled-data/m4s1"), names)
     assert names["outputs"]["bodypart"]["heatmap"].shape[0] == 2

@@ -9,6 +9,8 @@ from omegaconf import OmegaConf
 
 from dlcexp.composition import compose
 from dlcexp.config import resolvers
+from dlcexp.config.compose import compose_tree
+from dlcexp.config.overrides import Override, parse_overrides
 
 ROOT = Path(__file__).resolve().parents[2]
 CROPS = ["method=td", "model=heatmap"]
@@ -96,3 +98,22 @@ def test_a_key_that_others_follow_keeps_its_effect(overrides, key, value):
 def test_the_options_of_a_sweep_begun_with_version_0_1_are_understood(text, value):
     """A sweep is resumed with its own copy of them."""
     assert value_of(text) == value
+
+
+@pytest.mark.parametrize(
+    ("words", "width", "height"),
+    [
+        ([], 448, 448),
+        (["data.longest_max_size=256"], 256, 256),
+        (["data.longest_max_size=250"], 224, 224),
+        (["data.longest_max_size=640"], 448, 448),
+        (["data.resize.width=320", "data.resize.height=256"], 320, 256),
+        (["data.resize.width=320"], 320, 320),
+        (["data.longest_max_size=256", "data.train.crop_sampling.width=128"], 128, 256),
+        (["data.resize=null"], 448, 448),
+    ],
+)
+def test_training_crops_follow_the_size_of_resized_frames(words, width, height):
+    tree = compose_tree([*parse_overrides(words), Override("model", "dekr")])
+    crop = tree.data.train.crop_sampling
+    assert (crop.width, crop.height) == (width, height)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dlcexp.data.augmentation import IMAGENET_MEAN, IMAGENET_STD, build_pipeline
+from dlcexp.data.augmentation import IMAGENET_MEAN, IMAGENET_STD, build_pipeline, padding_share
 from dlcexp.data.pipeline import Augmented
 from dlcexp.errors import ConfigError, UserError
 
@@ -351,3 +351,18 @@ def test_albumentations_still_copies_reflected_keypoints() -> None:
         keypoint_params=A.KeypointParams("xy", remove_invisible=False),
     )
     assert len(pad(image=blobs(), keypoints=[(100.0, 20.0)])["keypoints"]) > 1
+
+
+@pytest.mark.parametrize(
+    ("menu", "share"),
+    [
+        ({}, 0),
+        ({"crop_sampling": {"width": 448, "height": 448}}, 0),
+        ({"crop_sampling": {"width": 640, "height": 960}}, 0.5),
+        ({"longest_max_size": 320, "crop_sampling": {"width": 320, "height": 480}}, 0.5),
+        ({"resize": {"width": 320, "height": 480}}, 0.5),
+        ({"resize": {"width": 320, "height": 480, "keep_ratio": False}}, 0),
+    ],
+)
+def test_the_share_of_padding_is_that_of_black_pixels(menu, share):
+    assert padding_share(menu, 640, 480) == pytest.approx(share)

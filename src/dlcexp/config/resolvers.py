@@ -38,6 +38,7 @@ def register() -> None:
         "lookup": lambda value, table, otherwise: _node(table.get(value, otherwise)),
         "deconvolution_channels": _deconvolution_channels,
         "larger_is_better": larger_is_better,
+        "crop_side": _crop_side,
         "indices": lambda items: ListConfig(list(range(len(items)))),
         "graph": _graph,
         "simcc_sigma": _simcc_sigma,
@@ -98,6 +99,21 @@ def _deconvolution_channels(inputs: int, outputs: int, strides: ListConfig) -> L
     """
     halved = [max(1, inputs // 2**layer) for layer in range(len(strides))]
     return ListConfig([*halved, outputs] if strides else [inputs])
+
+
+def _crop_side(largest: int, divisor: int | None, longest: Any, own: Any, other: Any) -> int:
+    """Return the side of a training crop, px: the largest, or what resizing leaves of a frame.
+
+    Args:
+        largest: px.
+        divisor: of a side that follows from resizing, px.
+        longest: the longer side of frames, if that is set, px.
+        own, other: this side of frames and the other one, if they are set, px.
+    """
+    resized = [side for side in (longest, own or other) if type(side) is int and side > 0]
+    step = divisor or 1
+    side = min([largest, *resized])
+    return side if side == largest else max(step, side // step * step)
 
 
 def _graph(graph: Any, metadata: DictConfig, seed: int) -> ListConfig:

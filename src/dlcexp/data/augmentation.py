@@ -10,6 +10,7 @@ before, conditional top-down all but the moves, which act on the frame.
 """
 
 import logging
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -147,6 +148,21 @@ def _rescale(menu: Mapping[str, Any]) -> Iterator[A.BasicTransform]:
             )
     if "longest_max_size" in menu:
         yield A.LongestMaxSize(max_size=menu["longest_max_size"])
+
+
+def padding_share(menu: Mapping[str, Any], width: int, height: int) -> float:
+    """Return the fraction of a training image that is black, as the frame does not fill it.
+
+    Args:
+        menu: the augmentations of training.
+        width, height: of the frame, px.
+    """
+    frame = np.full((height, width, 3), 255, np.uint8)
+    scaled = A.Compose([*_rescale(menu)])(image=frame)["image"]
+    crop = menu.get("crop_sampling")
+    sides = zip(scaled.shape, (crop["height"], crop["width"]), strict=False) if crop else ()
+    filled = math.prod(min(side, wanted) / wanted for side, wanted in sides)
+    return 1 - filled * float(scaled.any(-1).mean())
 
 
 def _flip(value: Any, parts: Sequence[str] | None, key: str) -> A.BasicTransform:

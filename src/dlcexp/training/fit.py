@@ -22,6 +22,7 @@ from torch import nn
 
 from dlcexp.config.augmentation_keys import effective_menu
 from dlcexp.config.build import allowing, build
+from dlcexp.data.augmentation import padding_share
 from dlcexp.data.loading import PoseData
 from dlcexp.deeplabcut.export import cannot_build
 from dlcexp.errors import ConfigError, nearest
@@ -62,6 +63,9 @@ from dlcexp.training.resume import (
 from dlcexp.training.select_edges import settle_edges
 
 logger = logging.getLogger(__name__)
+
+# Part of a training image that is padding, above which it is mentioned.
+_MUCH_PADDING = 0.1
 
 # Lightning runs the command again for each further process of DDP; this names the folder to them.
 _FOLDER_VARIABLE = "DLCEXP_RUN_FOLDER"
@@ -113,7 +117,7 @@ def train(
                 take_over_detector(detector, run_folder)
             _adopt(starts, run_folder)
             _record_weights(cfg, starts, run_folder)
-            _warn_of_padding(cfg)
+            _warn_of_padding(cfg, data)
             # Now, and not after hours of training: it may be that there are none.
             conditions = split_conditions(source, data, hardware.device) if source else None
             with _one_process_group():
@@ -254,18 +258,17 @@ def _record_weights(cfg: DictConfig, starts: Sequence[Start], folder: RunFolder)
             logger.info("frozen: %s; %s", ", ".join(node.freeze), _count_trained(start.module))
 
 
-def _warn_of_padding(cfg: DictConfig) -> None:
-    """Warn that frames are made smaller than the crops that are then cut from them."""
+def _warn_of_padding(cfg: DictConfig, data: PoseData) -> None:
+    """Warn where black padding is a large part of the images that train the pose model."""
     menu = effective_menu(plain(cfg.data), "train")
-    resize, crop = menu.get("resize") or {}, menu.get("crop_sampling")
-    sizes = [(resize.get(side), crop[side]) for side in ("width", "height")] if crop else []
-    if sizes and all(given and given < wanted for given, wanted in sizes):
-        (width, wide), (height, high) = sizes
+    height, width, _ = data.cache(data.labels.images[0]).shape
+    share = padding_share(menu, width, height)
+    if share > _MUCH_PADDING:
         logger.warning(
-            "data.resize makes frames of %d x %d px, and data.train.crop_sampling pads them to "
-            "%d x %d, which takes time for nothing; better: "
-            "'data.train.crop_sampling={width: %d, height: %d}'",
-            *(width, height, wide, high, width, height),
+            "%.0f %% of each training image is black padding, which takes time for nothing: frames "
+            "are %d x %d px before data.resize and data.longest_max_size, and then smaller than "
+            "the crops of data.train.crop_sampling. Set its width and height.",
+            *(100 * share, width, height),
         )
 
 
