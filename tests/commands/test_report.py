@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shlex
 import sys
 
 import pytest
@@ -91,3 +92,12 @@ def test_a_table_is_printed_whatever_the_encoding_of_standard_output(runs, encod
         assert main(words) == 0
         output.flush()
     assert output.buffer.getvalue().decode() == "project: 日本/Mäuse\n"
+
+
+def test_the_overrides_of_the_winner_can_be_typed(runs, capsys):
+    typed = ["project=/data/Mäuse (2)", "optimizer.lr=1e-1", "run_name=bob's"]
+    (runs / "run 1" / "overrides.yaml").write_text(yaml.safe_dump(typed), encoding="utf-8")
+    assert main(["best", str(runs)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (shown,) = (line for line in lines if line.startswith("overrides "))
+    assert shlex.split(shown)[1:] == typed

@@ -1,5 +1,6 @@
 """`dlcexp best`: the winner of a sweep, and what one does with it."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,6 @@ def _winner(sweep: "Sweep", job: "Job") -> list[str]:
         f"run folder   {job.folder}",
         f"weights      {job.snapshot or 'none'}",
         f"DeepLabCut   {job.folder / 'pytorch_config.yaml'}",
-        f"overrides    {' '.join(w for w in job.overrides if not w.startswith('hydra.'))}",
+        f"overrides    {shlex.join(w for w in job.overrides if not w.startswith('hydra.'))}",
     ]
     return [*lines, *verdict(sweep)]

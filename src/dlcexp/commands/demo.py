@@ -1,5 +1,6 @@
 """`dlcexp demo`: draw the synthetic DeepLabCut project."""
 
+import shlex
 from pathlib import Path
 
 from dlcexp.commands.settings import FOLDER, Command, Setting, whole
@@ -31,5 +32,5 @@ def run(folder: Path | None, seed: int | None) -> int:
     else:
         folder = demo_project()
     print(f"a DeepLabCut project is in {folder}")
-    print(f"train on it with: dlcexp project={folder}")
+    print(f"train on it with: {shlex.join(['dlcexp', f'project={folder}'])}")
     return 0

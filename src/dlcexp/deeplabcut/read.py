@@ -1,5 +1,6 @@
 """A file of DeepLabCut's, read: its sections, completed, their names and values checked."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +63,7 @@ def read_request(source: Path, document: dict[str, Any]) -> Request:
     if schema is None or project:
         hint = ""
         if project:
-            hint = f" It is the config.yaml of a project: project={source}."
+            hint = f" It is the config.yaml of a project: {shlex.quote(f'project={source}')}."
         known = ", ".join(name for name in LAYOUT if name != "config_version")
         raise ProjectError(f"{source}: is not a pytorch_config.yaml; it has none of {known}.{hint}")
     if schema == "flat":

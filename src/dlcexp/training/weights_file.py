@@ -1,6 +1,7 @@
 """The file behind `weights`: which it is, what it holds, and whose channels are in what order."""
 
 import re
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -110,7 +111,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             state = dict(zip(rest, state.values(), strict=True))
     if any("roi_heads." in name or "classification_head." in name for name in state):
         raise SnapshotError(
-            f"weights.path: {path} is a detector; detector.snapshot={path} takes it over."
+            f"weights.path: {path} is a detector; {shlex.quote(f'detector.snapshot={path}')} takes it over."
         )
     if not state:
         raise SnapshotError(f"weights.path: {path} holds no weights.")
