@@ -320,9 +320,13 @@ def test_every_shell_reads_the_commands_of_the_pages_alike(shell, tmp_path, monk
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     script = PRINT_WORDS + "\n".join(command.partition(" > ")[0] for command in COMMANDS)
     done = subprocess.run([shell, "-c", script], capture_output=True, text=True, check=True)
-    words = [shlex.split(each.partition(" > ")[0], comments=True)[1:] for each in COMMANDS]
+    words = [
+        word
+        for command in COMMANDS
+        for word in shlex.split(command.partition(" > ")[0], comments=True)[1:]
+    ]
     read = [word.replace("=~/", f"={tmp_path}/") for word in done.stdout.splitlines()]
-    assert read == [word.replace("=~/", f"={tmp_path}/") for word in sum(words, [])]
+    assert read == [word.replace("=~/", f"={tmp_path}/") for word in words]
     assert in_grammar(done.stdout.splitlines()[0]) == f"project={tmp_path}/mouse"
 
 

@@ -110,9 +110,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
         ):
             state = dict(zip(rest, state.values(), strict=True))
     if any("roi_heads." in name or "classification_head." in name for name in state):
-        raise SnapshotError(
-            f"weights.path: {path} is a detector; {shlex.quote(f'detector.snapshot={path}')} takes it over."
-        )
+        override = shlex.quote(f"detector.snapshot={path}")
+        raise SnapshotError(f"weights.path: {path} is a detector; {override} takes it over.")
     if not state:
         raise SnapshotError(f"weights.path: {path} holds no weights.")
     return state
