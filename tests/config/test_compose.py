@@ -664,6 +664,6 @@ def test_the_best_snapshot_is_that_of_the_smallest_error(words, ascending):
 
 
 def test_null_chooses_no_option_of_a_sweep_either():
-    check_choices(parse_overrides(["net_type=null,hrnet_w18", "scheduler=null,cosine"]))
+    check_choices(parse_overrides(["net_type=null,hrnet_w18", "scheduler=null,step_lr"]))
     with pytest.raises(ConfigError, match="hrnet_w17"):
         check_choices(parse_overrides(["net_type=null,hrnet_w17"]))
