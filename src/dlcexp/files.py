@@ -18,10 +18,11 @@ from typing import Any
 
 from dlcexp.errors import StorageError
 
-# What the user, not dlcexp, can mend: a disk, a quota, a permission.
+# What the user, not dlcexp, can mend: a disk, a quota, a permission, a name.
 _OF_STORAGE = {
-    getattr(errno, name, None)
-    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO", "ESTALE")
+    code
+    for code, name in errno.errorcode.items()
+    if re.fullmatch("E(NOSPC|DQUOT|FBIG|ROFS|ACCES|PERM|IO|STALE|ISDIR|NOTDIR|NAMETOOLONG)", name)
 }
 _HOST = hashlib.sha1(platform.node().encode()).hexdigest()[:6]
 _TEMPORARY = re.compile(r"\..*\.dlcexp-(?P<host>[0-9a-f]{6})-(?P<process>\d+)-[0-9a-f]{8}(\..*)?")
@@ -38,8 +39,10 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: the disk is full, or the folder cannot be written to or is gone.
     """
-    temporary = temporary_name(path)
     with storage(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        temporary = temporary_name(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             clear_leftovers(path.parent)
