@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("XDG_STATE_HOME", str(Path(tempfile.gettempdir(), "dlcexp-state")))
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 # How long an example takes says how busy the machine is.

@@ -3,30 +3,15 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from disk_support import full_disk
 
 from dlcexp.errors import StorageError
 from dlcexp.files import replacing, temporary_name, write_text
-
-resource = pytest.importorskip("resource")
-
-
-@contextmanager
-def full_disk(size: int) -> Iterator[None]:
-    """No file can be larger than `size` bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
 
 WRITERS = {
     "x.txt": lambda path: path.write_text("x" * 500_000),

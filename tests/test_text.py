@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from dlcexp.text import clock, duration, first_line, listed, number, time_left
+from dlcexp.text import clock, duration, first_line, listed, number, time_left, without_passwords
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,12 @@ def test_the_time_left_is_that_of_the_rest_at_the_speed_so_far():
 )
 def test_a_number_has_the_digits_that_matter(value, expected):
     assert number(value) == expected
+
+
+def test_passwords_of_urls_are_masked_and_nothing_else():
+    secret = "postgresql://me:secret@host/db"
+    content = {"storage": secret, "list": [f"a={secret}", 3, None]}
+    masked = "postgresql://me:***@host/db"
+    assert without_passwords(content) == {"storage": masked, "list": [f"a={masked}", 3, None]}
+    for text in ("http://host:5000", '["http://host:5000","me@home"]', "sqlite:///a.db me@home"):
+        assert without_passwords(text) == text

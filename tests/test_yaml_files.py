@@ -133,3 +133,13 @@ def test_what_cannot_be_read_names_the_file(tmp_path, read_file, content, proble
 def test_the_comment_of_a_key_is_the_one_on_its_line():
     text = "# first\na: 1  # one\nb:   # of b\n  c: 'x # y'  # of c\nd: 2\n"
     assert comments_in(text) == {"a": "one", "b": "of b", "b.c": "of c"}
+
+
+@pytest.mark.parametrize("reader", [read_yaml, read_as_text])
+def test_aliases_that_amount_to_gigabytes_are_refused_in_every_file(tmp_path, reader):
+    source = tmp_path / "config.yaml"
+    source.write_text(f"Task: mouse\n{EXPLODING}")
+    with pytest.raises(ProjectError, match="more than 100,000 values"):
+        reader(source)
+    source.write_text("a: &a !!str 1\nb: *a\n")
+    assert reader(source) == {"a": "1", "b": "1"}

@@ -65,13 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     from dlcexp.errors import UserError
+    from dlcexp.files import storage
 
     try:
         if arguments and arguments[0] in ("-sc", "--shell-completion"):
             from dlcexp.completion import shell_completion
 
             return shell_completion(arguments[1:])
-        return _run_command(arguments)
+        with storage():
+            return _run_command(arguments)
     except UserError as error:
         print(f"dlcexp: {error}", file=sys.stderr)
         return 2

@@ -25,7 +25,7 @@ _OF_STORAGE = {
     if re.fullmatch("E(NOSPC|DQUOT|FBIG|ROFS|ACCES|PERM|IO|STALE|ISDIR|NOTDIR|NAMETOOLONG)", name)
 }
 _HOST = hashlib.sha1(platform.node().encode()).hexdigest()[:6]
-_TEMPORARY = re.compile(r"\..*\.dlcexp-(?P<host>[0-9a-f]{6})-(?P<process>\d+)-[0-9a-f]{8}(\..*)?")
+_TEMPORARY = re.compile(r"\..*\.dlcexp-(?P<process>[0-9a-f]{6}-\d+)-[0-9a-f]{8}(\..*)?")
 _DAY = 24 * 3600
 
 
@@ -92,7 +92,7 @@ def storage(path: Path | str = "") -> Iterator[None]:
 
 def temporary_name(path: Path) -> Path:
     """Return a hidden name next to `path`, which names this process, with the same suffix."""
-    mark = f"dlcexp-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
+    mark = f"dlcexp-{this_process()}-{secrets.token_hex(4)}"
     return path.with_name(f".{path.stem}.{mark}{path.suffix}")
 
 
@@ -109,22 +109,31 @@ def is_leftover(path: Path) -> bool:
     match = _TEMPORARY.fullmatch(path.name)
     if match is None:
         return False
-    if match["host"] == _HOST and os.name != "nt":
-        return not _runs(int(match["process"]))
+    if match["process"].startswith(_HOST):
+        return has_ended(match["process"])
     try:
         return time.time() - path.stat().st_mtime > _DAY
     except OSError:
         return False
 
 
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+def this_process() -> str:
+    """Return a name of this process on this machine, for files that others read."""
+    return f"{_HOST}-{os.getpid()}"
+
+
+def has_ended(process: str) -> bool:
+    """Return True if a process that `this_process` named is known to have ended."""
+    host, _, number = process.partition("-")
+    if host != _HOST or os.name == "nt":  # where signal 0 would end it
         return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
     except OSError:
-        return True  # of another user
-    return True
+        return False  # it runs for a different user
+    return False
 
 
 def remove(path: Path) -> None:

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# What a shell calls the end by SIGTERM.
+# The exit codes by which a shell reports the end by a signal; SIGHUP: the connection was lost.
 TERMINATED = 128 + signal.SIGTERM
+HUNG_UP = 128 + getattr(signal, "SIGHUP", 1)
+_ENDINGS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 
 @contextmanager
 def termination() -> Iterator[None]:
-    """Let SIGTERM end what is inside at once as an error does, with the exit code of a shell.
+    """Let SIGTERM and SIGHUP end what is inside at once as an error does, with a shell's exit code.
+
+    A signal that is ignored stays so, as SIGHUP by `nohup`.
 
     Without, it would end the process wherever it is, or by Lightning after the step with code 0.
     """
@@ -20,11 +24,28 @@ def termination() -> Iterator[None]:
         yield  # only the main thread hears signals
         return
 
-    def end(*_: Any) -> None:
-        raise SystemExit(TERMINATED)
+    def end(number: int, _: Any) -> None:
+        raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, end)
+    with _handling([each for each in _ENDINGS if signal.getsignal(each) != signal.SIG_IGN], end):
+        yield
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ignore further interrupts while what is inside ends processes and records how they ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with _handling([signal.SIGINT, *_ENDINGS], signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def _handling(signals: list[signal.Signals], handler: Any) -> Iterator[None]:
+    before = {each: signal.signal(each, handler) for each in signals}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, former in before.items():
+            signal.signal(each, former)

@@ -2,11 +2,14 @@
 
 import io
 import math
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from typing import Any
 
 _MINUTE, _HOUR = 60, 3600
+_PASSWORD = re.compile(r"""(://[^:/@\s"',]*):[^@\s"',]+@""")
 
 
 def listed(names: Iterable[object], most: int | None = 8) -> str:
@@ -19,6 +22,19 @@ def listed(names: Iterable[object], most: int | None = 8) -> str:
     texts = [str(name) for name in names]
     more = f" and {len(texts) - most} more" if most and len(texts) > most else ""
     return f"{', '.join(texts[:most])}{more}" if texts else "none"
+
+
+def without_passwords(content: Any) -> Any:
+    """Replace the secret of each `postgresql://me:secret@host` by `***`.
+
+    Args:
+        content: a text, or plain containers that hold texts.
+    """
+    if isinstance(content, Mapping):
+        return {key: without_passwords(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [without_passwords(value) for value in content]
+    return _PASSWORD.sub(r"\1:***@", content) if isinstance(content, str) else content
 
 
 def first_line(error: BaseException) -> str:

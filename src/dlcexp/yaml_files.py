@@ -114,9 +114,11 @@ def parse_yaml(text: str, source: Path, loader: Any = _PARSER) -> Any:
         loader: of PyYAML, safe.
 
     Raises:
-        ProjectError: it is not YAML.
+        ProjectError: it is not YAML, or its aliases amount to more values than a file can have.
     """
     try:
+        if "&" in text:  # aliases can repeat an anchor without end
+            refuse_excess(text, source, with_tags=True)
         return yaml.load(text, Loader=loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise _invalid(error, source) from error
@@ -232,7 +234,7 @@ def _text(source: Path) -> str:
 
 
 def _load(text: str, source: Path) -> Any:
-    _refuse_excess(text, source)
+    refuse_excess(text, source)
     try:
         return yaml.load(text, Loader=_Loader)
     except (ValueError, RecursionError, OverflowError, TypeError) as error:
@@ -251,8 +253,8 @@ def _mended(text: str) -> str:
     )
 
 
-def _refuse_excess(text: str, source: Path) -> None:
-    """Stop at tags, at depth, and at more values than a file of DeepLabCut can have.
+def refuse_excess(text: str, source: Path, *, with_tags: bool = False) -> None:
+    """Stop at tags unless they are allowed, at depth, and at more values than DeepLabCut writes.
 
     Reads the events of the parser, which cost no more than the text is long; an alias counts as
     many values as its anchor.
@@ -263,7 +265,7 @@ def _refuse_excess(text: str, source: Path) -> None:
     for event in yaml.parse(text, Loader=_PARSER):
         where = f"{source}, line {event.start_mark.line + 1 if event.start_mark else 1}"
         tag, anchor = getattr(event, "tag", None), getattr(event, "anchor", None)
-        if tag:
+        if tag and not with_tags:
             raise ProjectError(f"{where}: the tag {tag!r} is refused; a file holds values only.")
         if isinstance(event, yaml.AliasEvent):
             values += sizes.get(anchor or "", 1)

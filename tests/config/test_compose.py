@@ -667,3 +667,12 @@ def test_null_chooses_no_option_of_a_sweep_either():
     check_choices(parse_overrides(["net_type=null,hrnet_w18", "scheduler=null,step_lr"]))
     with pytest.raises(ConfigError, match="hrnet_w17"):
         check_choices(parse_overrides(["net_type=null,hrnet_w17"]))
+
+
+def test_a_file_of_options_whose_aliases_amount_to_gigabytes_is_refused(tmp_path):
+    lines = ["lr: 1", "a0: &a0 [x,x,x,x,x,x,x,x,x,x]"]
+    lines += [f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
+    (tmp_path / "optimizer").mkdir()
+    (tmp_path / "optimizer" / "mine.yaml").write_text("\n".join(lines))
+    with pytest.raises(ProjectError, match=r"mine\.yaml, line \d+: has more than"):
+        compose("optimizer=mine", config_dir=tmp_path)

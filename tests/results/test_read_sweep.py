@@ -4,6 +4,8 @@ import json
 import math
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from sweep_support import write_run, write_sweep
 
 from dlcexp.errors import UserError
+from dlcexp.files import this_process
 from dlcexp.results.leaderboard import leaderboard
 from dlcexp.results.ledger import Ledger
 from dlcexp.results.read_sweep import read_sweep
@@ -172,3 +175,14 @@ def test_a_folder_without_runs_is_one_message(tmp_path, name):
 def test_a_metric_that_no_run_has_is_told(folds):
     with pytest.raises(UserError, match=r"metric: .*'test\.map'.*'test\.mAP'"):
         read_sweep(folds, "test.map")
+
+
+def test_a_run_runs_only_where_a_process_does(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    here = this_process()
+    gone = f"{here.partition('-')[0]}-{ended.pid}"
+    for number, process in enumerate([here, gone, None]):
+        status = {"status": "running", "process": process}
+        write_run(tmp_path / str(number), {"seed": number}, status=status)
+    assert [job.status for job in read_sweep(tmp_path).jobs] == ["running", "killed", "running"]

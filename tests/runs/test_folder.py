@@ -175,3 +175,14 @@ def test_model_needs_fitting_weights(tree: Tree, tmp_path: Path) -> None:
     save_snapshot(folder.snapshots / "snapshot-001.pt", Snapshot(1, {}))
     with pytest.raises(SnapshotError, match=r"snapshot-001\.pt"):
         run.model()
+
+
+def test_a_password_in_a_url_is_in_no_file_of_a_run(tree, tmp_path):
+    cls = "dlcexp.training.loggers.MLFlowLogger"
+    logger = {"_target_": cls, "tracking_uri": "https://me:secret@tracking.org"}
+    folder = RunFolder(tmp_path)
+    typed = ["logger.mlflow.tracking_uri=https://me:secret@tracking.org"]
+    folder.start(tree({"logger.mlflow": logger}), typed, fresh=[], device="cpu")
+    texts = {path: path.read_text() for path in tmp_path.glob("*.*")}
+    assert not [path.name for path, text in texts.items() if "secret" in text]
+    assert sum("me:***@tracking.org" in text for text in texts.values()) == 3

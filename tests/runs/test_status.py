@@ -1,5 +1,6 @@
 import pytest
 import torch
+from disk_support import small_disk
 
 from dlcexp.errors import ConfigError
 from dlcexp.runs.status import Status, explain, kind_of, read_status, write_status
@@ -38,3 +39,13 @@ def test_a_status_is_read_back(tmp_path):
     status = Status("failed", "broken", "error", 2.5, "2026-11-24T10:00:00+00:00")
     write_status(tmp_path, status)
     assert read_status(tmp_path) == status
+
+
+def test_a_full_disk_has_room_for_how_a_run_ended(tmp_path):
+    with small_disk(tmp_path / "disk", kilobytes=64) as folder:
+        write_status(folder, Status("running", seconds=123456.5, started="2026-11-24"))
+        with pytest.raises(OSError, match="No space"):
+            (folder / "filler").write_bytes(bytes(1 << 20))
+        failed = Status("failed", "No space left on device", "mistake", 2.5)
+        write_status(folder, failed)
+        assert read_status(folder) == failed

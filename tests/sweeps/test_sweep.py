@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,9 @@ def test_a_killed_job_is_one_row_and_a_killed_sweep_goes_on(sweeps, capfd):
     wait_for(sweeps, "1", "running", after=stale["1"]["started"])
     assert sweeps.main(*words) == 2
     assert "sweep" in capfd.readouterr().err
-    process.send_signal(signal.SIGINT)
+    for _ in range(8):  # who is impatient
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
     output, _ = process.communicate(timeout=HANG)
     assert process.returncode == 130, output
     assert "same command" in output
@@ -87,14 +90,22 @@ def test_a_killed_job_is_one_row_and_a_killed_sweep_goes_on(sweeps, capfd):
 
 @pytest.mark.slow
 @posix
-@pytest.mark.parametrize("launcher", ["basic", "processes", "submitit_local"])
-def test_a_sweep_that_is_told_to_end_ends_with_all_its_jobs(launcher, sweeps):
+@pytest.mark.parametrize(
+    ("launcher", "end"),
+    [
+        ("basic", signal.SIGTERM),
+        ("processes", signal.SIGTERM),
+        ("processes", signal.SIGHUP),
+        ("submitit_local", signal.SIGTERM),
+    ],
+)
+def test_a_sweep_that_is_told_to_end_ends_with_all_its_jobs(launcher, end, sweeps):
     words = ["seed=1,2", "epochs=2000", "hydra.sweep.dir=sweep", f"hydra/launcher={launcher}"]
     process = sweeps.start(*words, *["hydra.sweeper.n_jobs=1"] * (launcher == "submitit_local"))
     wait_for(sweeps, "0", "running")
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(end)
     output, _ = process.communicate(timeout=HANG)
-    assert process.returncode == 128 + signal.SIGTERM, output
+    assert process.returncode == 128 + end, output
     assert "same command" in output
     assert "Traceback" not in output
     states = sweeps.states("sweep")
@@ -265,3 +276,22 @@ def resident_megabytes() -> float:
     if not statm.is_file():
         return 0.0
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (
+            "hydra:\n  job_logging:\n    handlers:\n      file:\n        class: mylab.Handler\n",
+            "hydra.job_logging",
+        ),
+        ("hydra:\n  job:\n    env_set: {PYTHONPATH: /mylab}\n", "hydra.job.env_set"),
+        ("hydra:\n  launcher:\n    _target_: mylab.Launcher\n", "hydra/launcher._target_"),
+    ],
+)
+def test_an_overlay_cannot_make_hydra_build_classes(sweeps, capfd, text, key):
+    folder = sweeps.folder("options") / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(f"# @package _global_\n{text}")
+    assert sweeps.main("--config-dir", "options", "experiment=mine", "seed=1,2") == 2
+    assert f"dlcexp: {key}: " in capfd.readouterr().err

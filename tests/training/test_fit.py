@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from disk_support import full_disk
 from omegaconf import DictConfig, OmegaConf
 from process_support import run_process
 from training_support import FAST, equal, offline_runs, rows
 
 from dlcexp.deeplabcut.snapshots import load_snapshot
-from dlcexp.errors import ConfigError
+from dlcexp.errors import ConfigError, StorageError
 from dlcexp.training import Run, train
 from dlcexp.training.module import DivergenceError
 from dlcexp.training.pose_module import PoseModule
@@ -253,3 +254,12 @@ def test_two_processes_train_one_model(tree: Tree, tmp_path: Path) -> None:
     content = torch.load(run.folder / "snapshots" / "last.ckpt", weights_only=True)
     assert content["global_step"] == 6  # 10 frames: 5 for each process, in batches of 2, 2, 1
     assert "Warning" not in done.stderr
+
+
+def test_a_full_disk_ends_a_run_with_a_message(tree: Tree, tmp_path: Path) -> None:
+    with full_disk(200_000), pytest.raises(StorageError, match="snapshot"):
+        train(tree(FAST), tmp_path)
+    status = json.loads((tmp_path / "status.json").read_text())
+    assert (status["status"], status["kind"]) == ("failed", "mistake")
+    assert "File too large" in status["error"]
+    assert "Traceback" not in (tmp_path / "log.txt").read_text()

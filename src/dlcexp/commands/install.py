@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlcexp.commands.settings import PROJECT, RUN, Command, Setting, whole
+from dlcexp.commands.settings import PROJECT, RUN, TEXT, Command, Setting, whole
 from dlcexp.errors import UserError
 from dlcexp.files import expanded
 
@@ -25,20 +25,26 @@ COMMAND = Command(
         RUN,
         Setting("shuffle", whole(1), "its number; the first free one unless given"),
         Setting("project", PROJECT, "where the project is now, if it was moved since"),
+        Setting("allow_targets", TEXT, "prefixes of classes of a run that was made elsewhere"),
     ),
     examples=("dlcexp install run=runs/mouse/DIR", "dlcexp install run=runs/mouse/DIR shuffle=7"),
 )
 
 
-def run(run_folder: Path, shuffle: int | None, project: str | None) -> int:
+def run(
+    run_folder: Path, shuffle: int | None, project: str | None, allow_targets: str | None
+) -> int:
     """Install a run, and print how DeepLabCut uses it."""
-    for line in install_run(run_folder, shuffle, project):
+    for line in install_run(run_folder, shuffle, project, allow_targets):
         print(line)
     return 0
 
 
 def install_run(
-    run: "Run | str | Path", number: int | None = None, project_path: str | None = None
+    run: "Run | str | Path",
+    number: int | None = None,
+    project_path: str | None = None,
+    allow_targets: str | None = None,
 ) -> list[str]:
     """Install a run; return lines that state what is where and how DeepLabCut uses it.
 
@@ -46,6 +52,7 @@ def install_run(
         run: a finished run, or its folder.
         number: of the shuffle; None: the first free one.
         project_path: where the project is now; None: where it was in training.
+        allow_targets: `[mylab.]` for a run of someone else whose classes are to be trusted.
 
     Raises:
         UserError: the run has no weights, or its project is not what it was trained on.
@@ -54,7 +61,7 @@ def install_run(
     from dlcexp.project import DEMO, open_project
     from dlcexp.training import Run
 
-    run = Run.open(run)
+    run = Run.open(run, [f"allow_targets={allow_targets}"] if allow_targets else ())
     where = project_path or str(run.cfg.project)
     if where == DEMO:
         raise UserError(

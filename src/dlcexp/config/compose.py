@@ -3,14 +3,15 @@
 import copy
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import MarkedYAMLError
+from yaml import MarkedYAMLError, YAMLError
 
 from dlcexp.config import resolvers
 from dlcexp.config.checks import check_keys, check_tree, check_weights_file, late_milestones
@@ -28,6 +29,7 @@ from dlcexp.config.overrides import Override
 from dlcexp.config.rewrite import expand
 from dlcexp.errors import ConfigError
 from dlcexp.files import expanded
+from dlcexp.yaml_files import refuse_excess
 
 logger = logging.getLogger(__name__)
 
@@ -153,6 +155,8 @@ def _composed(
     from hydra.errors import HydraException
 
     resolvers.register()
+    if config_dir is not None:
+        _check_aliases(config_dir)
     with _initialized(packaged):
         try:
             lines = _lines([*settings, *overrides], config_dir)
@@ -163,6 +167,20 @@ def _composed(
             raise ConfigError("", f"{place}is not valid YAML: {error.problem}.") from error
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise diagnose([*_search_path(config_dir), *overrides], error, config_dir) from error
+
+
+@cache
+def _check_aliases(folder: Path) -> None:
+    """Refuse files of the user's options whose aliases amount to more than memory holds.
+
+    Raises:
+        ProjectError: names the file and the line.
+    """
+    for path in folder.rglob("*.yaml"):
+        text = path.read_text(encoding="utf-8", errors="replace")
+        if "&" in text and "*" in text:
+            with suppress(YAMLError):  # Hydra names the place
+                refuse_excess(text, path, with_tags=True)
 
 
 def _initialized(packaged: Path | None = None) -> AbstractContextManager[None]:

@@ -24,6 +24,7 @@ from dlcexp.deeplabcut.layout import LAYOUT, fill
 from dlcexp.deeplabcut.snapshots import best_snapshot
 from dlcexp.errors import ConfigError
 from dlcexp.files import expanded
+from dlcexp.text import without_passwords
 from dlcexp.trees import merged, select
 from dlcexp.yaml_files import dump_yaml, read_mapping
 
@@ -91,7 +92,7 @@ def export_config(
 
 
 def _header(tree: Mapping[str, Any], schema: str, command: Sequence[str]) -> str:
-    line = shlex.join(["dlcexp", *command]).splitlines()
+    line = without_passwords(shlex.join(["dlcexp", *command])).splitlines()
     made = ["# " + part for part in line]
     return "\n".join(
         [*made, f"# dlcexp {version('dlcexp')}, {schema}, tree {tree_hash(dict(tree))}", ""]

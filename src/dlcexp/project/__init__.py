@@ -11,6 +11,7 @@ from pathlib import Path
 from dlcexp.errors import ProjectError
 from dlcexp.project.locate import locate
 from dlcexp.project.model import DEMO, Labels, Project
+from dlcexp.project.names import check_names
 
 __all__ = ["DEMO", "Labels", "Project", "load_labels", "open_project", "opened_once"]
 
@@ -57,10 +58,13 @@ def _read(source: Path) -> Project:
     if source.suffix.lower() == ".json":
         from dlcexp.project.coco import coco_project
 
-        return coco_project(source)
-    from dlcexp.project.dlc import dlc_project
+        project = coco_project(source)
+    else:
+        from dlcexp.project.dlc import dlc_project
 
-    return dlc_project(source)
+        project = dlc_project(source)
+    check_names(project)
+    return project
 
 
 def load_labels(project: Project) -> Labels:

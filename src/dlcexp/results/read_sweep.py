@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from dlcexp.errors import ProjectError, UserError, nearest
-from dlcexp.files import expanded
+from dlcexp.files import expanded, has_ended
 from dlcexp.results.factors import Factor, find_factors, values_by_key
 from dlcexp.results.ledger import TREES, Objective
 from dlcexp.results.objective import gain, natural
 from dlcexp.runs.metric_names import spelling
-from dlcexp.runs.status import COMPLETED, FAILED, KILLED, QUEUED
+from dlcexp.runs.status import COMPLETED, FAILED, KILLED, QUEUED, RUNNING
 from dlcexp.text import first_line
 from dlcexp.trees import ABSENT, select
 from dlcexp.yaml_files import read_yaml
@@ -381,6 +381,8 @@ def _read_job(root: Path, name: str, number: int, overrides: Iterable[Any]) -> J
         return Job(number, label, folder, UNREADABLE, UNREADABLE, problems[0], **common)
     state = str(status.get("status") or QUEUED)
     error = status.get("error")
+    if state == RUNNING and has_ended(str(status.get("process") or "")):
+        state, error = KILLED, "its process is gone"
     kind = status.get("kind") or ("error" if state == FAILED else None)
     return Job(number, label, folder, state, kind, str(error) if error else None, **common)
 

@@ -5,7 +5,7 @@ import logging
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ from dlcexp.config.resolvers import tree_hash
 from dlcexp.deeplabcut.snapshots import (
     all_snapshots,
 )
-from dlcexp.errors import ConfigError, UserError
-from dlcexp.files import clear_leftovers, expanded, write_json, write_text
+from dlcexp.errors import ConfigError, StorageError, UserError
+from dlcexp.files import clear_leftovers, expanded, storage, this_process, write_json, write_text
 from dlcexp.runs.environment import describe_environment
 from dlcexp.runs.stages import POSE, file_suffix, snapshot_prefix
 from dlcexp.runs.status import (
@@ -30,6 +30,8 @@ from dlcexp.runs.status import (
     kind_of,
     write_status,
 )
+from dlcexp.runs.trust import record_own
+from dlcexp.text import without_passwords
 from dlcexp.trees import leaves
 from dlcexp.yaml_files import dump_yaml, read_yaml
 
@@ -125,7 +127,7 @@ class RunFolder:
         for folder in (self.snapshots, self.figures):
             folder.mkdir(parents=True, exist_ok=True)
             clear_leftovers(folder)
-        write_text(self.path / "overrides.yaml", dump_yaml(list(overrides)))
+        write_text(self.path / "overrides.yaml", without_passwords(dump_yaml(list(overrides))))
         self.write_tree(cfg)
         write_json(self.path / "environment.json", describe_environment(device))
 
@@ -137,7 +139,9 @@ class RunFolder:
         typed = self.path / "overrides.yaml"
         overrides = read_yaml(typed) if typed.is_file() else []
         command = ["train", *map(str, overrides)]
-        write_text(self.config, OmegaConf.to_yaml(OmegaConf.create(tree)))
+        write_text(self.config, without_passwords(OmegaConf.to_yaml(OmegaConf.create(tree))))
+        if tree.get("allow_targets"):
+            record_own(self.config)
         write_text(self.configurations[1], export_config(tree, command=command))
 
     def _clear(self, stage: str) -> None:
@@ -160,17 +164,19 @@ class RunFolder:
 
         def status(name: str, error: str | None = None, kind: str | None = None) -> None:
             seconds = round(time.monotonic() - started, 1)
-            write_status(self.path, Status(name, error, kind, seconds, stamp))
+            write_status(self.path, Status(name, error, kind, seconds, stamp, this_process()))
 
-        with _log_file(self.path / "log.txt"):
+        with storage(self.path), _log_file(self.path / "log.txt"):
             status(RUNNING)
             try:
-                yield
+                with storage(self.path):
+                    yield
             except Pruned as stop:
                 status(PRUNED, str(stop))
                 raise
             except BaseException as error:
-                status(FAILED, explain(error), kind_of(error))
+                with suppress(StorageError):  # the error itself is what is reported
+                    status(FAILED, explain(error), kind_of(error))
                 if not isinstance(error, UserError | KeyboardInterrupt | SystemExit):
                     # Into the folder only: whoever called prints the traceback.
                     with (self.path / "log.txt").open("a", encoding="utf-8") as file:
@@ -221,6 +227,7 @@ def _log_file(path: Path) -> Iterator[None]:
     """Append the messages of dlcexp's loggers to a file."""
     package = logging.getLogger("dlcexp")
     handler = logging.FileHandler(path, encoding="utf-8")
+    handler.handleError = lambda record: None  # type: ignore[method-assign]
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level = package.level
     package.addHandler(handler)
@@ -230,7 +237,8 @@ def _log_file(path: Path) -> Iterator[None]:
     finally:
         package.setLevel(level)
         package.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # what a full disk has no room for
+            handler.close()
 
 
 def _means_nothing(key: str, value: Any) -> bool:

@@ -11,6 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from dlcexp.config.build import allowing, build
+from dlcexp.config.compose import put_values
+from dlcexp.config.overrides import parse_overrides
 from dlcexp.deeplabcut.snapshots import (
     DETECTOR_PREFIX,
     POSE_PREFIX,
@@ -23,7 +25,10 @@ from dlcexp.deeplabcut.snapshots import (
 from dlcexp.errors import SnapshotError, UserError
 from dlcexp.files import expanded
 from dlcexp.runs.shuffle_run import no_run, shuffle_folder, shuffle_tree
+from dlcexp.runs.trust import allow_own_only
 from dlcexp.text import listed
+
+_ALLOWED = "allow_targets"
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,8 @@ class Run:
 
         Args:
             folder: of a run, or `train` of a shuffle; a run that is open already is returned as is.
-            overrides: may name the `project=` of a shuffle that is not inside its project.
+            overrides: may name the `project=` of a shuffle that is not inside its project, and
+                the `allow_targets=` of a run that was made elsewhere.
 
         Raises:
             UserError: there is no run in that folder.
@@ -60,6 +66,9 @@ class Run:
         tree: Any = OmegaConf.load(config) if config.is_file() else {}
         if "model" not in tree:
             raise UserError(no_run(path))
+        allow_own_only(tree, config)
+        if typed := [each for each in parse_overrides(overrides) if each.key == _ALLOWED]:
+            put_values(tree, typed)
         metrics = path / "metrics.json"
         values = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {}
         return cls(path, tree, values)  # type: ignore[arg-type]

@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dlcexp.errors import UserError
-from dlcexp.files import write_text
+from dlcexp.errors import StorageError, UserError
+from dlcexp.files import storage, write_text
 
 QUEUED, RUNNING, COMPLETED = "queued", "running", "completed"
 FAILED, PRUNED, KILLED = "failed", "pruned", "killed"
@@ -28,6 +28,7 @@ class Status:
         kind: None, error, diverged, out of memory, killed, mistake or interrupted.
         seconds: how long its last start took so far.
         started: ISO time of its last start.
+        process: which wrote it; see `dlcexp.files.this_process`.
     """
 
     status: str = QUEUED
@@ -35,6 +36,7 @@ class Status:
     kind: str | None = None
     seconds: float = 0.0
     started: str | None = None
+    process: str | None = None
 
 
 def read_status(folder: Path) -> Status:
@@ -50,8 +52,22 @@ def read_status(folder: Path) -> Status:
 
 
 def write_status(folder: Path, status: Status) -> None:
-    """Write `status.json`, whole or not at all."""
-    write_text(folder / "status.json", json.dumps(asdict(status), indent=2) + "\n")
+    """Write `status.json`, whole or not at all; where the disk is full, into the former file.
+
+    Raises:
+        StorageError: the folder cannot be written to.
+    """
+    path = folder / "status.json"
+    text = json.dumps(asdict(status), indent=2) + "\n"
+    try:
+        write_text(path, text)
+    except StorageError:
+        if not path.is_file():
+            raise
+        with storage(path):
+            content = text.encode().ljust(path.stat().st_size)
+            with path.open("r+b") as file:
+                file.write(content)
 
 
 def kind_of(error: BaseException) -> str:

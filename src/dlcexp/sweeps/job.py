@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
+from dlcexp.errors import StorageError
+from dlcexp.files import storage
 from dlcexp.results.ledger import JOB_LOCK, Job, Ledger
 from dlcexp.runs.status import (
     COMPLETED,
@@ -56,7 +58,8 @@ def run_job(cfg: DictConfig) -> None:
             return
         with _printing_to(folder / "log.txt"):
             try:
-                _train(folder, HydraConfig.get().sweeper)
+                with storage(folder):
+                    _train(folder, HydraConfig.get().sweeper)
             except KeyboardInterrupt:
                 record_failure(folder, KeyboardInterrupt())
                 raise
@@ -99,8 +102,9 @@ def record_failure(folder: Path, error: BaseException) -> None:
         return
     kind = kind_of(error)
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    write_status(folder, Status(FAILED, explain(error), kind, 0.0, started))
-    with (folder / "log.txt").open("a", encoding="utf-8") as file:
+    with suppress(StorageError):
+        write_status(folder, Status(FAILED, explain(error), kind, 0.0, started))
+    with suppress(OSError), (folder / "log.txt").open("a", encoding="utf-8") as file:
         if kind in (MISTAKE, INTERRUPTED):
             print(explain(error), file=file)
         else:

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.plugins.launcher import Launcher
 
+from dlcexp.errors import StorageError
 from dlcexp.results.ledger import JOB_LOCK, Job, Ledger
 from dlcexp.runs.status import (
     COMPLETED,
@@ -31,7 +32,7 @@ from dlcexp.runs.status import (
     explain,
     write_status,
 )
-from dlcexp.signals import TERMINATED
+from dlcexp.signals import HUNG_UP, TERMINATED, uninterrupted
 from dlcexp.sweeps.frozen import launch_overrides
 from dlcexp.sweeps.submitted import cancel, submitit_executor
 
@@ -119,13 +120,20 @@ class _Threads:
                 self._work()  # in this thread, the only one that Ctrl-C reaches
             else:
                 self._work_side_by_side(count)
-        except BaseException:  # the user interrupts, or the source fails
-            self._stop()
-            cancel(self._launcher, self._ledger.folder)
-            settle(self._ledger, self._running, KeyboardInterrupt())
+        except BaseException as error:  # the user interrupts, or the source fails
+            with uninterrupted():
+                self._stop()
+                if not self._outlives(error):
+                    cancel(self._launcher, self._ledger.folder)
+                    settle(self._ledger, self._running, KeyboardInterrupt())
             raise
         finally:
             self._stop()
+
+    def _outlives(self, error: BaseException) -> bool:
+        """Return True for jobs on a cluster where only the connection to it was lost."""
+        lost = isinstance(error, SystemExit) and error.code == HUNG_UP
+        return lost and submitit_executor(self._launcher) == "slurm"
 
     def _stop(self) -> None:
         self._stopped = True
@@ -195,12 +203,15 @@ def settle(ledger: Ledger, jobs: Sequence[Job], error: BaseException | None) -> 
         if status.status in ENDED:
             continue
         if isinstance(error, KeyboardInterrupt | SystemExit):
-            ledger.mark(job, FAILED, INTERRUPTED, "interrupted")
+            end = FAILED, INTERRUPTED, "interrupted"
         elif status.status == RUNNING:
-            ledger.mark(job, KILLED, KILLED, str(error) if error else "its process is gone")
+            end = KILLED, KILLED, str(error) if error else "its process is gone"
         else:
-            text = explain(error) if error else "the launcher did not run it"
-            ledger.mark(job, FAILED, ERROR, text)
+            end = FAILED, ERROR, explain(error) if error else "the launcher did not run it"
+        try:
+            ledger.mark(job, *end)
+        except StorageError as problem:
+            logger.warning("job %s: %s; %s", job.folder, end[-1], problem)
 
 
 def _launch_together(launcher: Launcher, source: Source, ledger: Ledger) -> None:
@@ -229,8 +240,9 @@ def _launch_batch(
         try:
             launcher.launch([launch_overrides(job) for job in jobs], jobs[0].number)
         except (KeyboardInterrupt, SystemExit) as interrupt:
-            running = [job for job in jobs if ledger.status(job).status == RUNNING]
-            settle(ledger, running, interrupt)
+            with uninterrupted():
+                running = [job for job in jobs if ledger.status(job).status == RUNNING]
+                settle(ledger, running, interrupt)
             raise
         except Exception as error:
             return error

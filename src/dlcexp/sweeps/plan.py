@@ -25,7 +25,7 @@ from dlcexp.runs.status import (
     write_status,
 )
 from dlcexp.sweeps.experiments import Experiments
-from dlcexp.text import time_left
+from dlcexp.text import time_left, without_passwords
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +152,17 @@ def differing(overrides: Iterable[Override], swept: Sequence[str]) -> str:
 
 
 def save_tree(ledger: Ledger, job: Job, tree: Mapping[str, Any]) -> None:
-    """Keep the tree of a job as it is now: as JSON, or as YAML where a key is a number."""
+    """Keep the tree of a job as it is now: as JSON, or as YAML where a key is a number.
+
+    Raises:
+        UserError: a URL in it holds a password, which would be in that file.
+    """
+    if without_passwords(tree) != tree:
+        raise UserError(
+            "a sweep writes the settings of its jobs to files, and a URL in them holds a password. "
+            "For MLflow, set the environment variables MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD instead."
+        )
     text = json.dumps(tree)
     if json.loads(text) != tree:
         text = OmegaConf.to_yaml(OmegaConf.create(dict(tree)))

@@ -1,7 +1,6 @@
 """`dlcexp -m`: from the overrides of the command line to a sweep."""
 
 import logging
-import re
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from dlcexp.config.options import check_choices, options
 from dlcexp.config.overrides import Override
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.sweeps.space import parse_space
+from dlcexp.text import without_passwords
 
 _INSTALL = "pip install 'dlcexp[sweep]'"
 SWEEPER, LAUNCHER = "hydra/sweeper", "hydra/launcher"
@@ -55,6 +55,7 @@ def start(typed: Sequence[str], config_dir: Path | None) -> int:
         all_mistakes(own, _check_first)
     master = _compose(own, hydras, config_dir)
     _check_chosen(master)
+    _check_acting(master, {override.key for override in hydras})
     with _shown_logs():
         return _sweep(master, own, overrides, config_dir)
 
@@ -105,7 +106,7 @@ def _sweep(
         config=master,
     )
     flags = ["-m", *([f"--config-dir={config_dir}"] if config_dir else [])]
-    recorded = tuple(_without_password(override.text) for override in overrides)
+    recorded = tuple(without_passwords(override.text) for override in overrides)
     choices = master.hydra.runtime.choices
     sweeper.command = Command(
         line=shlex.join(["dlcexp", *flags, *recorded]),
@@ -115,11 +116,6 @@ def _sweep(
         launcher=str(choices[LAUNCHER]),
     )
     return int(sweeper.sweep([override.text for override in own]))
-
-
-def _without_password(text: str) -> str:
-    """Remove the secret from `postgresql://me:secret@host`."""
-    return re.sub(r"(://[^:/@\s]+):[^@\s]+@", r"\1:***@", text)
 
 
 def _check_options(overrides: Sequence[Override]) -> None:
@@ -166,6 +162,24 @@ def _check_chosen(master: DictConfig) -> None:
     _check_count(master, "hydra.sweeper.n_jobs")
     if chosen[LAUNCHER] == "processes":  # that of joblib may be negative
         _check_count(master, "hydra.launcher.n_jobs")
+
+
+def _check_acting(master: DictConfig, typed: set[str]) -> None:
+    """Refuse settings of Hydra in a file that build any class, or change the environment.
+
+    Raises:
+        ConfigError: one that differs from Hydra's default and was not typed.
+    """
+    untouched = compose_raw([])
+    for key in ("hydra.job_logging", "hydra.hydra_logging", "hydra.job.env_set"):
+        given = OmegaConf.select(master, key)
+        by_hand = any(name.replace("/", ".").startswith(key) for name in typed)
+        if given != OmegaConf.select(untouched, key) and not by_hand:
+            raise ConfigError(key, "a file cannot set it; type it in the command if you need it.")
+    for key in (SWEEPER, LAUNCHER):
+        target = str(OmegaConf.select(master, f"{key.replace('/', '.')}._target_"))
+        if not target.startswith(("hydra_plugins.", "hydra._internal.core_plugins.")):
+            raise ConfigError(f"{key}._target_", f"{target!r} is not a plugin of Hydra.")
 
 
 def _check_count(master: DictConfig, key: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcexp.runs.status import INTERRUPTED, QUEUED, Status, read_status, write_status
-from dlcexp.signals import TERMINATED
+from dlcexp.signals import HUNG_UP, TERMINATED
 
 _SUBMITTED, _RESULT = "_submitted.pkl", "_0_result.pkl"  # names that follow the id of a job
 
@@ -34,7 +34,7 @@ def hand_back(folder: Path, error: BaseException) -> None:
     if "SUBMITIT_EXECUTOR" not in os.environ:
         return
     if isinstance(error, SystemExit):
-        if error.code != TERMINATED:
+        if error.code not in (HUNG_UP, TERMINATED):
             write_status(folder, Status(QUEUED))
         raise error
     from submitit.core.utils import UncompletedJobError

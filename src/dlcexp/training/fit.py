@@ -40,7 +40,7 @@ from dlcexp.runs.metric_names import by_split
 from dlcexp.runs.run import Run
 from dlcexp.runs.stages import DETECTOR, POSE, STAGES, Stage, chosen_stages
 from dlcexp.signals import termination
-from dlcexp.text import print_any_character
+from dlcexp.text import print_any_character, without_passwords
 from dlcexp.training.callbacks import build_callbacks, misuse
 from dlcexp.training.conditions import condition_source, split_conditions
 from dlcexp.training.detector_module import DetectorModule
@@ -407,7 +407,7 @@ def _loggers(cfg: DictConfig, folder: RunFolder) -> Iterator[list[Logger]]:
     try:
         for name, node in nodes.items():
             built.append(build(node, key=f"logger.{name}", save_dir=str(folder.path)))
-            built[-1].log_hyperparams(plain(cfg))
+            built[-1].log_hyperparams(without_passwords(plain(cfg)))
             if isinstance(built[-1], RunLogger):
                 built[-1].send_files(folder.configurations)
         yield built

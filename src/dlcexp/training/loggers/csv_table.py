@@ -1,6 +1,7 @@
 """`metrics.csv` in the run folder."""
 
 import csv
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,8 @@ class _Table:
         else:
             with self.path.open("a", encoding="utf-8", newline="") as file:
                 self._writer(file).writerow(row)
+                file.flush()
+                os.fsync(file.fileno())
         self._last_epoch = epoch
 
     def _continue(self, epoch: int) -> None:
