@@ -1,8 +1,11 @@
 """Run other processes in tests and wait for them, however busy the machine is."""
 
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 HANG = 600
@@ -30,3 +33,31 @@ def wait_until(
         assert true() or not ended, f"the process has ended: {what}"
         assert time.monotonic() < until, f"nothing happened in {HANG} s: {what}"
         time.sleep(0.05)
+
+
+# A process that holds a lock until its input ends; with a child, if asked, that outlives it.
+HOLDER = """
+import os, sys
+from pathlib import Path
+from dlcexp.locks import held
+
+with held(Path(sys.argv[1]), "x", ""):
+    if len(sys.argv) > 2 and not os.fork():
+        os.close(1)
+        sys.stdin.read()
+        os._exit(0)
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def holder(path: Path, *child: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the lock of a file meanwhile."""
+    command = [sys.executable, "-c", HOLDER, str(path), *child]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process

@@ -152,6 +152,28 @@ def names_in(folder: Path) -> list[str]:
     return [each.name for each in folder.iterdir()] if folder.is_dir() else []
 
 
+def state(path: Path) -> tuple[int, int]:
+    """Return the size of a file in bytes and the time of its last change in ns."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, which is read again only once it has changed."""
+    return _digest(path, *state(path))
+
+
+@cache
+def _digest(path: Path, size: int, changed: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hashed(value: Any) -> str:
+    """Return the SHA-256 of plain values."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
 def expanded(path: str | Path) -> Path:
     """Expand `~` and `~name` of a path; that of an unknown user stays as it is."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 (that of pathlib raises RuntimeError)

@@ -13,9 +13,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from process_support import run_process
+from process_support import holder, run_process
 
 from dlcexp.cli import main
+from dlcexp.locks import RUN_LOCK
 
 
 @dataclass(frozen=True)
@@ -130,3 +131,15 @@ def test_demo_draws_a_project_where_told(tmp_path, dlcexp):
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "lizards" / "config.yaml").is_file()
     assert dlcexp(tmp_path, "demo", "lizards", "seed=x").returncode == 2
+
+
+def test_a_run_folder_in_use_is_left_alone(dlcexp, tiny, tmp_path):
+    folder = tmp_path / "runs" / "a"
+    with holder(folder / RUN_LOCK) as process:
+        done = dlcexp(tmp_path, *tiny, f"hydra.run.dir={folder.as_posix()}")
+        assert done.returncode == 2
+        assert f"{folder} is in use by process {process.pid} on " in done.stderr
+        assert {path.name for path in folder.iterdir()} == {".lock", ".lock.txt"}
+    done = dlcexp(tmp_path, *tiny, f"hydra.run.dir={folder.as_posix()}", "resume=absent")
+    assert done.returncode == 2
+    assert not list(tmp_path.iterdir())

@@ -3,21 +3,23 @@
 import logging
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from process_support import wait_until
 
 import dlcexp
 from dlcexp.cli import main
-from dlcexp.errors import ProjectError
+from dlcexp.errors import ProjectError, UserError
 from dlcexp.inference import stream
 from dlcexp.inference.analyze import Wishes, analyze
 from dlcexp.inference.finder import PoseFinder
@@ -104,6 +106,146 @@ def test_what_is_there_is_not_found_again(
     assert path.stat().st_mtime_ns == before
 
 
+def predict(run: Run, *words: object) -> int:
+    return main(["predict", f"run={run.folder}", "csv=false", *map(str, words)])
+
+
+def write_video(path: Path, frames: Sequence[np.ndarray], codec: str = "mp4v") -> Path:
+    path.parent.mkdir(exist_ok=True)
+    height, width = frames[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 10, (width, height))
+    for frame in frames:
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+@pytest.fixture(scope="session")
+def other_run(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of the same project with the same best epoch, as another job of a sweep."""
+    folder = tmp_path_factory.mktemp("other") / "run"
+    shutil.copytree(run.folder, folder)
+    (path,) = folder.glob("snapshots/*.pt")
+    content = torch.load(path, weights_only=True)
+    content["model"] = {name: 1.5 * weight for name, weight in content["model"].items()}
+    torch.save(content, path)
+    return Run.open(folder)
+
+
+def test_poses_of_another_run_are_not_taken(
+    run: Run,
+    other_run: Run,
+    frames: list[np.ndarray],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    video = write_video(tmp_path / "m.mp4", frames[:3])
+    tables = []
+    for each in (run, other_run):
+        assert predict(each, f"source={video}") == 0
+        tables.append(table_of(tmp_path))
+    assert not tables[0].equals(tables[1])
+    assert "different weights" in capfd.readouterr().err
+    for change in ("predict.precision=bf16", "data.normalize_images=false"):
+        assert predict(run, f"source={video}", change) == 0
+        assert re.search("different (weights, )?(precision|configuration)", capfd.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param("a/m.mp4", "b/m.mp4", id="one name in two folders"),
+        pytest.param("a/m.mp4", "a/m.avi", id="two formats"),
+    ],
+)
+def test_two_videos_do_not_share_a_file(
+    first: str,
+    second: str,
+    run: Run,
+    frames: list[np.ndarray],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    one = write_video(tmp_path / first, frames[:2])
+    other = write_video(tmp_path / second, frames[2:5], "MJPG" if "avi" in second else "mp4v")
+    output = tmp_path / "output"
+    assert predict(run, f"source=[{one},{other}]", f"output={output}") == 2
+    message = capsys.readouterr().err
+    assert str(one) in message
+    assert str(other) in message
+    assert not output.exists()
+    assert predict(run, f"source={one}", f"output={output}") == 0
+    assert predict(run, f"source={other}", f"output={output}") == 2
+    assert f"holds the poses of {one}" in capsys.readouterr().err
+    assert len(table_of(output)) == 2
+    assert predict(run, f"source={other}", f"output={output}", "overwrite=true") == 0
+    assert len(table_of(output)) == 3
+
+
+def test_a_video_that_is_recorded_again_gets_its_poses_and_a_moved_one_keeps_them(
+    run: Run, frames: list[np.ndarray], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    video = write_video(tmp_path / "m.mp4", frames[:2])
+    assert predict(run, f"source={video}") == 0
+    for recording in (frames[2:4], frames[2:5]):
+        before = table_of(tmp_path)
+        write_video(video, recording)
+        assert predict(run, f"source={video}") == 0
+        assert "different frames" in capfd.readouterr().err
+        assert len(table_of(tmp_path)) == len(recording)
+        assert not table_of(tmp_path).equals(before)
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for path in (video, *tmp_path.glob("*DLC*")):
+        shutil.copyfile(path, moved / path.name)  # at another time
+    video.unlink()
+    assert predict(run, f"source={moved}/m.mp4") == 0
+    assert "is there already" in capfd.readouterr().err
+
+
+def test_folders_of_images_have_a_table_each_with_all_of_them(
+    run: Run, frames: list[np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [tmp_path / "rec.1", tmp_path / "rec.2"]
+    for folder in folders:
+        folder.mkdir()
+        cv2.imwrite(str(folder / "a.png"), frames[0])
+        assert predict(run, f"source={folder}", f"output={tmp_path}") == 0
+    one, _ = sorted(tmp_path.glob("*.h5"))
+    assert one.name.startswith("rec.1DLC_")
+    cv2.imwrite(str(folders[0] / "b.png"), frames[1])
+    assert predict(run, f"source={folders[0]}", f"output={tmp_path}") == 0
+    assert list(pd.read_hdf(one).index) == ["a.png", "b.png"]
+    # Not replaced by the poses of a part.
+    assert predict(run, f"source={folders[0]}/a.png", f"output={tmp_path}") == 2
+    assert "overwrite=true" in capsys.readouterr().err
+    (folders[0] / "b.png").unlink()
+    assert predict(run, f"source={folders[0]}", f"output={tmp_path}") == 0
+    assert list(pd.read_hdf(one).index) == ["a.png"]
+
+
+class Harmful:
+    def __reduce__(self) -> tuple[object, ...]:
+        return (pytest.fail, ("a pickle has run code",))
+
+
+def test_poses_of_unknown_origin_are_neither_taken_nor_replaced(
+    run: Run, frames: list[np.ndarray], tmp_path: Path
+) -> None:
+    (source,) = find_sources(write_video(tmp_path / "m.mp4", frames[:2]))
+    finder = PoseFinder(run)
+    analyze(finder, source, Wishes(csv=False))
+    (path,) = tmp_path.glob("*_meta.pickle")
+    for meta in ({}, {"data": {}}, {"data": Harmful()}, None):
+        path.write_bytes(pickle.dumps(meta))
+        with pytest.raises(UserError, match="overwrite=true"):
+            analyze(finder, source, Wishes(csv=False))
+    path.write_bytes(b"cut off")
+    with pytest.raises(UserError, match="overwrite=true"):
+        analyze(finder, source, Wishes(csv=False))
+    assert len(analyze(finder, source, Wishes(csv=False, overwrite=True))) > 1
+
+
 # `dlcexp predict` that finds the poses of ten frames and then waits to be killed.
 STUCK = """
 import sys, time
@@ -135,6 +277,8 @@ def test_a_killed_job_goes_on(
         return any(path.stat().st_size for path in tmp_path.glob(".*.unfinished.bin"))
 
     wait_until(written, job)
+    assert main(["predict", *words]) == 2
+    assert f"in use by process {job.pid} on " in capfd.readouterr().err
     job.send_signal(signal.SIGKILL)
     job.wait()
     assert not list(tmp_path.glob("*.h5"))

@@ -2,6 +2,7 @@ import re
 from pathlib import Path
 
 import pytest
+from process_support import holder
 
 from dlcexp.errors import UserError
 from dlcexp.results.ledger import Job, Ledger, Objective, SweepRecord, check_same, unfinished
@@ -69,7 +70,7 @@ def test_the_last_line_on_a_job_counts_and_a_torn_one_does_not(tmp_path):
 
 def test_one_process_at_a_time(tmp_path):
     with (
-        Ledger(tmp_path).held(),
+        holder(tmp_path / "lock"),
         pytest.raises(UserError, match=re.escape(str(tmp_path))),
         Ledger(tmp_path).held(),
     ):

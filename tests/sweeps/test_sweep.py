@@ -16,7 +16,7 @@ from filelock import FileLock
 from process_support import HANG, wait_until
 
 import dlcexp.sweeps.job
-from dlcexp.results.ledger import JOB_LOCK
+from dlcexp.locks import RUN_LOCK
 
 posix = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
@@ -111,7 +111,7 @@ def test_a_sweep_that_is_told_to_end_ends_with_all_its_jobs(launcher, end, sweep
     states = sweeps.states("sweep")
     assert [states[job]["status"] for job in "01"] == ["failed", "queued"]
     assert states["0"]["kind"] == "interrupted"
-    with FileLock(sweeps.folder("sweep") / "0" / JOB_LOCK, timeout=HANG):
+    with FileLock(sweeps.folder("sweep") / "0" / RUN_LOCK, timeout=HANG):
         pass  # whatever ran the job is gone
 
 

@@ -22,8 +22,9 @@ COMMAND = Command(
     about="""
         Finds the animals in images and videos and writes the poses next to them, in DeepLabCut's
         files: NAME<scorer>.h5 and .csv, and the _meta, _full and _assemblies.pickle that its
-        tracking reads. A job that was stopped resumes where it was; what is finished is not done
-        again.
+        tracking reads. A job that was stopped resumes where it was. Poses that are there are
+        kept, unless the model or the frames have changed; those of another source are never
+        replaced.
     """,
     settings=(
         RUN,
@@ -50,7 +51,12 @@ COMMAND = Command(
             "shuffle, or a file; the run's own unless given",
         ),
         Setting("csv", SWITCH, "write the table as text, too", default=True),
-        Setting("overwrite", SWITCH, "find poses again where there are some", default=False),
+        Setting(
+            "overwrite",
+            SWITCH,
+            "find poses again where there are some, of whatever source",
+            default=False,
+        ),
         Setting(
             "shuffle",
             whole(0),
@@ -115,7 +121,7 @@ def run(
     from dlcexp.commands.train import log_to_console
     from dlcexp.config.compose import modified
     from dlcexp.config.typed import read_typed
-    from dlcexp.inference.analyze import Wishes, analyze
+    from dlcexp.inference.analyze import Wishes, analyze, check_targets
     from dlcexp.inference.finder import PoseFinder
     from dlcexp.inference.sources import find_sources
 
@@ -133,6 +139,7 @@ def run(
         backend=backend,
     )
     wishes = Wishes(output, csv=csv, label=label, overwrite=overwrite, shuffle=shuffle)
+    check_targets(finder, sources, wishes)
     for each in sources:
         for path in analyze(finder, each, wishes):
             print(path)

@@ -100,17 +100,18 @@ class Analysis:
             csv: whether to write the table as text, too.
             meta: content of `_meta.pickle` in addition to the names.
         """
+        path = stem.with_name(f"{stem.name}.h5")
+        path.unlink(missing_ok=True)  # never with the metadata of another
+        table = self.table()
         written = [self._pickle(stem, "meta", {"data": {**meta, **self._named()}})]
         written.append(self._pickle(stem, "full", self._detections()))
         if self.multianimal:
             written.append(self._pickle(stem, "assemblies", self._assemblies()))
-        table = self.table()
         if csv:
-            path = stem.with_name(f"{stem.name}.csv")
-            with replacing(path) as temporary:
+            text = stem.with_name(f"{stem.name}.csv")
+            with replacing(text) as temporary:
                 table.to_csv(temporary)
-            written.append(path)
-        path = stem.with_name(f"{stem.name}.h5")
+            written.append(text)
         with replacing(path) as temporary:
             # Not in the format "table": what pandas 3 writes so, DeepLabCut's cannot read.
             table.to_hdf(temporary, key=_TABLE, mode="w")
@@ -166,10 +167,31 @@ class Analysis:
         return content
 
     def _pickle(self, stem: Path, kind: str, content: Any) -> Path:
-        path = stem.with_name(f"{stem.name}_{kind}.pickle")
+        path = _pickled(stem, kind)
         with replacing(path) as temporary, temporary.open("wb") as file:
             pickle.dump(content, file, pickle.HIGHEST_PROTOCOL)
         return path
+
+
+def read_meta(stem: Path) -> dict[str, Any]:
+    """Return the content of `_meta.pickle`; empty where there is none that holds plain values."""
+    try:
+        with _pickled(stem, "meta").open("rb") as file:
+            content = _Plain(file).load()["data"]
+    except (OSError, pickle.UnpicklingError, EOFError, LookupError, TypeError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+class _Plain(pickle.Unpickler):
+    """Reads plain values only: a pickle may run any code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"{module}.{name} is not a plain value")
+
+
+def _pickled(stem: Path, kind: str) -> Path:
+    return stem.with_name(f"{stem.name}_{kind}.pickle")
 
 
 def _present(poses: NDArray[Any]) -> NDArray[Any]:

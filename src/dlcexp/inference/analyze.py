@@ -1,10 +1,9 @@
 """One source after the other to DeepLabCut's files of predictions; a stopped job is resumed."""
 
-import hashlib
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,15 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from dlcexp.deeplabcut.analysis import Analysis, scorer_name
+from dlcexp.deeplabcut.analysis import Analysis, read_meta, scorer_name
 from dlcexp.errors import ProjectError, UserError
 from dlcexp.inference.finder import PoseFinder
 from dlcexp.inference.labelled_video import PoseDrawing, write_labelled_video
+from dlcexp.inference.origin import Origin
 from dlcexp.inference.sources import Source, VideoSource
 from dlcexp.inference.stream import find_poses, shapes
 from dlcexp.inference.unfinished import Unfinished
+from dlcexp.locks import held
 from dlcexp.project import open_project
 from dlcexp.project.dlc_tables import read_table
 from dlcexp.text import listed
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 # Seconds between two lines of progress where there is no terminal.
 _EVERY = 30.0
 _SHOWN = 5
+# In `_meta.pickle`: see `Origin.record`.
+_ORIGIN = "dlcexp origin"
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Wishes:
         output: folder of the results; None: that of the source.
         csv: write the table as text, too.
         label: draw a video with the poses.
-        overwrite: find poses again where there are some already.
+        overwrite: find poses again where there are some already, of whatever source.
         shuffle: number in the scorer's name; that of the shuffle that the run is
             installed as, where DeepLabCut's tools are to find the files.
     """
@@ -52,6 +55,25 @@ class Wishes:
     shuffle: int = 0
 
 
+def check_targets(finder: PoseFinder, sources: Sequence[Source], wishes: Wishes) -> None:
+    """Refuse sources whose poses would replace those of another source.
+
+    Raises:
+        UserError: names the file, and both sources.
+    """
+    seen: dict[Path, Source] = {}
+    scorer = _scorer(finder, wishes.shuffle)
+    for source in sources:
+        stem = _stem(source, scorer, wishes)
+        other = seen.setdefault(stem, source)
+        if other is not source:
+            raise UserError(
+                f"source: the poses of {other.path} and of {source.path} would both be in "
+                f"{stem.name}.h5. Give one at a time, each with a separate output=DIR."
+            )
+        _difference(stem, finder, source, wishes)
+
+
 def analyze(finder: PoseFinder, source: Source, wishes: Wishes) -> list[Path]:
     """Find the poses in a source and write them; a job that was stopped is resumed.
 
@@ -60,26 +82,69 @@ def analyze(finder: PoseFinder, source: Source, wishes: Wishes) -> list[Path]:
 
     Raises:
         ProjectError: the source cannot be read.
-        UserError: the folder of the results cannot be written.
+        UserError: the folder of the results cannot be written, another process writes these
+            results, or there are those of another source.
     """
     source.check()
     scorer = _scorer(finder, wishes.shuffle)
-    beside = source.path if source.path.is_dir() else source.path.parent
-    folder = wishes.output or beside
-    _check_writable(folder)
-    stem = folder / f"{source.path.stem}{scorer}"
+    stem = _stem(source, scorer, wishes)
     table = stem.with_name(f"{stem.name}.h5")
-    if table.is_file() and not wishes.overwrite:
-        logger.info("%s is there already; overwrite=true finds its poses again", table)
-        written = [table]
-    else:
-        partial = stem.with_name(f".{stem.name}.unfinished.bin")
-        kept = Unfinished(partial, _made_with(finder, source), shapes(finder))
-        analysis, seconds = _find(finder, source, scorer, kept)
-        written = analysis.write(stem, csv=wishes.csv, meta=_meta(finder, source, seconds))
-        kept.remove()
-    if wishes.label and isinstance(source, VideoSource):
-        written.append(_label(finder, source, table, stem))
+    remedy = "Wait for it, or write elsewhere: output=DIR."
+    with held(stem.with_name(f".{stem.name}.lock"), table, remedy):
+        difference = _difference(stem, finder, source, wishes)
+        if difference:
+            logger.info("%s was made with %s; its poses are found again", table, difference)
+        if difference == "":
+            logger.info("%s is there already; overwrite=true finds its poses again", table)
+            written = [table]
+        else:
+            written = _write(finder, source, scorer, wishes, stem)
+        if wishes.label and isinstance(source, VideoSource):
+            written.append(_label(finder, source, table, stem))
+    return written
+
+
+def _stem(source: Source, scorer: str, wishes: Wishes) -> Path:
+    """Return the path with which the names of all results begin."""
+    path = source.path
+    folder, name = (path, path.absolute().name) if path.is_dir() else (path.parent, path.stem)
+    return (wishes.output or folder) / f"{name}{scorer}"
+
+
+def _difference(stem: Path, finder: PoseFinder, source: Source, wishes: Wishes) -> str | None:
+    """Return the part in which the poses that are there differ from those of this model.
+
+    Empty where they are the same; None where there are none, or none that count.
+
+    Raises:
+        UserError: there are poses of another source, or of an unknown one.
+    """
+    table = stem.with_name(f"{stem.name}.h5")
+    if wishes.overwrite or not table.is_file():
+        return None
+    source.check()
+    recorded = read_meta(stem).get(_ORIGIN)
+    origin = Origin(finder.identity, source)
+    if recorded is None or origin.replaces_others(recorded):
+        other = "an unknown source or model" if recorded is None else recorded["path"]
+        raise UserError(
+            f"output: {table} holds the poses of {other}. Write those of {source.path} "
+            "elsewhere, output=DIR, or replace the file, overwrite=true."
+        )
+    return origin.difference(recorded)
+
+
+def _write(
+    finder: PoseFinder, source: Source, scorer: str, wishes: Wishes, stem: Path
+) -> list[Path]:
+    """Find poses and write them, with their origin."""
+    origin = Origin(finder.identity, source)
+    partial = stem.with_name(f".{stem.name}.unfinished.bin")
+    kept = Unfinished(partial, origin.made_with(), shapes(finder))
+    analysis, seconds = _find(finder, source, scorer, kept)
+    meta = {**_meta(finder, source, seconds), _ORIGIN: origin.record()}
+    written = analysis.write(stem, csv=wishes.csv, meta=meta)
+    kept.remove()
     return written
 
 
@@ -111,21 +176,6 @@ def _find(
         with_identity="identity" in finder.cfg.model.heads,
     )
     return analysis, time.monotonic() - started
-
-
-def _made_with(finder: PoseFinder, source: Source) -> dict[str, Any]:
-    """Return what the poses depend on; where it differs, a stopped job begins again."""
-    weights = [finder.snapshot, finder.run.best_detector_snapshot]
-    return {
-        "run": str(finder.run.folder.resolve()),
-        "weights": [[path.name, path.stat().st_mtime_ns] for path in weights if path],
-        "precision": str(finder.dtype),
-        "backend": finder.backend,
-        "source": str(source.path.resolve()),
-        "changed": source.path.stat().st_mtime_ns,
-        "frames": len(source),
-        "names": hashlib.sha1(repr(list(source.names)).encode()).hexdigest(),
-    }
 
 
 @contextmanager
@@ -201,15 +251,3 @@ def _label(finder: PoseFinder, source: VideoSource, table: Path, stem: Path) -> 
     drawing = PoseDrawing(len(names), links, float(finder.cfg.evaluation.pcutoff))
     write_labelled_video(source.video, poses, drawing, path)
     return path
-
-
-def _check_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".dlcexp-writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(
-            f"output: {folder} cannot be written ({error.strerror}). Give another, output=DIR."
-        ) from error

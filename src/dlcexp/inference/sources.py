@@ -33,6 +33,11 @@ class Source(ABC):
 
     @property
     @abstractmethod
+    def files(self) -> Sequence[Path]:
+        """The video, or the image of each frame."""
+
+    @property
+    @abstractmethod
     def names(self) -> Sequence[str | int]:
         """The name of each frame."""
 
@@ -70,6 +75,11 @@ class ImageSource(Source):
     def __init__(self, images: Sequence[Path]) -> None:
         self.images = list(images)
         self.path = self.images[0].parent
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The images."""
+        return self.images
 
     @property
     def names(self) -> Sequence[str | int]:
@@ -127,6 +137,11 @@ class VideoSource(Source):
         return Video(self.path)
 
     @property
+    def files(self) -> Sequence[Path]:
+        """The video alone."""
+        return [self.path]
+
+    @property
     def names(self) -> Sequence[str | int]:
         """0, 1, 2, ..."""
         return range(self.video.frames)
@@ -149,7 +164,7 @@ class VideoSource(Source):
 
 
 def find_sources(source: str | Path | Iterable[str | Path]) -> list[Source]:
-    """Return the images of `source` as one, then each of its videos, in natural order.
+    """Return the images of `source` as one, then each of its videos, each file once.
 
     Args:
         source: an image, a video, a folder, a pattern such as `videos/*.mp4`, or several of them.
@@ -158,7 +173,7 @@ def find_sources(source: str | Path | Iterable[str | Path]) -> list[Source]:
         UserError: there is no image and no video, or not the one that is named.
     """
     given = [source] if isinstance(source, str | Path) else list(source)
-    files = [file for each in given for file in _files(expanded(each))]
+    files = list(dict.fromkeys(file for each in given for file in _files(expanded(each))))
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     videos = [file for file in files if file.suffix.lower() in VIDEO_SUFFIXES]
     if not images and not videos:

@@ -17,10 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from dlcexp.errors import ProjectError, UserError
 from dlcexp.files import write_text
+from dlcexp.locks import held
 from dlcexp.runs.status import QUEUED, RUNNING, Status, read_status, write_status
 from dlcexp.yaml_files import dump_yaml, read_yaml
 
@@ -28,8 +27,6 @@ from dlcexp.yaml_files import dump_yaml, read_yaml
 PACKAGED, OWN = "dlcexp", "own"
 # Folder of `conf/` with the resolved trees of the jobs.
 TREES = "jobs"
-# In the folder of a job: held by the process that runs it.
-JOB_LOCK = ".lock"
 
 # Sweeps that are looked through for one of the same command.
 _NEWEST = 20
@@ -108,21 +105,9 @@ class Ledger:
         Raises:
             UserError: one of them does, or the folder cannot be written.
         """
-        lock = FileLock(self.folder / "lock")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise UserError(
-                f"{self.folder} is being swept by another process. Wait for it, or use a different "
-                "folder: hydra.sweep.dir=DIR."
-            ) from None
-        except OSError as error:
-            raise UserError(f"{self.folder} cannot be written: {error.strerror}.") from error
-        try:
+        remedy = "Wait for it, or use a different folder: hydra.sweep.dir=DIR."
+        with held(self.folder / "lock", self.folder, remedy):
             yield
-        finally:
-            lock.release()
 
     def record(self) -> SweepRecord | None:
         """Read `sweep.yaml`; None before the sweep has begun.

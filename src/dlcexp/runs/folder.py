@@ -5,7 +5,7 @@ import logging
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from dlcexp.deeplabcut.snapshots import (
 )
 from dlcexp.errors import ConfigError, StorageError, UserError
 from dlcexp.files import clear_leftovers, expanded, storage, this_process, write_json, write_text
+from dlcexp.locks import RUN_LOCK, held
 from dlcexp.runs.environment import describe_environment
 from dlcexp.runs.stages import POSE, file_suffix, snapshot_prefix
 from dlcexp.runs.status import (
@@ -117,6 +118,15 @@ class RunFolder:
     def metrics_table(self, stage: str) -> Path:
         """Return one row for each epoch of a stage."""
         return self.path / f"metrics{file_suffix(stage)}.csv"
+
+    def held(self) -> AbstractContextManager[None]:
+        """Keep other processes from training in this folder meanwhile.
+
+        Raises:
+            UserError: one of them does, or the folder cannot be written.
+        """
+        remedy = "Wait for it, or use a different folder: hydra.run.dir=DIR."
+        return held(self.path / RUN_LOCK, self.path, remedy)
 
     def start(
         self, cfg: DictConfig, overrides: Sequence[str], *, fresh: Iterable[str], device: str

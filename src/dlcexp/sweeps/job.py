@@ -13,12 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 from dlcexp.errors import StorageError
 from dlcexp.files import storage
-from dlcexp.results.ledger import JOB_LOCK, Job, Ledger
+from dlcexp.locks import RUN_LOCK, file_lock
+from dlcexp.results.ledger import Job, Ledger
 from dlcexp.runs.status import (
     COMPLETED,
     FAILED,
@@ -53,7 +53,7 @@ def run_job(cfg: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     use_devices_of_its_own(folder.parent)
     # A sweep that was killed may have left a job that is still running, for example on a cluster.
-    with FileLock(folder / JOB_LOCK):
+    with file_lock(folder / RUN_LOCK):
         if read_status(folder).status == COMPLETED:
             return
         with _printing_to(folder / "log.txt"):

@@ -13,12 +13,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.plugins.launcher import Launcher
 
 from dlcexp.errors import StorageError
-from dlcexp.results.ledger import JOB_LOCK, Job, Ledger
+from dlcexp.locks import RUN_LOCK, file_lock
+from dlcexp.results.ledger import Job, Ledger
 from dlcexp.runs.status import (
     COMPLETED,
     ERROR,
@@ -180,7 +181,7 @@ class _Threads:
 
         The job itself would wait, too, but would occupy a place on the cluster.
         """
-        lock = FileLock(self._ledger.path(job) / JOB_LOCK)
+        lock = file_lock(self._ledger.path(job) / RUN_LOCK)
         try:
             lock.acquire(timeout=0)
         except Timeout:

@@ -41,6 +41,7 @@ class ConditionSource(ABC):
 
     Args:
         origin: where they come from, for messages.
+        file: that which decides on them, a snapshot or the file of the poses.
         theirs: bodyparts of the other model, in its order; None: those of `ours`.
         ours: bodyparts of the experiment.
 
@@ -48,8 +49,10 @@ class ConditionSource(ABC):
         ConfigError: a bodypart is missing among theirs.
     """
 
-    def __init__(self, origin: str, theirs: Sequence[str] | None, ours: Sequence[str]) -> None:
-        self.origin = origin
+    def __init__(
+        self, origin: str, file: Path, theirs: Sequence[str] | None, ours: Sequence[str]
+    ) -> None:
+        self.origin, self.file = origin, file
         theirs = list(ours if theirs is None else theirs)
         missing = [name for name in ours if name not in theirs]
         if missing:
@@ -99,7 +102,7 @@ class ModelConditions(ConditionSource):
     """
 
     def __init__(self, origin: str, cfg: DictConfig, snapshot: Path, ours: Sequence[str]) -> None:
-        super().__init__(origin, cfg.metadata.bodyparts, ours)
+        super().__init__(origin, snapshot, cfg.metadata.bodyparts, ours)
         self.cfg, self.snapshot = cfg, snapshot
 
     def poses(
@@ -121,7 +124,7 @@ class FileConditions(ConditionSource):
     """The poses in a file."""
 
     def __init__(self, predictions: Predictions, ours: Sequence[str]) -> None:
-        super().__init__(str(predictions.source), predictions.bodyparts, ours)
+        super().__init__(str(predictions.source), predictions.source, predictions.bodyparts, ours)
         self.predictions = predictions
         counts = {poses.shape[1] for poses in predictions.poses.values() if len(poses)}
         if predictions.bodyparts is None and counts - {len(ours)}:

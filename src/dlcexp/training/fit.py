@@ -6,7 +6,7 @@ import os
 import signal
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,10 +93,12 @@ def train(
         SnapshotError: the checkpoint to resume from, or the detector to take over, does not fit.
         DivergenceError: the loss became NaN or infinite.
         Pruned: `watch` has ended the run.
+        UserError: another process trains in the folder.
     """
     hardware = choose_hardware(cfg)
     run_folder = _run_folder(cfg, folder)
-    with _private_environment(), allowing(cfg.get("allow_targets") or []), quiet():
+    alone = nullcontext() if _is_further_process() else run_folder.held()
+    with alone, _private_environment(), allowing(cfg.get("allow_targets") or []), quiet():
         cfg = settle_weights(anchored(cfg), run_folder)
         data = PoseData(cfg)
         detector = foreign_detector(cfg)
