@@ -37,6 +37,13 @@ def without_passwords(content: Any) -> Any:
     return _PASSWORD.sub(r"\1:***@", content) if isinstance(content, str) else content
 
 
+def shows_bars() -> bool:
+    """Return True where a progress bar can move: on a terminal, and in a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return sys.stderr.isatty() or "IPKernelApp" in getattr(shell, "config", {})
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message; the name of its class if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -19,6 +19,7 @@ from process_support import wait_until
 
 import dlcexp
 from dlcexp.cli import main
+from dlcexp.data.draw_demo import demo_project
 from dlcexp.errors import ProjectError, UserError
 from dlcexp.inference import stream
 from dlcexp.inference.analyze import Wishes, analyze
@@ -250,6 +251,7 @@ def test_poses_of_unknown_origin_are_neither_taken_nor_replaced(
 STUCK = """
 import sys, time
 from dlcexp.cli import main
+from dlcexp.data.draw_demo import demo_project
 from dlcexp.inference import stream
 
 stream.CHUNK = 5
@@ -350,3 +352,35 @@ def test_mistakes_are_told(
     words = [each.replace("RUN", str(run.folder)).replace("VIDEO", str(video)) for each in words]
     assert main(["predict", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_broken_video_stops_no_other(
+    run: Run, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(video.read_bytes()[:2000])
+    words = [f"run={run.folder}", f"source=[{broken},{video}]", f"output={tmp_path}"]
+    assert main(["predict", *words]) == 1
+    assert len(table_of(tmp_path)) == 24
+    told = capsys.readouterr().err
+    assert "1 of 2 sources failed" in told
+    assert f"  {broken}: {broken}: cannot be read as a video" in told
+    assert "Traceback" not in told
+
+
+def test_a_label_that_draws_nothing_is_told_with_the_cutoff_of_the_project(
+    run: Run, video: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = [f"run={run.folder}", f"source={video}", f"output={tmp_path}", "--label"]
+    assert main(["predict", *words, "evaluation.pcutoff=1"]) == 0
+    assert "no keypoint is drawn" in caplog.text
+    assert "evaluation.pcutoff is 1." in caplog.text
+    project = tmp_path / "project"
+    shutil.copytree(demo_project(), project, ignore=shutil.ignore_patterns("videos"))
+    config = project / "config.yaml"
+    config.write_text(re.sub("pcutoff:.*", "pcutoff: 0.99", config.read_text()))
+    caplog.clear()
+    (path, *_) = tmp_path.glob("*_labeled.mp4")
+    path.unlink()
+    assert main(["predict", *words, f"project={project}"]) == 0
+    assert "evaluation.pcutoff is 0.99." in caplog.text

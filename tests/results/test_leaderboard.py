@@ -28,7 +28,7 @@ def test_a_failure_is_one_row_and_its_error_is_told_once(folds):
         write_run(folds / str(number), {"optimizer.lr": number}, status=status)
     text = leaderboard(read_sweep(folds), width=100)
     assert "12 jobs: 10 completed, 2 failed" in text
-    assert "10-11: diverged: the loss became inf\n" in text
+    assert "10-11: diverged: the loss became inf. Try less.\n" in text
     assert text.count("diverged") == 3
 
 

@@ -172,7 +172,9 @@ def test_a_loss_that_is_no_number_stops_the_run(
         train(tree({**FAST, "logger": wandb()}), tmp_path)
     status = json.loads((tmp_path / "status.json").read_text())
     assert status["status"] == "failed"
+    assert status["kind"] == "diverged"
     assert "optimizer.lr" in status["error"]
+    assert "Traceback" not in (tmp_path / "log.txt").read_text()
     assert offline_runs(tmp_path)[0]["exit"] == 1
 
 

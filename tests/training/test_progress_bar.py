@@ -1,10 +1,14 @@
 import io
 import logging
+import os
+import re
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
 
+from dlcexp.commands.train import log_to_console
 from dlcexp.training.fit import train
 from dlcexp.training.progress_bar import Clock, ProgressBar, ProgressLines, progress
 
@@ -33,6 +37,38 @@ def test_the_bar_tells_epoch_speed_loss_and_time(tree, tmp_path, monkeypatch) ->
     assert "20/20" in text
     assert "images/s" in text
     assert "loss=" in text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a terminal of POSIX")
+def test_each_epoch_is_one_line_on_a_real_terminal(tree, tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    termios = pytest.importorskip("termios")
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (40, 120))
+    read: list[bytes] = []
+
+    def drain() -> None:
+        while chunk := os.read(ours, 1024):
+            read.append(chunk)
+            if b"END" in chunk:
+                return
+
+    reader = threading.Thread(target=drain)
+    reader.start()
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        log_to_console()
+        train(tree({"trainer.progress_bar": True, "epochs": 2, "evaluation.examples": 0}), tmp_path)
+        terminal.write("END")
+        terminal.flush()
+        reader.join()
+    os.close(ours)
+    lines = re.split(r"[\r\n]+", b"".join(read).decode())
+    for epoch in (1, 2):
+        assert sum(f"epoch {epoch}/2  loss" in line for line in lines) == 1
+        assert any(re.search(rf"epoch {epoch}/2: .*loss=\d", line) for line in lines), lines
+    losses = re.findall(r"epoch ./2: .*loss=([\d.e+-]+)", "\n".join(lines))
+    assert len({*losses}) > 1
+    assert any("scoring the best snapshot" in line for line in lines)
 
 
 def test_lines_elsewhere(tree, tmp_path, caplog: pytest.LogCaptureFixture) -> None:  # type: ignore[no-untyped-def]

@@ -27,7 +27,9 @@ def run(file: Path, batches: int, config_dir: Path | None, overrides: list[str])
 
     cfg, _ = compose_run(overrides, config_dir)
 
+    from dlcexp.commands.train import log_to_console
     from dlcexp.training.browse import browse
 
+    log_to_console()
     print(f"wrote {browse(cfg, file, batches)}")
     return 0

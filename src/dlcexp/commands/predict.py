@@ -1,5 +1,7 @@
 """`dlcexp predict`: poses in images and videos, in DeepLabCut's files."""
 
+import sys
+import traceback
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from dlcexp.commands.settings import (
     one_of,
     whole,
 )
+from dlcexp.errors import UserError
 
 COMMAND = Command(
     name="predict",
@@ -90,7 +93,10 @@ COMMAND = Command(
             "Any key of the run's experiment can be set",
             (
                 ("device=cpu", "where to compute"),
-                ("evaluation.pcutoff=0.4", "confidence from which --label draws a keypoint"),
+                (
+                    "evaluation.pcutoff=0.4",
+                    "confidence from which --label draws a keypoint; the project's unless given",
+                ),
             ),
         ),
     ),
@@ -138,9 +144,28 @@ def run(
         precision=precision,
         backend=backend,
     )
-    wishes = Wishes(output, csv=csv, label=label, overwrite=overwrite, shuffle=shuffle)
+    typed = {override.key: override.value for override in read_typed(overrides)}
+    wishes = Wishes(
+        output,
+        csv=csv,
+        label=label,
+        overwrite=overwrite,
+        shuffle=shuffle,
+        pcutoff=typed.get("evaluation.pcutoff"),
+    )
     check_targets(finder, sources, wishes)
+    failed = {}
     for each in sources:
-        for path in analyze(finder, each, wishes):
-            print(path)
-    return 0
+        try:
+            for path in analyze(finder, each, wishes):
+                print(path)
+        except Exception as error:  # the others do not depend on it
+            if len(sources) == 1:
+                raise
+            if not isinstance(error, UserError):
+                traceback.print_exc()
+            failed[each.path] = error
+    if failed:
+        lines = "".join(f"\n  {path}: {error}" for path, error in failed.items())
+        print(f"dlcexp: {len(failed)} of {len(sources)} sources failed:{lines}", file=sys.stderr)
+    return 1 if failed else 0

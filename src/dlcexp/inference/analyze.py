@@ -1,7 +1,6 @@
 """One source after the other to DeepLabCut's files of predictions; a stopped job is resumed."""
 
 import logging
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from dlcexp.inference.unfinished import Unfinished
 from dlcexp.locks import held
 from dlcexp.project import open_project
 from dlcexp.project.dlc_tables import read_table
-from dlcexp.text import listed
+from dlcexp.text import listed, shows_bars
 from dlcexp.yaml_files import read_mapping
 
 logger = logging.getLogger(__name__)
@@ -33,6 +32,8 @@ _EVERY = 30.0
 _SHOWN = 5
 # In `_meta.pickle`: see `Origin.record`.
 _ORIGIN = "dlcexp origin"
+# `evaluation.pcutoff` of a run for which none was chosen.
+_DEFAULT_PCUTOFF = 0.6
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Wishes:
         overwrite: find poses again where there are some already, of whatever source.
         shuffle: number in the scorer's name; that of the shuffle that the run is
             installed as, where DeepLabCut's tools are to find the files.
+        pcutoff: confidence from which a keypoint is drawn; None: that of the project.
     """
 
     output: Path | None = None
@@ -53,6 +55,7 @@ class Wishes:
     label: bool = False
     overwrite: bool = False
     shuffle: int = 0
+    pcutoff: float | None = None
 
 
 def check_targets(finder: PoseFinder, sources: Sequence[Source], wishes: Wishes) -> None:
@@ -100,7 +103,7 @@ def analyze(finder: PoseFinder, source: Source, wishes: Wishes) -> list[Path]:
         else:
             written = _write(finder, source, scorer, wishes, stem)
         if wishes.label and isinstance(source, VideoSource):
-            written.append(_label(finder, source, table, stem))
+            written.append(_label(finder, source, table, stem, wishes.pcutoff))
     return written
 
 
@@ -179,13 +182,13 @@ def _find(
 
 
 @contextmanager
-def _progress(source: Source, done: int) -> Iterator[Any]:
+def _progress(source: Source, done: int, doing: str = "") -> Iterator[Any]:
     """A bar on a terminal, a line now and then elsewhere: frames/s, time left."""
-    quiet = not sys.stderr.isatty()
+    quiet = not shows_bars()
     with tqdm(
         total=len(source),
         initial=done,
-        desc=source.path.name,
+        desc=f"{doing}{source.path.name}",
         unit=" frames",
         dynamic_ncols=True,
         mininterval=_EVERY if quiet else 0.1,
@@ -239,8 +242,10 @@ def _meta(finder: PoseFinder, source: Source, seconds: float) -> dict[str, Any]:
     return content
 
 
-def _label(finder: PoseFinder, source: VideoSource, table: Path, stem: Path) -> Path:
-    """Draw the poses of a table into the video."""
+def _label(
+    finder: PoseFinder, source: VideoSource, table: Path, stem: Path, pcutoff: float | None
+) -> Path:
+    """Draw the poses of a table into the video, and warn if none is sure enough to be drawn."""
     metadata = finder.cfg.metadata
     names = list(metadata.bodyparts)
     values = read_table(table).to_numpy(np.float32)
@@ -248,6 +253,26 @@ def _label(finder: PoseFinder, source: VideoSource, table: Path, stem: Path) -> 
     poses = values[:, : int(np.prod(size[1:]))].reshape(size)
     links = [(names.index(a), names.index(b)) for a, b in metadata.skeleton]
     path = stem.with_name(f"{stem.name}_dlcexp_labeled.mp4")
-    drawing = PoseDrawing(len(names), links, float(finder.cfg.evaluation.pcutoff))
-    write_labelled_video(source.video, poses, drawing, path)
+    if pcutoff is None:
+        pcutoff = _pcutoff(finder)
+    highest = float(np.nanmax(poses[..., 2], initial=0))
+    if highest < pcutoff:
+        logger.warning(
+            "%s: no keypoint is drawn: the highest confidence is %.3g, and evaluation.pcutoff is "
+            "%.3g. Choose a lower one, or train longer.",
+            *(path, highest, pcutoff),
+        )
+    drawing = PoseDrawing(len(names), links, pcutoff)
+    with _progress(source, 0, "drawing ") as advance:
+        write_labelled_video(source.video, poses, drawing, path, advance)
     return path
+
+
+def _pcutoff(finder: PoseFinder) -> float:
+    """Return the confidence from which to draw keypoints: the run's if set, else the project's."""
+    chosen = float(finder.cfg.evaluation.pcutoff)
+    try:
+        project = open_project(finder.cfg.project).pcutoff
+    except ProjectError:  # it need not be there any more
+        project = None
+    return chosen if project is None or chosen != _DEFAULT_PCUTOFF else project

@@ -1,8 +1,9 @@
 """A video with the poses drawn into it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -54,13 +55,18 @@ class PoseDrawing:
 
 
 def write_labelled_video(
-    video: Video, poses: NDArray[np.float32], drawing: PoseDrawing, path: Path
+    video: Video,
+    poses: NDArray[np.float32],
+    drawing: PoseDrawing,
+    path: Path,
+    advance: Callable[[int], Any] = lambda frames: None,
 ) -> None:
     """Write a copy of a video with poses drawn into it; a black frame where one is unreadable.
 
     Args:
         poses: (frames, individuals, keypoints, 3).
         path: an .mp4, H.264.
+        advance: called with the number of frames that were drawn since.
     """
     width, height = video.size
     even = (width - width % 2, height - height % 2)  # as H.264 in its common form demands
@@ -73,4 +79,5 @@ def write_labelled_video(
             drawing(frame, found)
             frame = np.ascontiguousarray(frame[: even[1], : even[0]])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            advance(1)
         container.mux(stream.encode())

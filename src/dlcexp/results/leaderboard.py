@@ -172,8 +172,7 @@ def _print_failures(console: Console, failed: Sequence[Job]) -> None:
     by_error: dict[str, list[Job]] = {}
     for job in failed:
         kind = "" if job.kind in (None, "error") else f"{job.kind}: "
-        sentence = (job.error or "no reason recorded").partition(". ")[0]
-        by_error.setdefault(f"{kind}{sentence}", []).append(job)
+        by_error.setdefault(f"{kind}{job.error or 'no reason recorded'}", []).append(job)
     for text, jobs in list(by_error.items())[:_FAILURES]:
         noun = "job" if len(jobs) == 1 else "jobs"
         console.print(Text(f"{noun} {_names(jobs)}: {text}", style="red"))

@@ -73,13 +73,13 @@ def write_status(folder: Path, status: Status) -> None:
 def kind_of(error: BaseException) -> str:
     """Return the kind of failure that an exception is."""
     if isinstance(error, UserError):
-        return MISTAKE
+        return str(getattr(error, "kind", MISTAKE))
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return INTERRUPTED
     text = str(error).lower()
     if isinstance(error, MemoryError) or any(message in text for message in _NO_MEMORY):
         return OUT_OF_MEMORY
-    return str(getattr(error, "kind", ERROR))
+    return ERROR
 
 
 def explain(error: BaseException) -> str:

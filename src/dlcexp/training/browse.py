@@ -1,5 +1,6 @@
 """Pictures of augmented training batches with the labels and targets of the pose model."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from torch import Tensor
 from dlcexp.config.build import allowing, build
 from dlcexp.data.loading import PoseData
 from dlcexp.files import replacing
+
+logger = logging.getLogger(__name__)
 
 # Inches of one picture in the grid, and most pictures in a row.
 _SIDE = 2.6
@@ -43,13 +46,15 @@ def browse(cfg: DictConfig, path: Path, batches: int = 1) -> Path:
         ConfigError: no training frame has a labelled animal.
         ProjectError: an image cannot be read.
     """
+    logger.info("reading the project and building the model")
     with allowing(cfg.get("allow_targets") or []):
         torch.manual_seed(int(cfg.seed))
         data = PoseData(cfg)
         model = build(cfg.model, key="model").eval()
         loader = data.train_loader()
         pictures = []
-        for _, batch in zip(range(batches), loader, strict=False):
+        logger.info("augmenting images")
+        for number, batch in zip(range(batches), loader, strict=False):
             conditions = [batch["conditions"]] if "conditions" in batch else []
             with torch.no_grad():
                 targets = model.targets(model(batch["image"], *conditions), batch)
@@ -59,6 +64,8 @@ def browse(cfg: DictConfig, path: Path, batches: int = 1) -> Path:
                 labels = {name: batch[name][place].numpy() for name in _LABELS if name in batch}
                 shown = {name: map_[place] for name, map_ in maps.items()}
                 pictures.append((to_image(image.numpy()), labels, shown))
+            logger.info("batch %d of %d", number + 1, batches)
+    logger.info("drawing %d images into %s", len(pictures), path)
     _draw(pictures, list(data.bodyparts), list(data.unique_bodyparts), path)
     return path
 

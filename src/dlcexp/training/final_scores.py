@@ -1,5 +1,6 @@
 """The results at the end of a run: the numbers, the table, the figures."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from dlcexp.runs.stages import STAGES, file_suffix
 from dlcexp.training.loggers import RunLogger
 from dlcexp.training.scoring import evaluate_run, snapshots_used
 
+logger = logging.getLogger(__name__)
+
 
 def report(
     run: Run,
@@ -28,10 +31,12 @@ def report(
     conditions: Mapping[str, Conditions] | None = None,
 ) -> Evaluation:
     """Evaluate the best snapshots on train and test frames: metrics.json and figures."""
-    evaluation = evaluate_run(run, data, device, conditions=conditions)
+    logger.info("scoring the best snapshot on train and test frames")
+    evaluation = evaluate_run(run, data, device, conditions=conditions, progress=True)
     speed = {"speed.images_per_second": images_per_second(evaluation)}
     metrics = {**snapshots_used(run), **flatten(evaluation), **speed}
     folder.write_metrics(metrics)
+    logger.info("drawing figures")
     figures = draw_figures(evaluation, data, folder, run.cfg)
     for target in loggers:
         if isinstance(target, RunLogger):

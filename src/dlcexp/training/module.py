@@ -15,14 +15,14 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from dlcexp.data.loading import PoseData
-from dlcexp.errors import ConfigError
+from dlcexp.errors import ConfigError, UserError
 from dlcexp.runs.stages import Stage
 from dlcexp.runs.status import DIVERGED
 from dlcexp.training.fine_tuning import learning_rates, scale_rates
 from dlcexp.training.schedulers import build_optimizer, build_scheduler, check_optimizer
 
 
-class DivergenceError(RuntimeError):
+class DivergenceError(UserError):
     """The loss is no longer a number."""
 
     kind = DIVERGED

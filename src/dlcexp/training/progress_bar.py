@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, Trainer
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from dlcexp.text import clock
+from dlcexp.text import clock, shows_bars
 from dlcexp.training.module import StageModule, whole_epochs
 
 logger = logging.getLogger(__name__)
@@ -20,8 +20,8 @@ _REFRESH = 10
 
 
 def progress(trainer_cfg: Any) -> Callback:
-    """Return a bar if it is wanted and standard error is a terminal, else lines in the log."""
-    if trainer_cfg.progress_bar and sys.stderr.isatty():
+    """Return a bar if it is wanted and there is a terminal or notebook, else lines in the log."""
+    if trainer_cfg.progress_bar and shows_bars():
         return ProgressBar()
     return ProgressLines(trainer_cfg.display_iters)
 
@@ -39,8 +39,10 @@ class ProgressBar(Callback):
             return
         images = _images_per_epoch(trainer)
         done = whole_epochs(trainer)
+        # A logger without a handler on the terminal must not get one: its records would be doubled.
         loggers = [logging.getLogger(), logging.getLogger("dlcexp")]
-        self._stack.enter_context(logging_redirect_tqdm(loggers))
+        shown = [each for each in loggers if any(map(_is_of_terminal, each.handlers))]
+        self._stack.enter_context(logging_redirect_tqdm(shown))
         self._bar = tqdm(
             total=images * (trainer.max_epochs or 0),
             initial=images * done,
@@ -60,9 +62,10 @@ class ProgressBar(Callback):
         if self._bar is None:
             return
         step = args[-1]
-        if step % _REFRESH == 0:
-            self._bar.set_postfix(loss=f"{module.meter.current():.4g}", refresh=False)
+        last = step + 1 == trainer.num_training_batches
         self._bar.update(len(args[-2]["image"]) * trainer.world_size)
+        if step % _REFRESH == 0 or last:
+            self._bar.set_postfix(loss=f"{module.meter.current():.4g}", refresh=last)
 
     def on_train_end(self, trainer: Trainer, module: StageModule) -> None:  # type: ignore[override]
         """Leave the bar as it is and go to the next line."""
@@ -125,6 +128,10 @@ class Clock:
         """Return the time for the rest, `0:03:05`, when `done` of `total` are behind us."""
         each = (monotonic() - self._started) / max(done - self._done, 1)
         return clock(each * (total - done))
+
+
+def _is_of_terminal(handler: logging.Handler) -> bool:
+    return isinstance(handler, logging.StreamHandler) and handler.stream in (sys.stdout, sys.stderr)
 
 
 def _images_per_epoch(trainer: Trainer) -> int:
