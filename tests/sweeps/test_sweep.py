@@ -53,6 +53,12 @@ def test_the_same_command_finishes_what_is_missing_and_repeats_nothing(sweeps, c
     assert sweeps.main("optimizer=adamw,adam", f"hydra.sweep.dir={folder}") == 2
     assert folder.name in capfd.readouterr().err
 
+    frames = json.loads((folder / "1" / "frames.json").read_text())
+    first = frames["frames"].popitem()[0]
+    (folder / "1" / "frames.json").write_text(json.dumps(frames))
+    assert sweeps.main(*words) == 2
+    assert f"1 added: {first}" in capfd.readouterr().err
+
 
 @pytest.mark.slow
 @posix

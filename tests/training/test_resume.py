@@ -81,6 +81,16 @@ def test_a_finished_run_is_only_evaluated_again(tree: Tree, tmp_path: Path) -> N
     assert len(rows(second)) == 1
 
 
+def test_auto_refuses_other_labels(two_epochs: Run, tree: Tree, tmp_path: Path) -> None:
+    shutil.copytree(two_epochs.folder, tmp_path / "run")
+    record = tmp_path / "run" / "frames.json"
+    frames = json.loads(record.read_text())["frames"]
+    first = next(iter(frames))
+    record.write_text(record.read_text().replace(frames[first], "other"))
+    with pytest.raises(ConfigError, match=f"1 with other labels: {first}"):
+        train(tree({"epochs": 2, "evaluation.examples": 0}), tmp_path / "run")
+
+
 def test_never_starts_over(tree: Tree, tmp_path: Path) -> None:
     train(tree({**FAST, "epochs": 3}), tmp_path)
     run = train(tree({**FAST, "epochs": 1, "resume": "never"}), tmp_path)

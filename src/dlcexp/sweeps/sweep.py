@@ -27,6 +27,7 @@ from dlcexp.results.ledger import (
 )
 from dlcexp.results.objective import objectives
 from dlcexp.runs.status import FAILED, KILLED, MISTAKE
+from dlcexp.runs.trained_frames import check_jobs_have_same_frames
 from dlcexp.signals import termination
 from dlcexp.sweeps.devices import groups_of_machine, with_devices
 from dlcexp.sweeps.experiments import Experiments
@@ -121,6 +122,8 @@ class Sweep:
         """
         ledger, resumed = self.ledger, self._before is not None
         with ledger.held():
+            if self.tree.sweep.rerun != "always":
+                check_jobs_have_same_frames(ledger.folder, map(ledger.path, ledger.jobs()))
             ledger.begin(self._record(), conf_folder(), self._command.config_dir)
             plan.begin()
             progress = Progress(ledger, self.space, self.objectives, plan, resumed=resumed)

@@ -39,6 +39,7 @@ from dlcexp.runs.hardware import Hardware, choose_hardware
 from dlcexp.runs.metric_names import by_split
 from dlcexp.runs.run import Run
 from dlcexp.runs.stages import DETECTOR, POSE, STAGES, Stage, chosen_stages
+from dlcexp.runs.trained_frames import check_same_frames, record_frames
 from dlcexp.signals import termination
 from dlcexp.text import print_any_character, without_passwords
 from dlcexp.training.callbacks import build_callbacks, misuse
@@ -104,12 +105,15 @@ def train(
         detector = foreign_detector(cfg)
         source = condition_source(cfg)
         starts = [prepare(cfg, stage, data, run_folder) for stage in chosen_stages(cfg)]
+        for origin in {each.checkpoint.parent.parent for each in starts if each.checkpoint}:
+            check_same_frames(origin, data.project, data.labels)
         if _is_further_process():
             _train_along(cfg, starts, run_folder, hardware)
         fresh = stages_to_clear(cfg, starts, run_folder)
         if cfg.resume == "never" or run_folder.differences(cfg):
             forget(run_folder.path)
         run_folder.start(cfg, overrides, fresh=fresh, device=str(hardware.device))
+        record_frames(run_folder.path, data.project, data.labels)
         with run_folder.recording(), termination(), _loggers(cfg, run_folder) as loggers:
             logger.info("run folder %s, device %s", run_folder.path, hardware.device)
             if problem := cannot_build(cfg):
