@@ -59,6 +59,8 @@ def test_train_help_lists_groups_with_their_options(capsys):
         (["--frobnicate"], "'--frobnicate'"),
         (["evaluate"], "run="),
         (["demo", "a", "b"], "dlcexp demo"),
+        (["--batch_size=4", "--cfg", "job"], "'--batch_size'.* batch_size=4"),
+        (["--cfg", "job", "--resolve", "optimizer.lr=abc"], "optimizer.lr: 'abc' .*a number"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(words, message, tmp_path):

@@ -204,7 +204,10 @@ class Reading:
         elif setting and (text is not None or name.startswith("-")):
             self._set(setting, setting.kind.bare if text is None else text, name)
         elif name.startswith("-"):
-            raise UserError(f"unknown flag {name!r}.{nearest(name, self._flags())}")
+            key = argument.lstrip("-")
+            is_key = self.command.takes_overrides and text is not None
+            hint = f" Write the override without dashes: {key}" if is_key else ""
+            raise UserError(f"unknown flag {name!r}.{nearest(name, self._flags()) or hint}")
         elif (position := self.free_position) and self._is_positional(position, argument):
             self._set(position, argument, position.name)
         else:

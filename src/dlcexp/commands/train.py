@@ -237,7 +237,7 @@ def _show_tree(
 
     from dlcexp.text import print_file
 
-    tree, plain = _checked(overrides, config_dir)
+    tree, plain = _checked(overrides, config_dir, whole=resolved)
     if resolved:
         tree = OmegaConf.create(plain)
     if package:
@@ -251,22 +251,35 @@ def _show_tree(
 
 
 def _checked(
-    overrides: Sequence[str], config_dir: Path | None
+    overrides: Sequence[str], config_dir: Path | None, *, whole: bool = False
 ) -> "tuple[DictConfig, dict[str, Any]]":
-    """Return the composed tree, unresolved and resolved; its targets are not looked up in torch.
+    """Return the composed tree, unresolved and resolved.
+
+    Args:
+        overrides: as typed.
+        config_dir: a folder with the user's options.
+        whole: check arguments of classes, too, if some are typed: their classes take seconds.
 
     Raises:
         UserError: all mistakes that show without the classes that the tree names.
     """
     from dlcexp.composition import composed
-    from dlcexp.config.checks import check_keys
+    from dlcexp.config.checks import check_keys, check_tree
     from dlcexp.config.compose import compose_tree, resolve
     from dlcexp.config.model_checks import check_combinations
+    from dlcexp.config.options import groups
+    from dlcexp.config.schema import declaration
+
+    def is_argument(override: "Override") -> bool:
+        is_declared = override.key in groups() or declaration(override.key) is not None
+        return not (is_declared or override.is_hydras)
 
     def compose(left: "Sequence[Override]") -> "tuple[DictConfig, dict[str, Any]]":
         tree = compose_tree(left, config_dir)
         plain = resolve(tree)
-        check_combinations(check_keys(plain))
+        typed = config_dir or any(is_argument(override) for override in left)
+        check = check_tree if whole and typed else check_combinations
+        check(check_keys(plain))
         return tree, plain
 
     return composed(overrides, compose)
