@@ -1,5 +1,6 @@
 """The command line: finds the command, and turns its errors into messages and exit codes."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -76,6 +77,11 @@ def _run(arguments: list[str]) -> int:
             return _run_command(arguments)
     except UserError as error:
         print(f"dlcexp: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(f"dlcexp: {error.filename}: {error.strerror}.", file=sys.stderr)
         return 2
 
 

@@ -101,3 +101,15 @@ def test_the_overrides_of_the_winner_can_be_typed(runs, capsys):
     lines = capsys.readouterr().out.splitlines()
     (shown,) = (line for line in lines if line.startswith("overrides "))
     assert shlex.split(shown)[1:] == typed
+
+
+def test_a_metric_that_exists_is_chosen_where_no_run_has_the_usual_ones(runs, capsys):
+    """Several animals of one bodypart have neither mAP nor RMSE."""
+    for number, folder in enumerate(sorted(runs.iterdir())):
+        numbers = {"test.mAP": None, "test.rmse": None, "test.rmse_detections": 3.0 - number}
+        (folder / "metrics.json").write_text(json.dumps(numbers))
+        (folder / "metrics.csv").write_text("epoch,test.mAP,test.rmse_detections\n1,,3.0\n")
+    assert main(["best", str(runs)]) == 0
+    assert str(runs / "run 2") in capsys.readouterr().out
+    assert main(["best", str(runs), "metric=test.mAP"]) == 2
+    assert "They have test.rmse_detections" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from dlcexp.config.overrides import Override
 from dlcexp.config.schema import TREE
 from dlcexp.config.typed import in_grammar, read_typed, text_key
 from dlcexp.config.value_types import Fields
+from dlcexp.errors import ConfigError
 from dlcexp.trees import nodes
 
 # Names of folders as people have them.
@@ -159,3 +160,18 @@ def test_own_options_are_found_in_any_folder(projects):
         (folder / "experiment" / "mine.yaml").write_text("# @package _global_\nbatch_size: 3\n")
         tree = compose_tree([Override("experiment", "mine")], folder)
         assert tree.batch_size == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("batch_size: 3\n", "does not begin with '# @package _global_'"),
+        ("\ufeff# @package _global_\nbatch_size: 3\n", "byte-order mark"),
+        ("", "does not begin with '# @package _global_'"),
+    ],
+)
+def test_an_overlay_without_its_first_line_is_refused(content, problem, tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError, match=problem):
+        compose_tree([Override("experiment", "mine")], tmp_path)

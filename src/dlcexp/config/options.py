@@ -23,7 +23,7 @@ HEADS = "model/heads"
 # Groups whose options choose those of other groups.
 OVERLAYS = ("method", "net_type", "experiment")
 
-_GLOBAL = "# @package _global_"
+GLOBAL = "# @package _global_"
 # How an entry of a defaults list begins that chooses an option of another group.
 _CHOICE = ("/", "override /")
 
@@ -118,7 +118,7 @@ class Option:
     @property
     def meaning(self) -> str:
         """Its first comment."""
-        lines = [line for line in self.text.splitlines() if line != _GLOBAL]
+        lines = [line for line in self.text.splitlines() if line != GLOBAL]
         return lines[0].removeprefix("# ") if lines and lines[0].startswith("#") else ""
 
     @cached_property

@@ -186,7 +186,8 @@ def _parsed(text: str) -> Override:
     prefixes = {OverrideType.ADD: "+", OverrideType.FORCE_ADD: "++", OverrideType.DEL: "~"}
     try:
         read = _parser().parse_override(text)
-    except HydraException as error:
+    except (HydraException, ValueError, RecursionError) as error:
+        # The others: a number of thousands of digits, hundreds of brackets.
         raise _unreadable(text) from error
     if not read.key_or_group:
         raise _unreadable(text)
@@ -205,7 +206,8 @@ def _unreadable(text: str) -> ConfigError:
     name, _, value = text.partition("=")
     plain = name and value and not set(value) & set("'\"[]{}()")
     hint = f" Put a value with other characters in quotes: \"{name}='{value}'\"." if plain else ""
-    problem = f"cannot read the override {text!r}; the form is key=value.{hint}"
+    shown = repr(text if len(text) <= 200 else f"{text[:200]}...")
+    problem = f"cannot read the override {shown}; the form is key=value.{hint}"
     return ConfigError("", problem, override=text)
 
 

@@ -1,5 +1,6 @@
 """Overrides as Hydra can take them: short forms in full, what fits the project."""
 
+import codecs
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -7,7 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dlcexp.config.options import HEADS, conf_folder, groups, options, read_option, wrong_option
+from dlcexp.config.options import (
+    GLOBAL,
+    HEADS,
+    OVERLAYS,
+    conf_folder,
+    groups,
+    options,
+    read_option,
+    wrong_option,
+)
 from dlcexp.config.overrides import Override
 from dlcexp.errors import ConfigError, ProjectError
 from dlcexp.project import DEMO, open_project
@@ -30,8 +40,34 @@ def expand(overrides: Iterable[Override], config_dir: Path | None = None) -> lis
         _check_form(override)
         full = _null_means_none(weights_in_full(override))
         expanded += [full] if full else []
+    _check_overlays(expanded, config_dir)
     project = _project(expanded, config_dir)
     return [*_fitting_net_types(expanded, project), *_heads_of_project(expanded, project)]
+
+
+def _check_overlays(overrides: Sequence[Override], config_dir: Path | None) -> None:
+    """Refuse an overlay of the user without the line that puts its keys at the top of the tree.
+
+    Raises:
+        ConfigError: it is missing, or Hydra does not see it behind a byte-order mark.
+    """
+    chosen = {group: _last(overrides, group) for group in OVERLAYS}
+    for group, names in chosen.items() if config_dir else ():
+        for name in names if isinstance(names, list) else [names]:
+            file = Path(config_dir or "", group, f"{name}.yaml")
+            if not file.is_file():
+                continue
+            content = file.read_bytes()
+            if content.startswith(codecs.BOM_UTF8):
+                problem = "begins with a byte-order mark, before which Hydra does not read"
+            elif not re.search(rb"^#\s*@package\b", content, re.MULTILINE):
+                problem = "does not begin with"
+            else:
+                continue
+            raise ConfigError(
+                group,
+                f"{file}: {problem} {GLOBAL!r}. Save it as UTF-8 with that as its first line.",
+            )
 
 
 def _check_form(override: Override) -> None:

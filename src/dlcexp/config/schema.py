@@ -282,7 +282,7 @@ TREE = node(
         matching(r"auto|cpu|mps|cuda(:\d+)?", "auto, cpu, mps, cuda, cuda:0 and so on"),
         "where to compute",
     ),
-    seed=Key(whole(0), "seed of weights, batches and augmentations", PLAIN),
+    seed=Key(whole(0, high=2**32 - 1), "seed of weights, batches and augmentations", PLAIN),
     with_center_keypoints=Key(SWITCH, "the model needs the centre of each animal"),
     weights=Key(WEIGHTS, "what training starts from", absent={}),
     resume=Key(PATH, "auto: resume in this run folder; never; or another run folder or last.ckpt"),

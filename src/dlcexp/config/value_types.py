@@ -219,13 +219,14 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
-def whole(low: float = -inf, text: str = "") -> Type:
-    """Return the type of whole numbers from `low` up."""
-    schema = {"type": "integer"} | ({"minimum": low} if isfinite(low) else {})
-    limit = f" from {low:g} up" if isfinite(low) else ""
+def whole(low: float = -inf, text: str = "", high: float = inf) -> Type:
+    """Return the type of whole numbers from `low` to `high`, both included."""
+    limits = {"minimum": low, "maximum": high}
+    schema = {"type": "integer"} | {name: end for name, end in limits.items() if isfinite(end)}
+    limit = f" from {low:g} {f'to {high}' if isfinite(high) else 'up'}" if isfinite(low) else ""
     return Type(
         text or f"a whole number{limit}",
-        lambda value: _is_number(value) and value == int(value) and value >= low,
+        lambda value: _is_number(value) and value == int(value) and low <= value <= high,
         schema,
         _to_whole,
     )

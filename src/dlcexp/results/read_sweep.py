@@ -21,7 +21,7 @@ from dlcexp.results.ledger import TREES, Objective
 from dlcexp.results.objective import gain, natural
 from dlcexp.runs.metric_names import spelling
 from dlcexp.runs.status import COMPLETED, FAILED, KILLED, QUEUED, RUNNING
-from dlcexp.text import first_line
+from dlcexp.text import first_line, listed
 from dlcexp.trees import ABSENT, select
 from dlcexp.yaml_files import read_yaml
 
@@ -30,7 +30,9 @@ logger = logging.getLogger(__name__)
 UNREADABLE = "unreadable"
 
 # The objective where neither sweep nor trees set one: the first of these that any job has.
-_USUAL_METRICS = ("test.mAP", "test.rmse", "train.mAP", "train.rmse")
+_USUAL_METRICS = tuple(
+    f"{split}.{name}" for split in ("test", "train") for name in ("mAP", "rmse", "rmse_detections")
+)
 # Between jobs that are equal in the objective.
 _TIE_BREAKER = "test.rmse"
 # What training writes of its speed, and what is measured when a run ends.
@@ -269,7 +271,8 @@ def _objectives(
     if metric is not None:
         if known and metric not in known:
             names = sorted(known)
-            raise UserError(f"metric: no run has {metric!r}.{nearest(metric, names)}")
+            hint = nearest(metric, names) or f" They have {listed(names)}."
+            raise UserError(f"metric: no run has {metric!r}.{hint}")
         return (Objective(metric, direction or natural(metric)),)
     named = [
         Objective(str(each["metric"]), str(each.get("direction") or ""))

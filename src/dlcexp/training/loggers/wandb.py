@@ -15,6 +15,7 @@ from dlcexp.training.loggers.naming import name_of, sweep_of
 from dlcexp.training.loggers.run_logger import RunLogger
 
 # Arguments of `wandb.init` that are filled in here, partly under other names.
+_NOT_IN_A_NAME = "/\\#?%:"
 _FILLED = ("dir", "id", "name", "project", "reinit", "resume", "settings")
 # Folder of the run's files on W&B for copies from the run folder.
 _COPIES = "dlcexp"
@@ -67,6 +68,14 @@ class WandbLogger(RunLogger):
     def check_arguments(cls, given: Mapping[str, Any], key: str) -> None:
         """Refuse what `wandb.init` does not take; wandb is imported only for its arguments."""
         super().check_arguments(given, key)
+        name = str(given.get("project_name") or "")
+        if forbidden := sorted(set(name) & set(_NOT_IN_A_NAME)):
+            entity, _, rest = name.rpartition("/")
+            hint = f" Write {key}.project_name={rest} {key}.entity={entity}." if entity else ""
+            raise ConfigError(
+                f"{key}.project_name",
+                f"{name!r} is not allowed: a project of W&B has no {' '.join(forbidden)}.{hint}",
+            )
         own, _ = arguments(cls)
         further = given.keys() - own
         if not further:
