@@ -57,7 +57,9 @@ def test_train_help_lists_groups_with_their_options(capsys):
         (["--cfg", "job", "batch_sz=3"], "batch_sz: .*'batch_size'"),
         (["export", "model=dekrr"], "model: 'dekrr'.*'dekr'"),
         (["--frobnicate"], "'--frobnicate'"),
-        (["evaluate"], "run="),
+        (["evaluate"], r"\[run=\]PATH is needed"),
+        (["batch_size", "=", "16"], "write batch_size=16$"),
+        (["evaluate", "run=x", "device=", "cpu"], "write device=cpu$"),
         (["demo", "a", "b"], "dlcexp demo"),
         (["--cfg", "job", f"project={'x' * 300}"], "x: File name too long"),
         (["--cfg", "job", f"seed={'1' * 5000}"], "cannot read the override 'seed=1"),
@@ -74,6 +76,24 @@ def test_a_mistake_is_one_line_and_exit_code_2(words, message, tmp_path):
     assert len(done.stderr.strip().splitlines()) == 1
     assert re.search(message, done.stderr)
     assert list(tmp_path.iterdir()) == [], "a mistake leaves nothing behind"
+
+
+@pytest.mark.parametrize(
+    ("file", "meant"),
+    [
+        ("status.json", "dlcexp evaluate some/where"),
+        ("sweep.yaml", "dlcexp report some/where"),
+        ("config.yaml", "dlcexp project=some/where"),
+    ],
+)
+def test_a_path_without_a_command_is_answered_by_what_it_is_for(
+    file, meant, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "some" / "where").mkdir(parents=True)
+    (tmp_path / "some" / "where" / file).touch()
+    assert main(["some/where"]) == 2
+    assert f"Did you mean '{meant}'?" in capsys.readouterr().err
 
 
 def test_help_takes_under_half_a_second_of_cpu_time():

@@ -11,7 +11,8 @@ import pytest
 
 from dlcexp.cli import main
 from dlcexp.commands import NAMES
-from dlcexp.completion import complete
+from dlcexp.completion import PATH_KEYS, complete
+from dlcexp.config.schema import declaration
 
 EXECUTABLE = Path(sys.executable).with_name("dlcexp")
 
@@ -43,6 +44,11 @@ def files(tmp_path, monkeypatch) -> Path:
         ("report runs met", ["metric="]),
         ("best runs --ex", ["--export"]),
         ("import runs/n", ["runs/notes.txt"]),
+        ("evaluate runs/m", ["runs/mouse/"]),
+        ("diff runs/mouse runs/n", ["runs/notes.txt"]),
+        ("project=runs/m", ["project=runs/mouse/"]),
+        ("-m weights.path=runs/n", ["weights.path=runs/notes.txt"]),
+        ("predict runs conditions=runs/m", ["conditions=runs/mouse/"]),
         ("--cfg ", ["job", "hydra", "all"]),
         ("--config-dir r", ["runs/"]),
         ("train --multi", ["--multirun"]),
@@ -52,6 +58,12 @@ def files(tmp_path, monkeypatch) -> Path:
 def test_a_word_is_completed_from_the_declaration(line, expected, files):
     words = line.split(" ")
     assert complete(words[:-1], words[-1])[0] == expected
+
+
+@pytest.mark.parametrize("key", PATH_KEYS)
+def test_keys_of_paths_are_in_the_tree(key):
+    outside = ("pytorch_config", "hydra.run.dir", "hydra.sweep.dir")
+    assert declaration(key) or key in outside
 
 
 def test_names_that_are_given_already_are_left_out(files):
@@ -104,6 +116,8 @@ def bash(line: str, folder: Path) -> list[str]:
         ("dlcexp predict run=runs optimizer=adamw", ["optimizer=adamw"]),
         ("dlcexp train optimizer=adamw optimizer.weight_d", ["optimizer.weight_decay="]),
         ("dlcexp rep", ["report"]),
+        ("dlcexp train project=ru", ["project=runs/"]),
+        ("dlcexp diff runs/n", ["runs/notes.txt"]),
     ],
 )
 def test_bash_completes(line, expected, files):

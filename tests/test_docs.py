@@ -73,13 +73,20 @@ def dlcexp(command: str, folder: Path, *more: str) -> str:
 
 
 def test_the_document_shows_its_files_and_commands():
-    assert list(FILES) == ["mylab/backbones.py", "options/model/backbone/plain.yaml"]
-    assert len(COMMANDS) == 4
+    assert list(FILES) == [
+        "mylab/backbones.py",
+        "options/model/backbone/plain.yaml",
+        "mylab/integral.py",
+        "options/model/integral.yaml",
+        "mylab/augment.py",
+        "options/optimizer/lion.yaml",
+    ]
+    assert len(COMMANDS) == 9
 
 
 @pytest.mark.slow
 def test_the_example_composes_trains_evaluates_and_sweeps(folder):
-    compose, train, evaluate, sweep = COMMANDS
+    compose, train, evaluate, sweep = COMMANDS[:4]
     node = yaml.safe_load(dlcexp(compose, folder))["model"]["backbone"]
     assert node["_target_"] == "mylab.backbones.Plain"
 
@@ -100,6 +107,42 @@ def test_the_example_composes_trains_evaluates_and_sweeps(folder):
     dlcexp(shorter, folder, *SHORT, FEW_FRAMES, "hydra.sweep.dir=multirun")
     states = [json.loads(path.read_text()) for path in folder.glob("multirun/*/status.json")]
     assert [state["status"] for state in states] == ["completed"] * 2
+
+
+@pytest.fixture
+def at(folder, monkeypatch) -> Path:
+    """The folder of the files, as the working folder of this process."""
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_head_the_augmentation_and_the_optimizer_train(at, capsys):
+    draw, head, other_loss, augment, optimizer = (
+        shlex.split(command)[1:] for command in COMMANDS[4:]
+    )
+    crops = [*SHORT[:4], "data.top_down_crop={width: 64, height: 64}", "train.stages=[pose]"]
+    assert main([*draw, "batch_size=2"]) == 0
+    assert Path("batches.png").stat().st_size
+    assert main([*head, *crops, FEW_FRAMES, "optimizer.lr=0.003", "hydra.run.dir=head"]) == 0
+    with Path("head", "metrics.csv").open(newline="") as file:
+        assert float(next(csv.DictReader(file))["train.bodypart_position"]) > 0
+    capsys.readouterr()
+    assert main(other_loss) == 0
+    criterion = yaml.safe_load(capsys.readouterr().out)["model"]["heads"]["bodypart"]["criterion"]
+    assert criterion["position"]["_target_"].endswith(".WeightedHuberCriterion")
+
+    darker, plain = "vignette.png", "plain.png"
+    few = ["batch_size=2", "data.train.crop_sampling=null", "data.train.gaussian_noise=0"]
+    assert main([*augment, *few, f"browse.file={darker}"]) == 0
+    assert main(["browse", *few, f"browse.file={plain}"]) == 0
+    assert cv2.imread(darker).mean() < cv2.imread(plain).mean()
+
+    small = [*SHORT, FEW_FRAMES, "allow_targets=[mylab.,timm.optim.]", "model/backbone=plain"]
+    assert main([*optimizer, *small, "hydra.run.dir=lion"]) == 0
+    config = yaml.safe_load(Path("lion", "config.yaml").read_text(encoding="utf-8"))
+    assert config["optimizer"]["_target_"] == "timm.optim.Lion"
 
 
 @pytest.mark.slow
@@ -123,9 +166,7 @@ def test_the_callbacks_of_the_page_train(tmp_path):
     assert [state["status"] for state in states] == ["completed"] * 2
 
 
-def test_a_misspelt_argument_of_the_class_is_named(folder, monkeypatch, capsys):
-    monkeypatch.chdir(folder)
-    monkeypatch.syspath_prepend(folder)
+def test_a_misspelt_argument_of_the_class_is_named(at, capsys):
     assert main([*shlex.split(COMMANDS[1])[1:], "+model.backbone.widht=8"]) == 2
     assert "'width'" in capsys.readouterr().err
 

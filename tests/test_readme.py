@@ -247,7 +247,7 @@ def test_an_option_of_ones_own_is_a_file(home, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if " -m " in c and "multirun_examples" not in c]
+    "command", [c for c in COMMANDS if " -m " in c and c not in EXAMPLES.values()]
 )
 def test_a_sweep_of_a_page_runs(command, home, tmp_path, monkeypatch):
     monkeypatch.chdir(home)
@@ -291,7 +291,7 @@ def test_the_example_of_methods_runs_with_each_job_as_short_as_it_can_be(
     (tmp_path / "experiment").mkdir()
     text = "# @package _global_\n" + yaml.safe_dump(example)
     (tmp_path / "experiment" / "methods.yaml").write_text(text, encoding="utf-8")
-    command = EXAMPLES["methods"].replace("multirun_examples", str(tmp_path))
+    command = f"{EXAMPLES['methods']} --config-dir {tmp_path}"
     here = ["hydra/launcher=basic", "hydra.sweep.dir=methods"]
     assert main([*words_of(command, home), *here]) == 0
     assert (home / "methods" / "1" / "metrics-detector.csv").is_file()
@@ -303,8 +303,7 @@ def test_the_example_for_slurm_runs_without_a_cluster(home, tmp_path, monkeypatc
     folder = tmp_path / "sweep"
     local = ["hydra/launcher=submitit_local", "hydra.launcher.gpus_per_node=0"]
     words = words_of(EXAMPLES["slurm"], home)
-    flags = [word.replace("multirun_examples", str(ROOT / "multirun_examples")) for word in words]
-    assert main([*shorten(flags), *local, *REDUCED["slurm"], f"hydra.sweep.dir={folder}"]) == 0
+    assert main([*shorten(words), *local, *REDUCED["slurm"], f"hydra.sweep.dir={folder}"]) == 0
     assert len(list(folder.glob("*/metrics.json"))) == 1
 
 
@@ -365,7 +364,7 @@ def test_every_example_is_reduced_in_a_test_of_its_own():
 
 
 def test_the_pages_show_examples_that_are_there():
-    shown = {command for command in COMMANDS if "multirun_examples" in command}
+    shown = {command for command in COMMANDS if " -m experiment=" in command}
     assert EXAMPLES["optimizer_grid"] in SHOWN[README]
     assert shown <= set(EXAMPLES.values())
 
@@ -387,9 +386,8 @@ def test_no_page_and_no_command_is_left_out():
 def sweep(command: str, home: Path, folder: Path, more: Sequence[str] = ()) -> None:
     """Run a sweep with every job in this process; every job ends as it should."""
     words = words_of(command, home)
-    flags = [word.replace("multirun_examples", str(ROOT / "multirun_examples")) for word in words]
     here = ["hydra/launcher=basic", f"hydra.sweep.dir={folder}"]
-    assert main([*shorten(flags), *here, *more]) == 0
+    assert main([*shorten(words), *here, *more]) == 0
     states = [json.loads(path.read_text())["status"] for path in folder.glob("*/status.json")]
     assert len(states) > 1
     assert set(states) <= {"completed", "pruned"}

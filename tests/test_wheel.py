@@ -21,6 +21,10 @@ def test_a_wheel_composes_from_an_empty_folder(tmp_path):
     in_repository = {p.relative_to(ROOT / "conf") for p in (ROOT / "conf").rglob("*.yaml")}
     site = tmp_path / "site" / "dlcexp" / "conf"
     assert {p.relative_to(site) for p in site.rglob("*.yaml")} == in_repository
+    examples = tmp_path / "site" / "dlcexp" / "multirun_examples" / "experiment"
+    assert {p.name for p in examples.iterdir()} == {
+        p.name for p in (ROOT / "multirun_examples" / "experiment").iterdir()
+    }
     source = ROOT / "src" / "dlcexp"
     package = tmp_path / "site" / "dlcexp"
     assert files(package) == files(source) | {Path("conf/__init__.py")}

@@ -86,11 +86,15 @@ def _run(arguments: list[str]) -> int:
 
 
 def _run_command(arguments: list[str]) -> int:
-    from dlcexp.commands.settings import parse
+    from dlcexp.commands.settings import parse, refuse_blanks
     from dlcexp.errors import UserError, nearest
+    from dlcexp.files import expanded
 
+    refuse_blanks(arguments)
     name = arguments.pop(0) if arguments and _is_command(arguments[0]) else "train"
     if name not in NAMES:
+        if os.path.exists(expanded(name)):  # noqa: PTH110 (that of pathlib may raise)
+            raise UserError(f"{name!r} is a path, not a command. Did you mean '{_use(name)}'?")
         raise UserError(
             f"{name!r} is not a command; the commands are {', '.join(NAMES)}."
             f"{nearest(name, NAMES)} An override has the form key=value."
@@ -102,6 +106,14 @@ def _run_command(arguments: list[str]) -> int:
         print(help_text(module.COMMAND), end="")
         return 0
     return int(module.run(**parse(module.COMMAND, arguments)))
+
+
+def _use(path: str) -> str:
+    """Return the command that a path alone probably means."""
+    from dlcexp.files import expanded, kind_of_folder
+
+    commands = {"run": f"dlcexp evaluate {path}", "sweep": f"dlcexp report {path}"}
+    return commands.get(kind_of_folder(expanded(path)), f"dlcexp project={path}")
 
 
 def _is_command(argument: str) -> bool:

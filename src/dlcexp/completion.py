@@ -19,6 +19,12 @@ _ACTIONS = ("install", "uninstall", "query")
 # The shells, and what is between two candidates.
 _SEPARATORS = {"bash": " ", "zsh": " ", "fish": "\n"}
 
+# Keys of the tree and of Hydra whose values are paths.
+PATH_KEYS = (
+    *("project", "pytorch_config", "weights", "weights.path", "conditions", "resume"),
+    *("detector.snapshot", "export.file", "export.like", "hydra.run.dir", "hydra.sweep.dir"),
+)
+
 
 def shell_completion(arguments: Sequence[str]) -> int:
     """Print the script of a shell (`install=bash`), or what completes a line (`query=bash`).
@@ -87,6 +93,8 @@ def complete(before: Sequence[str], current: str) -> tuple[list[str], list[str] 
     key, value = typed.left_side, typed.value
     if value is not None and key in command.by_name:
         return [f"{key}={each}" for each in _values(command.by_name[key].kind, value)], None
+    if value is not None and command.takes_overrides and typed.key in PATH_KEYS:
+        return [f"{key}={each}" for each in _paths(value, folders_only=False)], None
     reading = Reading(command, before)
     with_flags = current.startswith("-") or not command.takes_overrides
     names = _names(command, reading, with_flags=with_flags)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dlcexp.errors import StorageError
 
@@ -172,6 +172,13 @@ def _digest(path: Path, size: int, changed: int) -> str:
 def hashed(value: Any) -> str:
     """Return the SHA-256 of plain values."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def kind_of_folder(path: Path) -> Literal["run", "sweep", ""]:
+    """Return what dlcexp keeps in a folder, by the file that is written first."""
+    if (path / "sweep.yaml").is_file():
+        return "sweep"
+    return "run" if (path / "status.json").is_file() else ""
 
 
 def expanded(path: str | Path) -> Path:

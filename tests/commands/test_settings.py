@@ -107,6 +107,18 @@ def test_a_path_that_holds_an_equals_sign_is_a_positional_value(tmp_path, monkey
     assert parse(PRINT, ["metric=a=b", "folder=x"]) == {"folder": Path("x"), "metric": "a=b"}
 
 
+@pytest.mark.parametrize("name", [n for n, each in DECLARED.items() if RUN.name in each.by_name])
+def test_a_run_is_given_by_name_or_by_position(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("lr=0.1").mkdir()
+    source = ["source=a.mp4"] if name == "predict" else []
+    overrides = ["split=kfold", "~callbacks"] if DECLARED[name].takes_overrides else []
+    for run in ("run=lr=0.1", "lr=0.1"):
+        values = parse(DECLARED[name], [*overrides, *source, run])
+        assert values["run_folder"] == Path("lr=0.1")
+        assert values.get("overrides", []) == overrides
+
+
 def test_the_first_two_words_of_diff_may_be_overrides():
     values = parse(DECLARED["diff"], ["lr=1", "--config-dir=.", "", "seed=2"])
     assert (values["first"], values["second"], values["overrides"]) == ("lr=1", "", ["seed=2"])
@@ -121,6 +133,8 @@ def test_the_first_two_words_of_diff_may_be_overrides():
         (SHOW, ["--info=path"], ["--info: 'path'", "all, paths", "'paths'"]),
         (SHOW, ["show.siez=3"], ["show.siez: ", "'show.size'"]),
         (SHOW, ["--multrun"], ["'--multrun'", "'--multirun'"]),
+        (SHOW, ["--batch-size", "16"], ["'--batch-size'", "no dashes: batch_size=16."]),
+        (SHOW, ["--lr=0.1", "seed=2"], ["'--lr'", "no dashes: lr=0.1."]),
         (SHOW, ["--config-dir"], ["--config-dir: needs a value"]),
         (SHOW, ["--config-dir=nowhere"], ["--config-dir: there is no 'nowhere'"]),
         (SHOW, ["output="], ["output: needs a path"]),

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dlcexp.commands.settings import CONFIG_DIR, TEXT, Command, Section, Setting
+from dlcexp.commands.settings import CONFIG_DIR, Command, Kind, Section, Setting
 from dlcexp.errors import ConfigError, ProjectError, UserError
 from dlcexp.files import expanded
 
 _EXPERIMENT = "a run folder, a file, or a command line in quotes"
+_KIND = Kind(str, paths="files", any_text=True)
 
 COMMAND = Command(
     name="diff",
@@ -24,8 +25,8 @@ COMMAND = Command(
         read.
     """,
     settings=(
-        Setting("first", TEXT, _EXPERIMENT, shown="A", required=True, positional=True),
-        Setting("second", TEXT, _EXPERIMENT, shown="B", required=True, positional=True),
+        Setting("first", _KIND, _EXPERIMENT, shown="A", required=True, positional=True),
+        Setting("second", _KIND, _EXPERIMENT, shown="B", required=True, positional=True),
         CONFIG_DIR,
     ),
     takes_overrides=True,

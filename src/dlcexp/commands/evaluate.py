@@ -25,7 +25,7 @@ COMMAND = Command(
     settings=(
         replace(
             RUN,
-            shown="PATH",
+            shown="[run=]PATH",
             meaning="a run folder; a shuffle that DeepLabCut trained (its folder `train`); or a "
             "snapshot of either",
         ),

@@ -2,8 +2,9 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ class Kind:
         choices: the values, where only these are allowed.
         paths: what completion offers for a value.
         bare: the value of a flag that is given without one; empty where it needs one.
+        any_text: a bare argument may be a value although it looks like an override.
     """
 
     read: Callable[[str], Any]
@@ -31,6 +33,7 @@ class Kind:
     choices: tuple[str, ...] = ()
     paths: Literal["", "files", "folders"] = ""
     bare: str = ""
+    any_text: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,20 @@ def parse(command: Command, arguments: Iterable[str]) -> dict[str, Any]:
     return values | {"overrides": reading.overrides} if command.takes_overrides else values
 
 
+def refuse_blanks(arguments: Sequence[str]) -> None:
+    """Refuse `key = value`, which a shell takes apart.
+
+    Raises:
+        UserError: shows it without the blanks.
+    """
+    for number, (before, after) in enumerate(pairwise(arguments)):
+        is_value = "=" not in after and not after.startswith(("-", "~"))
+        if after.startswith("=") or (before.endswith("=") and is_value):
+            following = arguments[number + 2 :][: after == "="]
+            whole = "".join([before, after, *following])
+            raise UserError(f"blanks around '=' make several arguments; write {whole}")
+
+
 class Reading:
     """The arguments of a command, sorted into settings, overrides and mistakes.
 
@@ -204,10 +221,7 @@ class Reading:
         elif setting and (text is not None or name.startswith("-")):
             self._set(setting, setting.kind.bare if text is None else text, name)
         elif name.startswith("-"):
-            key = argument.lstrip("-")
-            is_key = self.command.takes_overrides and text is not None
-            hint = f" Write the override without dashes: {key}" if is_key else ""
-            raise UserError(f"unknown flag {name!r}.{nearest(name, self._flags()) or hint}")
+            raise UserError(f"unknown flag {name!r}.{self._meant_by_flag(name, text)}")
         elif (position := self.free_position) and self._is_positional(position, argument):
             self._set(position, argument, position.name)
         else:
@@ -235,13 +249,11 @@ class Reading:
     def _is_positional(self, position: Setting, argument: str) -> bool:
         """Return True if an argument that names no setting gives a value by its position.
 
-        A path may hold `=`, as folders of sweeps do; so may what is compared by overrides.
+        A path may hold `=`, as folders of sweeps do.
         """
-        if position.several:
-            return "=" not in argument and not argument.startswith("~")
-        if "=" not in argument or self.command.takes_overrides:
+        if position.kind.any_text or ("=" not in argument and not argument.startswith("~")):
             return True
-        return os.path.exists(expanded(argument))  # noqa: PTH110 (that of pathlib may raise)
+        return bool(position.kind.paths) and os.path.exists(expanded(argument))  # noqa: PTH110 (that of pathlib may raise)
 
     def _read_override(self, argument: str, name: str) -> None:
         namespace = self.command.namespace
@@ -259,8 +271,15 @@ class Reading:
             name, f"is not a setting of dlcexp {self.command.name}.{nearest(name, names)}"
         )
 
-    def _flags(self) -> list[str]:
-        return [name for name in self.command.by_name if name.startswith("-")]
+    def _meant_by_flag(self, name: str, text: str | None) -> str:
+        """Return a hint: the nearest flag, or the key that it is, with its value."""
+        hint = nearest(name, [each for each in self.command.by_name if each.startswith("-")])
+        if hint or not name.startswith("--"):
+            return hint
+        if text is None and self._left and not self._left[0].startswith(("-", "~")):
+            text = self._left.popleft() if "=" not in self._left[0] else None
+        key = name.removeprefix("--").replace("-", "_")
+        return f" Write it without dashes: {key}={'VALUE' if text is None else text}"
 
     def _missing(self, setting: Setting) -> UserError:
         keys = (Override.with_text(argument).left_side for argument in self.overrides)
@@ -343,8 +362,10 @@ RUN = Setting(
     "run",
     Kind(_existing, "DIR", paths="files"),
     "a run folder",
+    shown="[run=]DIR",
     keyword="run_folder",
     required=True,
+    positional=True,
 )
 SNAPSHOT = Setting(
     "snapshot",

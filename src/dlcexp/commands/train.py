@@ -85,6 +85,14 @@ def _groups() -> Iterator[Row]:
         yield f"{group}=", ", ".join(options(group))
 
 
+def _sweeps() -> Iterator[Row]:
+    """Yield what sweeps take, with the names of the examples."""
+    from dlcexp.config.options import examples_folder, options
+
+    yield from _SWEEPS
+    yield "experiment=NAME", f"an example: {', '.join(options('experiment', examples_folder()))}"
+
+
 COMMAND = Command(
     name="train",
     about="""
@@ -122,7 +130,7 @@ COMMAND = Command(
     sections=(
         Section("Groups and their options", _groups),
         Section("Keys that are often set (see dlcexp explain KEY)", _keys),
-        Section("Sweeps (-m)", _SWEEPS),
+        Section("Sweeps (-m)", _sweeps),
     ),
     examples=(
         "dlcexp project=~/mouse net_type=dekr_w32 batch_size=4",
@@ -166,9 +174,22 @@ def _train(overrides: list[str], config_dir: Path | None) -> int:
     from dlcexp.training import train
 
     log_to_console()
-    finished = train(cfg, folder, overrides=overrides)
+    try:
+        finished = train(cfg, folder, overrides=overrides)
+    except KeyboardInterrupt:
+        print(f"\nto resume:  {_again(overrides, config_dir, folder)}", file=sys.stderr)
+        raise
     print(_what_is_where(finished))
     return 0
+
+
+def _again(overrides: Sequence[str], config_dir: Path | None, folder: Path) -> str:
+    """Return the command that resumes a run in its folder."""
+    from dlcexp.config.overrides import command_line
+
+    flags = ["--config-dir", config_dir] if config_dir else []
+    own = [each for each in overrides if not each.startswith("hydra.run.dir=")]
+    return command_line([*flags, *own, f"hydra.run.dir={folder}"])
 
 
 class _Console(logging.StreamHandler[TextIO]):

@@ -62,6 +62,11 @@ def conf_folder() -> Path:
     return Path(str(resources.files(CONFIG_MODULE)))
 
 
+def examples_folder() -> Path:
+    """Return the folder of the example sweeps that come with dlcexp, next to the options."""
+    return conf_folder().resolve().parent / "multirun_examples"
+
+
 def check_choices(overrides: Iterable[Override]) -> None:
     """Check the options of every group choice among overrides, those of a sweep too.
 

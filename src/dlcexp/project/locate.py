@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dlcexp.errors import ProjectError, nearest
-from dlcexp.files import expanded
+from dlcexp.files import expanded, kind_of_folder
 from dlcexp.text import listed
 
 
@@ -14,6 +14,9 @@ def locate(value: str | Path) -> Path:
     except RuntimeError:  # ~someone who does not exist
         raise ProjectError(f"project={value}: the home folder of that user is unknown.") from None
     if path.is_dir():
+        if kind := kind_of_folder(path):
+            use = f"dlcexp report {path}" if kind == "sweep" else f"dlcexp evaluate run={path}"
+            raise ProjectError(f"{path}: is the folder of a {kind}, not a project: {use}.")
         config = path / "config.yaml"
         if not config.is_file():
             raise ProjectError(_no_config(path))

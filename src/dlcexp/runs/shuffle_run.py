@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from dlcexp.composition import compose
 from dlcexp.config.overrides import Override
 from dlcexp.deeplabcut.shuffles import split_overrides, trained_shuffles
+from dlcexp.files import kind_of_folder
 from dlcexp.text import listed
 
 _FILE = "pytorch_config.yaml"
@@ -40,6 +41,11 @@ def shuffle_tree(folder: Path, overrides: Sequence[str] = ()) -> DictConfig:
 
 def no_run(folder: Path) -> str:
     """Return why a folder is not that of a run, and what there is instead."""
+    if kind_of_folder(folder) == "sweep":
+        return (
+            f"{folder} is the folder of a sweep, not of a run. "
+            f"'dlcexp best {folder}' names its best run."
+        )
     if not (folder / "config.yaml").is_file():
         return f"{folder} is not a run folder: it has no config.yaml, and no {_FILE} of DeepLabCut"
     found = listed(path.as_posix() for path in trained_shuffles(folder))

@@ -14,7 +14,7 @@ from dlcexp.composition import rewritten
 from dlcexp.config.checks import check_keys
 from dlcexp.config.compose import compose_raw, compose_tree, resolve
 from dlcexp.config.mistakes import all_mistakes
-from dlcexp.config.options import check_choices, options
+from dlcexp.config.options import check_choices, examples_folder, options, wrong_option
 from dlcexp.config.overrides import Override
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.sweeps.space import parse_space
@@ -39,7 +39,7 @@ def start(typed: Sequence[str], config_dir: Path | None) -> int:
 
     Args:
         typed: overrides as typed, those of Hydra (`hydra/launcher=joblib`) among them.
-        config_dir: a folder with the user's options.
+        config_dir: a folder with the user's options; None: the examples, if one is asked for.
 
     Returns:
         The exit code.
@@ -51,6 +51,7 @@ def start(typed: Sequence[str], config_dir: Path | None) -> int:
     own = [override for override in overrides if not override.is_hydras]
     hydras = [override for override in overrides if override.is_hydras]
     _check_options(hydras)
+    config_dir = config_dir or _examples(own)
     if config_dir is None:
         all_mistakes(own, _check_first)
     master = _compose(own, hydras, config_dir)
@@ -58,6 +59,13 @@ def start(typed: Sequence[str], config_dir: Path | None) -> int:
     _check_acting(master, {override.key for override in hydras})
     with _shown_logs():
         return _sweep(master, own, overrides, config_dir)
+
+
+def _examples(own: Sequence[Override]) -> Path | None:
+    """Return the folder of the examples, if an experiment is chosen that is not in `conf/`."""
+    chosen = [o for each in own if each.key == "experiment" for o in each.alternatives()]
+    unknown = any(each.value is not None and wrong_option(each) for each in chosen)
+    return examples_folder() if unknown else None
 
 
 def _check_first(own: Sequence[Override]) -> None:
@@ -105,7 +113,8 @@ def _sweep(
         task_function=run_job,
         config=master,
     )
-    flags = ["-m", *([f"--config-dir={config_dir}"] if config_dir else [])]
+    named = config_dir and config_dir != examples_folder()
+    flags = ["-m", *([f"--config-dir={config_dir}"] if named else [])]
     recorded = tuple(without_passwords(override.text) for override in overrides)
     choices = master.hydra.runtime.choices
     sweeper.command = Command(

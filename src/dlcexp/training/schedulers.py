@@ -117,7 +117,7 @@ def build_optimizer(node: Any, params: Iterable[Any], key: str = "optimizer") ->
     try:
         return build(node, key=key)(params)
     except (TypeError, ValueError) as error:
-        raise ConfigError(key, f"{node['_target_']} refuses: {error}") from error
+        raise _refused(node, key, error) from error
 
 
 def check_optimizer(optimizer: Optimizer, key: str = "optimizer") -> None:
@@ -151,7 +151,14 @@ def build_scheduler(
             )
             return _complete(build(node, key=key), optimizer, nested=False)
     except (TypeError, ValueError) as error:
-        raise ConfigError(key, f"{node['_target_']} refuses: {error}") from error
+        raise _refused(node, key, error) from error
+
+
+def _refused(node: Any, key: str, error: Exception) -> ConfigError:
+    """An error of torch, which often ends in the value, with the key of the argument if so."""
+    named = [name for name, value in node.items() if str(error).endswith(f": {value}")]
+    full = f"{key}.{named[0]}" if len(named) == 1 else key
+    return ConfigError(full, f"{node['_target_']} refuses: {error}")
 
 
 def _complete(part: Any, optimizer: Optimizer, *, nested: bool = True) -> Any:
