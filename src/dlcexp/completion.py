@@ -12,18 +12,14 @@ from pathlib import Path
 from dlcexp.commands import NAMES, command_module
 from dlcexp.commands.settings import SWITCH, Command, Kind, Reading
 from dlcexp.config.overrides import Override
+from dlcexp.config.typed import text_key
+from dlcexp.config.value_types import Type
 from dlcexp.errors import UserError, nearest
 from dlcexp.files import expanded
 
 _ACTIONS = ("install", "uninstall", "query")
 # The shells, and what is between two candidates.
 _SEPARATORS = {"bash": " ", "zsh": " ", "fish": "\n"}
-
-# Keys of the tree and of Hydra whose values are paths.
-PATH_KEYS = (
-    *("project", "pytorch_config", "weights", "weights.path", "conditions", "resume"),
-    *("detector.snapshot", "export.file", "export.like", "hydra.run.dir", "hydra.sweep.dir"),
-)
 
 
 def shell_completion(arguments: Sequence[str]) -> int:
@@ -93,7 +89,7 @@ def complete(before: Sequence[str], current: str) -> tuple[list[str], list[str] 
     key, value = typed.left_side, typed.value
     if value is not None and key in command.by_name:
         return [f"{key}={each}" for each in _values(command.by_name[key].kind, value)], None
-    if value is not None and command.takes_overrides and typed.key in PATH_KEYS:
+    if value is not None and command.takes_overrides and _is_path(typed.key):
         return [f"{key}={each}" for each in _paths(value, folders_only=False)], None
     reading = Reading(command, before)
     with_flags = current.startswith("-") or not command.takes_overrides
@@ -102,6 +98,12 @@ def complete(before: Sequence[str], current: str) -> tuple[list[str], list[str] 
     if position := reading.free_position:
         candidates += _values(position.kind, current)
     return candidates, None if with_flags else reading.overrides
+
+
+def _is_path(key: str) -> bool:
+    """Return True if the value of a key of the tree, or of Hydra, is declared as a path."""
+    types = declared.types if (declared := text_key(key)) else ()
+    return key == "pytorch_config" or any(isinstance(t, Type) and t.is_path for t in types)
 
 
 def _names(command: Command, reading: Reading, *, with_flags: bool) -> Iterator[str]:
