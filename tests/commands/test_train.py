@@ -143,3 +143,18 @@ def test_a_run_folder_in_use_is_left_alone(dlcexp, tiny, tmp_path):
     done = dlcexp(tmp_path, *tiny, f"hydra.run.dir={folder.as_posix()}", "resume=absent")
     assert done.returncode == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_run_says_what_resumes_it(dlcexp, tiny, tmp_path, monkeypatch):
+    from dlcexp.training.pose_module import PoseModule
+
+    def interrupted(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PoseModule, "training_step", interrupted)
+    done = dlcexp(tmp_path, *tiny)
+    assert done.returncode == 130
+    (run,) = (tmp_path / "runs" / "demo").iterdir()
+    shown = done.stderr.partition("to resume:")[2]
+    assert "epochs=1" in shown
+    assert f"hydra.run.dir={Path('runs', 'demo', run.name)}" in shown
