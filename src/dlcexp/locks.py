@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dlcexp.errors import UserError
-from dlcexp.files import write_text
+from dlcexp.files import remove, write_text
 
 # In a run folder: held by the process that trains there.
 RUN_LOCK = ".lock"
@@ -50,10 +50,9 @@ def held(path: Path, place: object, remedy: str) -> Iterator[None]:
         write_text(holder, f"process {os.getpid()} on {socket.gethostname()}")
         yield
     finally:
-        holder.unlink(missing_ok=True)
+        remove(holder)
         if lock.lock_counter == 1:
-            with suppress(PermissionError):  # Windows removes it once it is released
-                path.unlink(missing_ok=True)
+            remove(path)  # on Windows it is removed once it is released
         lock.release()
         with suppress(OSError):
             for folder in made:
