@@ -1,6 +1,7 @@
 """A run that is read back: its tree, its numbers, and its networks with their weights."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
+from yaml import YAMLError
 
 from dlcexp.config.build import allowing, build
 from dlcexp.config.compose import put_values
@@ -26,7 +29,9 @@ from dlcexp.errors import SnapshotError, UserError
 from dlcexp.files import expanded
 from dlcexp.runs.shuffle_run import no_run, shuffle_folder, shuffle_tree
 from dlcexp.runs.trust import allow_own_only
-from dlcexp.text import listed
+from dlcexp.text import first_line, listed
+
+logger = logging.getLogger(__name__)
 
 _ALLOWED = "allow_targets"
 
@@ -63,15 +68,13 @@ class Run:
         config = path / "config.yaml"
         if not config.is_file() and (inside := shuffle_folder(path)):
             return cls(inside, shuffle_tree(inside, overrides))
-        tree: Any = OmegaConf.load(config) if config.is_file() else {}
+        tree: Any = _read_tree(config) if config.is_file() else {}
         if "model" not in tree:
             raise UserError(no_run(path))
         allow_own_only(tree, config)
         if typed := [each for each in parse_overrides(overrides) if each.key == _ALLOWED]:
             put_values(tree, typed)
-        metrics = path / "metrics.json"
-        values = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {}
-        return cls(path, tree, values)  # type: ignore[arg-type]
+        return cls(path, tree, _read_metrics(path / "metrics.json"))
 
     @property
     def best_snapshot(self) -> Path:
@@ -145,6 +148,29 @@ class Run:
         """
         path = snapshot or self.best_detector_snapshot
         return load_model(self.cfg, "detector.model", path).to(device) if path else None
+
+
+def _read_tree(config: Path) -> Any:
+    """Return the content of a run's `config.yaml`.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        return OmegaConf.load(config)
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException, RecursionError) as error:
+        raise UserError(f"{config} cannot be read: {first_line(error)}") from error
+
+
+def _read_metrics(file: Path) -> dict[str, Any]:
+    """Return the final numbers of a run; none, with a warning, where the file is damaged."""
+    if not file.is_file():
+        return {}
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        logger.warning("%s cannot be read: %s", file, first_line(error))
+        return {}
 
 
 def load_model(cfg: DictConfig, key: str, snapshot: Path) -> nn.Module:
