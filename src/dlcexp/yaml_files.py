@@ -22,27 +22,35 @@ MAX_VALUES = 100_000
 MAX_DEPTH = 40
 
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_ALL_TEXT = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _COMMENT = re.compile(r"\s#\s*(.*)$")
 _HYDRA_KEY = re.compile(r"_\w*_")
 _QUOTED_PATH = re.compile(r'^(\s*[\w-]*path[\w-]*\s*:\s*)"([^"\']*\\[^"\']*)"(\s*(?:#.*)?)$', re.M)
 
 
-class _Loader(_PARSER):  # type: ignore[misc, valid-type]
-    """A safe loader with the scalars of YAML 1.2, in which no key stands twice."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML reads it from the class)
+class _KeysOnce:
+    """Of a loader in which no key stands twice, as in that of DeepLabCut."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
-            if key.value in seen:
-                problem = f"the key {key.value!r} stands twice"
+            name = str(key.value)
+            if name in seen:
+                problem = f"the key {name!r} stands twice"
                 raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             if key.tag != "tag:yaml.org,2002:merge":
-                seen.add(str(key.value))
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+                seen.add(name)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)  # type: ignore[misc]
         return mapping
+
+
+class _AllText(_KeysOnce, getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[misc]
+    """A loader in which every scalar is text."""
+
+
+class _Loader(_KeysOnce, _PARSER):  # type: ignore[misc, valid-type]
+    """A safe loader with the scalars of YAML 1.2."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (PyYAML reads it from the class)
 
 
 def _scalars() -> Iterator[tuple[str, str, str]]:
@@ -102,7 +110,7 @@ def read_as_text(source: Path) -> Any:
     Raises:
         ProjectError: as `read_yaml`.
     """
-    return parse_yaml(read_text(source), source, _ALL_TEXT)
+    return parse_yaml(read_text(source), source, _AllText)
 
 
 def parse_yaml(text: str, source: Path, loader: Any = _PARSER) -> Any:

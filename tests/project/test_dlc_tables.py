@@ -56,8 +56,8 @@ def write(
     return path
 
 
-def load(root: Path, kind: str) -> Labels:
-    (root / "config.yaml").write_text(CONFIGS[kind])
+def load(root: Path, kind: str, more: str = "") -> Labels:
+    (root / "config.yaml").write_text(CONFIGS[kind] + more)
     return load_labels(open_project(root))
 
 
@@ -107,12 +107,27 @@ def test_columns_are_found_by_name_not_by_place(tmp_path: Path) -> None:
     np.testing.assert_array_equal(labels.unique[0, 0], [0, 1])
 
 
-def test_folders_come_in_natural_order_and_drawn_or_hidden_ones_are_ignored(tmp_path: Path) -> None:
-    for folder in ("v10", "v2", "v2_labeled", ".old"):
+def test_folders_come_in_natural_order_without_hidden_ones(tmp_path: Path) -> None:
+    for folder in ("v10", "v2", ".old"):
         write(table("single", folder), tmp_path, folder)
-    (tmp_path / "labeled-data" / "no labels").mkdir()
+    for folder in ("no labels", "v2_labeled"):
+        (tmp_path / "labeled-data" / folder).mkdir()
     labels = load(tmp_path, "single")
     assert labels.folders == ("v2",) * 3 + ("v10",) * 3
+
+
+def test_the_videos_are_those_of_video_sets(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for folder in ("v1", "v2", "v3_labeled"):
+        write(table("single", folder), tmp_path, folder)
+    sets = "video_sets:\n  'C:\\videos\\v1.mp4': {crop: 1}\n  /videos/v3_labeled.avi: {crop: 1}\n"
+    labels = load(tmp_path, "single", sets)
+    assert labels.folders == ("v1",) * 3 + ("v3_labeled",) * 3
+    assert "video_sets does not name v2;" in caplog.text
+    assert (
+        load(tmp_path, "single", "video_sets:\n  gone.mp4: {crop: 1}\n").folders[3:6] == ("v2",) * 3
+    )
 
 
 def test_the_h5_file_is_preferred_to_the_csv(tmp_path: Path) -> None:
@@ -176,7 +191,7 @@ def test_half_a_point_is_no_point(tmp_path: Path) -> None:
 def test_columns_that_do_not_match_the_config_warn(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    parts = [("m1", "nose"), ("m3", "nose"), ("m1", "ear"), ("single", "corner")]
+    parts = [("m1", "nose"), ("m1", "ear"), ("single", "corner")]
     write(table("multi", parts=parts), tmp_path)
     with caplog.at_level(logging.WARNING):
         labels = load(tmp_path, "multi")
@@ -185,7 +200,46 @@ def test_columns_that_do_not_match_the_config_warn(
     messages = [record.getMessage() for record in caplog.records]
     assert any("tail" in message for message in messages)
     assert any("ear" in message for message in messages)
-    assert any("m3" in message for message in messages)
+
+
+@pytest.mark.parametrize("others", [["x1", "x2"], ["m1", "m3"]])
+def test_labels_of_individuals_not_in_the_config_are_refused(
+    tmp_path: Path, others: list[str]
+) -> None:
+    parts = [(name, "nose") for name in others]
+    frame = table("multi", parts=parts)
+    write(frame, tmp_path)
+    with pytest.raises(ProjectError, match=rf"individuals .*{others[1]}, and .* names m1, m2"):
+        load(tmp_path, "multi")
+    if "m1" in others:
+        frame.iloc[:, 2:] = np.nan
+        write(frame, tmp_path)
+        assert np.isfinite(load(tmp_path, "multi").keypoints[0, 0, 0]).all()
+
+
+def test_labels_of_another_scorer_are_left_out_if_there_are_some_of_the_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(table("single", "v1"), tmp_path, "v1")
+    write(table("single", "v2", scorer="you"), tmp_path, "v2", scorer="you")
+    write(table("single", "v3", scorer="you"), tmp_path, "v3")
+    assert load(tmp_path, "single").folders == ("v1",) * 3
+    assert caplog.text.count("has labels of you and not of me") == 2
+
+
+def test_labels_of_two_scorers_in_one_table_are_refused(tmp_path: Path) -> None:
+    mine, yours = table("single"), table("single", scorer="you")
+    write(pd.concat([mine.iloc[:2], yours.iloc[2:]]), tmp_path)
+    with pytest.raises(ProjectError, match=r"several scorers .me, you.; keep one"):
+        load(tmp_path, "single")
+
+
+def test_a_frame_whose_labels_are_all_ignored_does_not_train_as_one_without_animals(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(table("single", parts=[("nose",), ("ear",)]), tmp_path)  # frame 2 has the ear only
+    assert [name[-9:] for name in load(tmp_path, "single").names] == ["img01.png", "img10.png"]
+    assert "all of their labels are ignored: labeled-data/v/img02.png" in caplog.text
 
 
 def test_a_frame_listed_twice_counts_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -195,6 +249,14 @@ def test_a_frame_listed_twice_counts_once(tmp_path: Path, caplog: pytest.LogCapt
     assert len(labels) == 3
     assert labels.keypoints[0, 0, 0, 0] == 0
     assert "img01.png" in caplog.text
+
+
+def test_of_a_frame_listed_twice_the_row_with_labels_counts(tmp_path: Path) -> None:
+    frame = table("single")
+    write(pd.concat([frame.iloc[:1] * np.nan, frame]), tmp_path)
+    labels = load(tmp_path, "single")
+    assert labels.names == tuple(f"labeled-data/v/{name}" for name in FRAMES)
+    assert labels.keypoints[0, 0, 1, 1] == 3
 
 
 def test_labels_of_the_other_kind_of_project_are_refused(tmp_path: Path) -> None:

@@ -17,12 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlcexp.errors import ProjectError
-from dlcexp.project.frames import keep_existing, natural_key, video_folder
+from dlcexp.project.frames import natural_key, video_folder
 from dlcexp.project.model import Labels, Project
+from dlcexp.project.usable import usable_labels
 
 logger = logging.getLogger(__name__)
 
-# Where the images may be, seen from the folder that holds the file.
+# Where the images may be, seen from the folder that holds the file; or below, in a folder by whose
+# name that of the file ends: annotations/person_keypoints_train2017.json is of train2017/.
 _IMAGE_FOLDERS = (".", "images", "..", "../images")
 
 
@@ -114,19 +116,22 @@ def load_coco_labels(project: Project) -> Labels:
             boxes[frame, animal.slot] = np.nan if animal.box is None else animal.box
     labels = Labels(
         names=tuple(names),
-        images=tuple(_find_image(project.root, name) for name in names),
+        images=tuple(_find_image(project.source, name) for name in names),
         folders=tuple(video_folder(name) for name in names),
         keypoints=keypoints,
         unique=np.empty((len(names), 0, 2)),
         boxes=None if np.isnan(boxes).all() else boxes,
     )
-    return keep_existing(labels, project)
+    return usable_labels(labels, project)
 
 
-def _find_image(root: Path, name: str) -> Path:
-    candidates = [root / folder / name for folder in _IMAGE_FOLDERS]
-    found = (path.resolve() for path in candidates if path.is_file())
-    return next(found, candidates[0])
+def _find_image(source: Path, name: str) -> Path:
+    part = source.stem.rpartition("_")[2]
+    folders = [
+        source.parent / folder / inside for inside in ("", part) for folder in _IMAGE_FOLDERS
+    ]
+    found = (path.resolve() for folder in folders if (path := folder / name).is_file())
+    return next(found, folders[0] / name)
 
 
 @functools.lru_cache(maxsize=4)

@@ -1,7 +1,7 @@
 """The `config.yaml` of a DeepLabCut project."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from dlcexp.errors import ProjectError, nearest
@@ -49,6 +49,7 @@ def dlc_project(source: Path) -> Project:
         pcutoff=config.number("pcutoff"),
         labeled_data=images_per_folder(config.source.parent),
         superanimal_tables=config.tables("SuperAnimalConversionTables"),
+        videos=config.videos(),
     )
 
 
@@ -123,6 +124,12 @@ class _ConfigYaml:
         if not isinstance(tables, dict) or not all(_is_table(each) for each in tables.values()):
             raise self.error(key, f"must hold a table of names for each data set, not {value!r}.")
         return {name: dict(table) for name, table in tables.items() if isinstance(table, dict)}
+
+    def videos(self) -> frozenset[str]:
+        sets = self.raw("video_sets")
+        return frozenset(
+            PureWindowsPath(name).stem for name in sets or () if isinstance(sets, dict)
+        )
 
     def _hint(self, key: str) -> str:
         return "" if key in self.fields else nearest(key, map(str, self.fields))

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -11,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlcexp.errors import ProjectError, nearest
-from dlcexp.project.frames import LABELED_DATA, frame_name, keep_existing, video_folders
+from dlcexp.project.frames import LABELED_DATA, frame_name, video_folders
 from dlcexp.project.hdf_tables import read_hdf
 from dlcexp.project.model import Labels, Project
+from dlcexp.project.usable import usable_labels
 from dlcexp.text import first_line, listed
 
 if TYPE_CHECKING:
@@ -28,15 +30,21 @@ _SHOWN = 3
 
 def load_dlc_labels(project: Project) -> Labels:
     """Read the label files of a DeepLabCut project; see `dlcexp.project.load_labels`."""
-    files = [
-        file for folder in video_folders(project.root) if (file := _label_file(folder, project))
-    ]
-    if not files:
+    tables = {file: read_table(file) for file in _label_files(project)}
+    if not tables:
         raise ProjectError(
             f"{project.root / LABELED_DATA}: no folder in it holds labels "
             f"(CollectedData_{project.scorer}.h5 or .csv)."
         )
-    return keep_existing(_join([_read_video(file, project) for file in files]), project)
+    scorers = {file: _scorer(table, file, project) for file, table in tables.items()}
+    own = [file for file in tables if scorers[file] == project.scorer in file.stem]
+    for file in [file for file in tables if own and file not in own]:
+        logger.warning(
+            "%s: has labels of %s and not of %s, the scorer in config.yaml; left out, as by "
+            "DeepLabCut", file, scorers[file], project.scorer,
+        )  # fmt: skip
+    videos = [_read_video(file, tables[file], scorers[file], project) for file in own or tables]
+    return usable_labels(_join(videos), project)
 
 
 def read_table(path: Path) -> "pd.DataFrame":
@@ -53,9 +61,29 @@ def read_table(path: Path) -> "pd.DataFrame":
             f"{path}: is not a label table; its columns have {table.columns.nlevels} levels and not"
             " scorer, (individuals,) bodyparts, coords."
         )
-    if not len(table):
+    if not table.size:
         raise ProjectError(f"{path}: holds no frames.")
     return table
+
+
+def _label_files(project: Project) -> list[Path]:
+    """Return a label file for each video that `video_sets` names, as DeepLabCut reads them.
+
+    Where none of those has labels, all folders with labels count.
+    """
+    found = {
+        folder: file
+        for folder in video_folders(project.root)
+        if (file := _label_file(folder, project))
+    }
+    named = [folder for folder in found if folder.name in project.videos]
+    unnamed = [folder.name for folder in found if named and folder not in named]
+    if unnamed:
+        logger.warning(
+            "%s: video_sets does not name %s; its frames are left out, as by DeepLabCut",
+            project.source, listed(unnamed),
+        )  # fmt: skip
+    return [found[folder] for folder in named or found]
 
 
 def _label_file(folder: Path, project: Project) -> Path | None:
@@ -75,6 +103,21 @@ def _label_file(folder: Path, project: Project) -> Path | None:
         )
     files = [path for path in files if path.stem == wanted or wanted not in stems]
     return max(files, key=lambda path: path.suffix == ".h5", default=None)
+
+
+def _scorer(table: "pd.DataFrame", path: Path, project: Project) -> str:
+    """Return the scorer whose labels a table holds.
+
+    Raises:
+        ProjectError: it holds those of several, of which DeepLabCut can use none.
+    """
+    names = table.columns.get_level_values(0).astype(str)
+    labelled = names[table.notna().any()].unique()
+    if len(labelled) > 1:
+        raise ProjectError(f"{path}: has labels of several scorers ({listed(labelled)}); keep one.")
+    if len(labelled):
+        return str(labelled[0])
+    return project.scorer if project.scorer in names else str(names[0])
 
 
 def _read_csv(path: Path) -> "pd.DataFrame":
@@ -114,39 +157,45 @@ def _parse_csv(path: Path) -> "pd.DataFrame":
     )
 
 
-def _read_video(path: Path, project: Project) -> Labels:
+def _read_video(path: Path, table: "pd.DataFrame", scorer: str, project: Project) -> Labels:
     """Labels of one video folder; the images need not exist."""
-    table = read_table(path)
     if (table.columns.nlevels == 4) != project.multianimal:
         several = "several animals" if table.columns.nlevels == 4 else "one animal"
         raise ProjectError(
             f"{path}: has labels of {several}, and {project.source} has multianimalproject: "
             f"{str(project.multianimal).lower()}."
         )
-    columns = _Columns(table, path, project)
+    columns = _Columns(table, path, scorer, project)
     columns.check()
     folder = path.parent.name
     names = [frame_name(row, folder) for row in table.index]
-    kept = _first_of_each(names, path)
     animals = [columns.points(animal, project.bodyparts) for animal in project.individuals]
+    keypoints = np.stack(animals, axis=1)
+    unique = columns.points(_UNIQUE, project.unique_bodyparts)
+    points = np.concatenate([keypoints.reshape(len(names), -1), unique.reshape(len(names), -1)], 1)
+    labelled: NDArray[np.bool_] = np.any(np.isfinite(points), axis=1)
+    kept = _rows_of_frames(names, labelled, columns.labelled, path)
     return Labels(
         names=tuple(names[i] for i in kept),
         images=tuple(path.parent / PurePosixPath(names[i]).name for i in kept),
         folders=(folder,) * len(kept),
-        keypoints=np.stack(animals, axis=1)[kept],
-        unique=columns.points(_UNIQUE, project.unique_bodyparts)[kept],
+        keypoints=keypoints[kept],
+        unique=unique[kept],
     )
 
 
 class _Columns:
-    """The columns of one label table, by individual, bodypart and coordinate."""
+    """The columns of a scorer in one label table, by individual, bodypart and coordinate.
 
-    def __init__(self, table: "pd.DataFrame", path: Path, project: Project) -> None:
+    Attributes:
+        labelled: (frames,) True if any column of the table has a number.
+    """
+
+    def __init__(self, table: "pd.DataFrame", path: Path, scorer: str, project: Project) -> None:
         self._path, self._project = path, project
         self._values = _numbers(table, path)
+        self.labelled: NDArray[np.bool_] = np.any(np.isfinite(self._values), axis=1)
         keys = [tuple(map(str, column)) for column in table.columns]
-        scorers = {key[0] for key in keys}
-        scorer = project.scorer if project.scorer in scorers else keys[0][0]
         animal = () if project.multianimal else project.individuals
         self._place = {
             (*animal, *key[1:]): index for index, key in enumerate(keys) if key[0] == scorer
@@ -165,7 +214,11 @@ class _Columns:
         return points
 
     def check(self) -> None:
-        """Refuse a table that has none of the bodyparts; name what does not match config.yaml."""
+        """Refuse a table that has none of the bodyparts, or labels of other individuals.
+
+        DeepLabCut refuses the latter, too: the animals in those frames would count as background.
+        Of bodyparts, name the ones that do not match config.yaml.
+        """
         project = self._project
         known = (*project.bodyparts, *project.unique_bodyparts)
         found = list(dict.fromkeys(key[1] for key in self._place))
@@ -178,9 +231,18 @@ class _Columns:
             )
         self._warn(missing, "has no column for %s; unlabelled there")
         self._warn(unknown, "has columns for %s, not named in config.yaml; ignored")
-        animals = dict.fromkeys(key[0] for key in self._place)
-        strangers = [name for name in animals if name not in (*project.individuals, _UNIQUE)]
-        self._warn(strangers, "has animals %s, not named in config.yaml; ignored")
+        strangers = {
+            key[0]: None
+            for key, place in self._place.items()
+            if key[0] not in (*project.individuals, _UNIQUE)
+            and np.isfinite(self._values[:, place]).any()
+        }
+        if strangers:
+            hint = nearest(next(iter(strangers)), project.individuals)
+            raise ProjectError(
+                f"{self._path}: has labels of the individuals {', '.join(strangers)}, and "
+                f"{project.source} names {', '.join(project.individuals)}.{hint}"
+            )
 
     def _warn(self, names: Sequence[str], problem: str) -> None:
         if names:
@@ -194,16 +256,37 @@ def _numbers(table: "pd.DataFrame", path: Path) -> NDArray[np.float64]:
         raise ProjectError(f"{path}: has a label that is not a number: {error}.") from None
 
 
-def _first_of_each(names: Sequence[str], path: Path) -> NDArray[np.int64]:
-    """Rows to keep: the first of each frame, with a warning where a frame is listed twice."""
-    first = sorted({name: row for row, name in reversed(list(enumerate(names)))}.values())
-    if len(first) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
+def _rows_of_frames(
+    names: Sequence[str], labelled: NDArray[np.bool_], with_any: NDArray[np.bool_], path: Path
+) -> NDArray[np.int64]:
+    """Return a row for each frame: of several, the first with labels.
+
+    Frames whose labels are all ignored are left out, since they are not frames without animals.
+
+    Args:
+        names: of the frames.
+        labelled: rows with a label that counts.
+        with_any: rows with any number.
+        path: of the table.
+    """
+    chosen: dict[str, int] = {}
+    for row in np.argsort(~labelled, kind="stable").tolist():
+        chosen.setdefault(names[row], row)
+    if len(chosen) < len(names):
+        counts = Counter(names)
+        twice = [name for name in chosen if counts[name] > 1]
         logger.warning(
-            "%s: %d frames are listed more than once, the first row counts: %s",
+            "%s: %d frames are listed more than once, the first row with labels counts: %s",
             path, len(twice), listed(twice, _SHOWN),
         )  # fmt: skip
-    return np.array(first, dtype=np.int64)
+    rows = np.array(sorted(chosen.values()), dtype=np.int64)
+    ignored = with_any[rows] & ~labelled[rows]
+    if ignored.any():
+        logger.warning(
+            "%s: %d frames are left out, because all of their labels are ignored: %s",
+            path, ignored.sum(), listed((names[row] for row in rows[ignored]), _SHOWN),
+        )  # fmt: skip
+    return rows[~ignored]
 
 
 def _join(videos: Sequence[Labels]) -> Labels:

@@ -1,33 +1,21 @@
-"""Frames and the video folders they lie in: names, order, and which images exist."""
+"""Frames and the video folders they lie in: names and order."""
 
-import logging
 import os
 import re
-from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
-
-from dlcexp.errors import ProjectError
-from dlcexp.project.model import Labels, Project
-from dlcexp.text import listed
-
-logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 LABELED_DATA = "labeled-data"
-_SHOWN = 3
 
 
 def video_folders(root: Path) -> list[Path]:
-    """Return folders of `labeled-data` that hold frames, one per video, in natural order.
-
-    Hidden folders, and the `*_labeled` ones where DeepLabCut draws labels on frames, are left out.
-    """
+    """Return folders of `labeled-data`, one per video, in natural order, without hidden ones."""
     parent = root / LABELED_DATA
     if not parent.is_dir():
         return []
     with os.scandir(parent) as entries:
         names = [entry.name for entry in entries if entry.is_dir()]
-    names = [name for name in names if not name.startswith(".") and not name.endswith("_labeled")]
+    names = [name for name in names if not name.startswith(".")]
     return [parent / name for name in sorted(names, key=natural_key)]
 
 
@@ -43,7 +31,9 @@ def image_names(folder: Path) -> set[str]:
 
 
 def images_per_folder(root: Path) -> dict[str, int]:
-    counts = {folder.name: len(image_names(folder)) for folder in video_folders(root)}
+    """Count images in each folder; not in the `*_labeled` ones, where DeepLabCut draws labels."""
+    folders = [each for each in video_folders(root) if not each.name.endswith("_labeled")]
+    counts = {folder.name: len(image_names(folder)) for folder in folders}
     return {name: count for name, count in counts.items() if count}
 
 
@@ -68,35 +58,3 @@ def frame_name(row: object, folder: str = "") -> str:
     """
     parts = row if isinstance(row, tuple) else PureWindowsPath(str(row)).parts
     return "/".join((LABELED_DATA, folder or str(parts[-2]), str(parts[-1])))
-
-
-def keep_existing(labels: Labels, project: Project) -> Labels:
-    """Keep labels of the frames whose image exists; warn once of the others.
-
-    Raises:
-        ProjectError: no image exists.
-    """
-    exists = [image.is_file() for image in labels.images]
-    absent = tuple(name for name, there in zip(labels.names, exists, strict=True) if not there)
-    if not absent:
-        return labels
-    shown = listed(absent, _SHOWN)
-    if not any(exists):
-        raise ProjectError(
-            f"{project.source}: none of its {len(absent)} labelled images exists: {shown}."
-        )
-    logger.warning(
-        "%s: %d of %d labelled frames are left out, because the image is missing: %s",
-        project.source, len(absent), len(labels), shown,
-    )  # fmt: skip
-    kept = [frame for frame, there in enumerate(exists) if there]
-    return replace(
-        labels,
-        names=tuple(labels.names[i] for i in kept),
-        images=tuple(labels.images[i] for i in kept),
-        folders=tuple(labels.folders[i] for i in kept),
-        keypoints=labels.keypoints[kept],
-        unique=labels.unique[kept],
-        boxes=None if labels.boxes is None else labels.boxes[kept],
-        absent=absent,
-    )

@@ -31,6 +31,7 @@ class Project:
             DeepLabCut's template for config.yaml holds such pairs.
         iteration: the current refinement round, part of the paths of shuffles.
         labeled_data: number of images in each video folder.
+        videos: names of the videos in `video_sets` of a config.yaml, without folder and suffix.
         superanimal_tables: `SuperAnimalConversionTables` of a config.yaml: by data set, what a
             bodypart of the project is called there.
     """
@@ -51,6 +52,7 @@ class Project:
     pcutoff: float | None
     labeled_data: Mapping[str, int] = field(default_factory=dict)
     superanimal_tables: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    videos: frozenset[str] = frozenset()
 
     def metadata(self) -> dict[str, Any]:
         """Return the `metadata` block of the tree, in plain containers."""
