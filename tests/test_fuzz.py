@@ -4,12 +4,15 @@ A few hundred inputs a door, quickly; `DLCEXP_FUZZ=10000` tries that many. Every
 the checks of its door; a share goes all the way, as composing a tree takes a third of a second.
 """
 
+import json
 import os
 import zlib
 from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -24,6 +27,7 @@ from dlcexp.config.overrides import Override, parse_overrides
 from dlcexp.config.rewrite import expand
 from dlcexp.deeplabcut.to_overrides import import_config
 from dlcexp.errors import UserError
+from dlcexp.project import load_labels, open_project
 from dlcexp.yaml_files import read_mapping
 
 INPUTS = int(os.environ.get("DLCEXP_FUZZ", "200"))
@@ -35,6 +39,8 @@ fuzz = settings(
     derandomize=INPUTS < 1000,
     database=None,
 )
+# Damaged label and project files: each is read from the disk.
+fuzz_files = settings(fuzz, max_examples=INPUTS // 2, deadline=None)
 
 KEYS = [
     *("model", "model/backbone", "optimizer", "scheduler@detector.scheduler", "net_type", "method"),
@@ -224,3 +230,81 @@ def test_any_file_is_imported_or_refused_in_words(single):
         try_file()
     source.unlink()
     assert untouched(single.parent)
+
+
+PARTS = ["a", "b", "c"]
+COCO = {
+    "images": [{"id": 1, "file_name": "0.png"}, {"id": 2, "file_name": "1.png"}],
+    "annotations": [
+        {"id": 1, "image_id": 1, "category_id": 1, "keypoints": [1, 2, 2, 3, 4, 2, 5, 6, 0]},
+        {"id": 2, "image_id": 2, "category_id": 1, "keypoints": [0] * 9, "bbox": [1, 2, 3, 4]},
+    ],
+    "categories": [{"id": 1, "name": "x", "keypoints": PARTS, "skeleton": [[1, 2]]}],
+}
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory) -> Path:
+    """A project of four frames, its labels in a .csv and both layouts of .h5; a COCO file."""
+    root = tmp_path_factory.mktemp("fuzz") / "labelled"
+    (root / "labeled-data" / "v").mkdir(parents=True)
+    (root / "config.yaml").write_text(
+        "Task: t\nscorer: me\ndate: d\nmultianimalproject: false\nbodyparts: [a, b, c]\n"
+        "video_sets:\n  v.mp4: {crop: 1}\nskeleton: [[a, b]]\npcutoff: 0.6\niteration: 0\n"
+    )
+    columns = pd.MultiIndex.from_product([["me"], PARTS, ["x", "y"]])
+    columns.names = ["scorer", "bodyparts", "coords"]
+    table = pd.DataFrame(np.arange(24.0).reshape(4, 6), columns=columns)
+    table.index = [f"labeled-data/v/{frame}.png" for frame in range(4)]
+    table.iloc[1, :2] = np.nan
+    for name in (*table.index, "0.png", "1.png"):
+        (root / name).touch()
+    table.to_csv(root / "labels.csv")
+    table.to_hdf(root / "table.h5", key="df_with_missing", mode="w", format="table")
+    table.index = pd.MultiIndex.from_tuples([tuple(name.split("/")) for name in table.index])
+    table.to_hdf(root / "fixed.h5", key="df_with_missing", mode="w")
+    (root / "coco.json").write_text(json.dumps(COCO))
+    return root
+
+
+@st.composite
+def damages(draw, content: bytes) -> bytes:
+    """The content with some bytes changed, cut off, or left out."""
+    damaged = bytearray(content)
+    for _ in range(draw(st.sampled_from([1, 1, 2, 5, 20]))):
+        place = draw(st.integers(0, len(damaged) - 1))
+        damaged[place] = draw(st.integers(0, 255) | st.sampled_from(b"\0\xff,:\n[{\"'0-#"))
+    start, end = sorted(draw(st.integers(0, len(damaged))) for _ in range(2))
+    kind = draw(st.integers(0, 9))
+    return bytes(
+        damaged[:end] if kind == 0 else damaged[:start] + damaged[end:] if kind == 1 else damaged
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "damaged"),
+    [
+        ("fixed.h5", "labeled-data/v/CollectedData_me.h5"),
+        ("table.h5", "labeled-data/v/CollectedData_me.h5"),
+        ("labels.csv", "labeled-data/v/CollectedData_me.csv"),
+        ("config.yaml", "config.yaml"),
+        ("coco.json", "coco.json"),
+    ],
+)
+def test_a_damaged_project_is_read_or_refused_in_words(labelled, source, damaged):
+    content, path = (labelled / source).read_bytes(), labelled / damaged
+    labels = labelled / "labeled-data" / "v" / "CollectedData_me.csv"
+    if damaged == "config.yaml":
+        labels.write_bytes((labelled / "labels.csv").read_bytes())
+    project = path if path.suffix == ".json" else labelled
+
+    @fuzz_files
+    @given(damages(content))
+    def try_file(text):
+        path.write_bytes(text)
+        is_refused(lambda: load_labels(open_project(project)))
+
+    try_file()
+    path.write_bytes(content)
+    for left in (labels, labels.with_suffix(".h5")):
+        left.unlink(missing_ok=True)

@@ -70,9 +70,9 @@ def _read(source: Path) -> Project:
 def load_labels(project: Project) -> Labels:
     """Read every label of a project; videos in natural order, frames in the order of their file.
 
-    A frame without any label stays, all NaN. Frames whose image is missing are left out and named
-    in one warning. Columns of bodyparts or individuals that `config.yaml` does not name are
-    ignored, and bodyparts without a column are unlabelled, with a warning.
+    A frame without any label stays, all NaN. Left out, with a warning, are frames of videos that
+    `video_sets` does not name, frames whose image is missing, labels outside of their image, and
+    columns of bodyparts that `config.yaml` does not name; and frames that have no other labels.
 
     Raises:
         ProjectError: there are no labels, or a file cannot be read or does not fit the project.

@@ -137,22 +137,26 @@ def _find_image(source: Path, name: str) -> Path:
 @functools.lru_cache(maxsize=4)
 def _read_coco(source: Path, _modified: int, _size: int) -> CocoFile:
     try:
-        tree = json.loads(source.read_text(encoding="utf-8-sig"))
-        category = tree["categories"][0]
-        bodyparts = tuple(str(name) for name in category["keypoints"])
-        images = {image["id"]: _file_name(image) for image in tree["images"]}
-        annotations = _usable(source, tree["annotations"], tree["categories"])
+        return _parse(source)
     except json.JSONDecodeError as error:
         raise ProjectError(
             f"{source}, line {error.lineno}: is not valid JSON: {error.msg}."
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ProjectError(f"{source}: cannot be read: {error}.") from None
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise ProjectError(
             f"{source}: is not a COCO keypoint file: {_reason(error)}. It needs images (id, "
             "file_name), annotations (image_id, keypoints) and categories[0].keypoints."
         ) from None
+
+
+def _parse(source: Path) -> CocoFile:
+    tree = json.loads(source.read_text(encoding="utf-8-sig"))
+    category = tree["categories"][0]
+    bodyparts = tuple(str(name) for name in category["keypoints"])
+    images = {image["id"]: _file_name(image) for image in tree["images"]}
+    annotations = _usable(source, tree["annotations"], tree["categories"])
     if not bodyparts or not images:
         raise ProjectError(f"{source}: has no {'images' if bodyparts else 'keypoints'}.")
     if len(set(images.values())) < len(images):
@@ -234,7 +238,7 @@ def _animal(source: Path, annotation: dict[str, Any], slot: int, num_bodyparts: 
         points = np.array(flat, dtype=np.float64)
         box = annotation.get("bbox")
         values = tuple(float(value) for value in box) if box else None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ProjectError(f"{where}: has keypoints or a bbox that are not numbers.") from None
     if points.shape != (3 * num_bodyparts,):
         raise ProjectError(

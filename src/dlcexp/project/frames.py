@@ -4,6 +4,8 @@ import os
 import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from dlcexp.errors import ProjectError
+
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 LABELED_DATA = "labeled-data"
 
@@ -55,6 +57,11 @@ def frame_name(row: object, folder: str = "") -> str:
 
     Args:
         folder: the video folder that holds the file, which may have been renamed since.
+
+    Raises:
+        ProjectError: it is not the path of an image.
     """
     parts = row if isinstance(row, tuple) else PureWindowsPath(str(row)).parts
+    if len(parts) < 2 - bool(folder):
+        raise ProjectError(f"{row!r} in a label table is not labeled-data/video/image.png.")
     return "/".join((LABELED_DATA, folder or str(parts[-2]), str(parts[-1])))
