@@ -79,6 +79,13 @@ def run_checks(*checks: Callable[[], object]) -> None:
         raise together(errors)
 
 
+def not_one_of(key: str, value: object, known: Iterable[str], before: str = "") -> ConfigError:
+    """Return the error for a value that is not one of the known names; `before` opens it."""
+    known = list(known)
+    hint = nearest(str(value), known)
+    return ConfigError(key, f"{before}{value!r} is not one of {', '.join(known)}.{hint}")
+
+
 def nearest(name: str, candidates: Iterable[str]) -> str:
     """Return a sentence that names the candidate closest to `name`, empty if none is close."""
     found = closest(name, candidates)

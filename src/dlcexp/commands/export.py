@@ -3,7 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from dlcexp.commands.settings import CONFIG_DIR, RUN, SNAPSHOT, Command, Section, Setting, one_of
 from dlcexp.errors import ConfigError, UserError
@@ -137,13 +137,11 @@ def _export_network(run_folder: Path | None, snapshot: str | None, overrides: li
 
 def _print_lost(cfg: "DictConfig") -> None:
     """Print what the flat form has no place for."""
-    from omegaconf import OmegaConf
-
+    from dlcexp.config.build import plain
     from dlcexp.deeplabcut.export import export_sections
     from dlcexp.deeplabcut.flat import lost_in_flat
 
-    tree = cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
-    lost = lost_in_flat(export_sections(tree))
+    lost = lost_in_flat(export_sections(plain(cfg)))
     if lost:
         print("dlcexp: left out, as the flat form has no place for it:", file=sys.stderr)
     for line in lost:

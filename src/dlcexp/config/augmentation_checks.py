@@ -1,4 +1,7 @@
-"""Mistakes in the `data` node of a tree, by the augmentation menu; imports nothing heavy."""
+"""Mistakes in the `data` node of a tree, by the augmentation menu; imports nothing heavy.
+
+Each check raises a `ConfigError` with the full key, its value and what is allowed.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -43,9 +46,6 @@ def validate_data(
         bodyparts: names (unique bodyparts last) that `hflip.symmetries` may use; None: not checked.
         method: of the tree; top-down needs `top_down_crop` in `data`.
         key: where the node stands; `data_detector` has the frames of bottom-up.
-
-    Raises:
-        ConfigError: an unknown key, a wrong type or range, or keys that exclude each other.
     """
     settings = _DETECTOR_SETTINGS if key == "data_detector" else tuple(SETTINGS.keys)
     for name in settings:
@@ -164,10 +164,6 @@ def check_batchable(data: Mapping[str, Any], divisor: int, *, key: str = "data")
     Args:
         data: the `data` or `data_detector` node, plain and validated.
         divisor: pixels; what the strides of the network need (32 for HRNet), 1 if any size will do.
-        key: where the node stands.
-
-    Raises:
-        ConfigError: naming the override that mends it.
     """
     for section in SECTIONS:
         menu = effective_menu(data, section)

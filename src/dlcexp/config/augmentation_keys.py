@@ -1,10 +1,8 @@
 """The augmentation menu: which keys the `data` node may hold, and what each may be.
 
 Names and meaning are DeepLabCut's, in its flat spelling (`rotation`, `scale_jitter`) and in that
-of 3.0 (`affine`). This module imports neither albumentations nor torch, because it runs each time
-a tree is composed; `dlcexp.config.augmentation_checks` checks a tree by it, and
-`dlcexp.data.augmentation`
-turns it into transforms.
+of 3.0 (`affine`). Imports neither albumentations nor torch, because it runs each time a tree is
+composed; `dlcexp.data.augmentation` turns the menu into transforms.
 """
 
 import re
@@ -71,11 +69,7 @@ _UNITS = {"": 1, "b": 1} | {
 
 
 def parse_bytes(value: int | str, key: str = "data.cache") -> int:
-    """Number of bytes meant by `value`: an integer, or text such as "512MiB", "2GiB", "1.5 GB".
-
-    Raises:
-        ConfigError: anything else, or a negative number.
-    """
+    """Return the bytes meant by an integer, or a text such as "512MiB", "2GiB", "1.5 GB"."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(value))
     if match is None or match[2].lower() not in _UNITS:
         allowed = "Allowed: a number of bytes, or a text such as 512MiB or 2GiB; 0 is off."
@@ -302,11 +296,11 @@ def is_transform(value: Any) -> bool:
 
 
 def effective_menu(data: Mapping[str, Any], section: Section) -> dict[str, Any]:
-    """The augmentations that hold in training or in inference.
+    """Return the augmentations that hold in training or in inference, without those that are off.
 
     Keys directly under `data` hold in both, as far as they make sense in inference (crops,
     rescaling, padding, normalisation, and transforms given by `_target_`). Those of the section
-    override them, null and false included. Entries that are off are left out.
+    override them, null and false included.
     """
     outside = {*SETTINGS.keys, *SECTIONS}
     shared = {name: value for name, value in data.items() if name not in outside}

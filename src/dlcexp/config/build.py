@@ -60,26 +60,27 @@ def build(node: Any, *args: Any, key: str = "", **kwargs: Any) -> Any:
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
-    plain = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
-    check_targets(plain, key)
+    node = plain(node)
+    check_targets(node, key)
     try:
-        return instantiate(_without_recipes(plain), *args, _convert_="all", **kwargs)
+        return instantiate(_without_recipes(node), *args, _convert_="all", **kwargs)
     except InstantiationException as error:
         cause = root_cause(error)
         if isinstance(cause, UserError):
             raise cause from error
         if not isinstance(cause, TypeError | ValueError | KeyError | AssertionError | RuntimeError):
             raise
-        name = plain.get("_target_", "") if isinstance(plain, dict) else ""
+        name = node.get("_target_", "") if isinstance(node, dict) else ""
         raise ConfigError(key or name, f"{name} refuses its arguments: {cause}") from error
 
 
-def check_targets(node: Any, key: str = "") -> None:
-    """Check every target below `node` before anything is built.
+def plain(node: Any) -> Any:
+    """Return a node of a tree in plain containers, resolved; what is plain as it is."""
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
-    Raises:
-        ConfigError: one that is not allowed or cannot be built; `Mistakes` for several.
-    """
+
+def check_targets(node: Any, key: str = "") -> None:
+    """Check every target below `node` before anything is built, or raise a `ConfigError`."""
     run_checks(*(partial(bind, target, path) for path, target in iterate_targets(node, key)))
 
 
@@ -97,10 +98,6 @@ def bind(node: Mapping[str, Any], key: str, *, only_named: bool = False) -> None
         node: the target node.
         key: where it is in the tree, for messages.
         only_named: refuse keywords that the class takes by `**kwargs` alone.
-
-    Raises:
-        ConfigError: names the keyword, what the class accepts, and the nearest match; `Mistakes`
-            for several keywords.
     """
     cls = find_class(node["_target_"], f"{key}._target_")
     try:
@@ -247,7 +244,7 @@ class Argument:
 
 @functools.cache
 def arguments(cls: type) -> tuple[dict[str, Argument], bool]:
-    """The keywords of a class by name, and whether it takes any others.
+    """Return the keywords of a class by name, and whether it takes any others.
 
     Raises:
         ValueError: the class is written in C and has no signature.

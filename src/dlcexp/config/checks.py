@@ -1,7 +1,8 @@
 """Every mistake in a composed tree, found before anything is built.
 
 Three passes over the plain tree: keys, types and limits against the schema; keywords of every
-target against its signature; combinations of keys that make no sense together.
+target against its signature; combinations of keys that make no sense together. Each check raises a
+`ConfigError` with the full key, its value, what is allowed and the nearest match, or `Mistakes`.
 """
 
 import math
@@ -31,9 +32,6 @@ def check_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         The tree with its values converted to the types of the schema, in the schema's order.
-
-    Raises:
-        ConfigError: keys that are unknown, missing, of the wrong type or out of their range.
     """
     for name in DETECTOR_KEYS:
         if tree.get(name) and tree.get("method") in ("bu", "ctd"):
@@ -59,11 +57,7 @@ def _check_detector_keys(tree: Mapping[str, Any]) -> None:
 
 
 def check_tree(tree: Mapping[str, Any]) -> None:
-    """Check the targets and the combinations of a tree that passed `check_keys`; imports torch.
-
-    Raises:
-        ConfigError: names the key, its value, what is allowed and the nearest match.
-    """
+    """Check the targets and the combinations of a tree that passed `check_keys`; imports torch."""
     check_combinations(tree)
     check_modules(tree["weights"], tree["model"])
     check_nodes(tree)
@@ -74,11 +68,7 @@ def check_tree(tree: Mapping[str, Any]) -> None:
 
 
 def check_nodes(tree: Mapping[str, Any]) -> None:
-    """Check every target of a tree against its signature, and schedules; imports torch.
-
-    Raises:
-        ConfigError: an unknown class, a keyword or a value that it does not take.
-    """
+    """Check every target of a tree against its signature, and schedules; imports torch."""
     detector = tree["detector"] or {}
     with allowing(tree["allow_targets"]):
         nodes = {
@@ -110,9 +100,6 @@ def check_conditions(conditions: Any, method: str) -> None:
     """Check the key `conditions` of a tree.
 
     A shuffle is looked up where it is needed: an export may name one that is yet to be made.
-
-    Raises:
-        ConfigError: a value without method=ctd, of the wrong kind, or a path that is not there.
     """
     if conditions is None:
         return
@@ -157,12 +144,9 @@ _PATH = "a snapshot, or a run or shuffle folder that has some"
 
 
 def weights_node(value: Any) -> Any:
-    """The node in its full form.
+    """Return the node `weights` in its full form.
 
     A text is the path; one module to freeze needs no list; `lr_scale` is flat, by module path.
-
-    Raises:
-        ConfigError: invalid names, or factors that are not numbers.
     """
     node = {"path": value} if isinstance(value, str) else value
     if not isinstance(node, Mapping):
@@ -182,11 +166,7 @@ def weights_node(value: Any) -> Any:
 
 
 def check_weights_file(path: str | None) -> None:
-    """Check that there is what `weights.path` names; only an experiment that begins needs it.
-
-    Raises:
-        ConfigError: there is not.
-    """
+    """Check that there is what `weights.path` names; only an experiment that begins needs it."""
     file = expanded(path or ".")
     if not file.exists():
         names = names_in(file.parent)
@@ -197,11 +177,7 @@ def check_weights_file(path: str | None) -> None:
 
 
 def check_modules(weights: Mapping[str, Any], model: Mapping[str, Any]) -> None:
-    """Check what `weights.freeze` and `weights.lr_scale` name, as far as the tree shows.
-
-    Raises:
-        ConfigError: a path outside of the network, or a learning rate for what is frozen.
-    """
+    """Check what `weights.freeze` and `weights.lr_scale` name, as far as the tree shows."""
     heads = [f"heads.{name}" for name in model.get("heads") or {}]
     parts = [name for name in ("backbone", "neck") if model.get(name)] + ["heads"]
     for key in ("freeze", "lr_scale"):
@@ -279,11 +255,7 @@ def _factors(key: str, value: Any) -> dict[str, float]:
 
 
 def check_schedule(node: Any, key: str) -> None:
-    """Check the lists of a `scheduler` node, and of the schedules inside it.
-
-    Raises:
-        ConfigError: lists of other lengths than each other, or milestones that do not ascend.
-    """
+    """Check the lists of a `scheduler` node, and of the schedules inside it."""
     for path, schedule in _schedules(node, key):
         milestones = schedule.get("milestones")
         if not isinstance(milestones, list):
@@ -301,11 +273,7 @@ def check_schedule(node: Any, key: str) -> None:
 
 
 def late_milestones(tree: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each schedule with milestones that training ends before.
-
-    Args:
-        tree: the validated tree.
-    """
+    """Yield a sentence for each schedule in a checked tree with milestones after the end."""
     for prefix, stage in (("", tree), ("detector.", tree.get("detector") or {})):
         for path, schedule in _schedules(stage.get("scheduler"), f"{prefix}scheduler"):
             late = [m for m in schedule.get("milestones") or [] if m >= stage["epochs"]]
@@ -326,12 +294,7 @@ def _schedules(node: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def check_callbacks(tree: Mapping[str, Any]) -> None:
-    """Check the callbacks of a plain tree; imports Lightning where there are any.
-
-    Raises:
-        ConfigError: a node that is not a callback, has a wrong keyword, or is in conflict with
-            what dlcexp does itself; `Mistakes` for several.
-    """
+    """Check that each callback of a plain tree is one that this training loop can run."""
     batches = tree["trainer"]["accumulate_grad_batches"]
     run_checks(
         *(

@@ -53,23 +53,14 @@ def compose_run(
 
 
 def checked(tree: DictConfig) -> dict[str, Any]:
-    """Resolve and check a composed tree, every pass of `dlcexp.config.checks`.
-
-    Returns:
-        The tree in plain containers.
-    """
+    """Return a composed tree resolved and checked, in plain containers."""
     plain = check_keys(resolve(tree))
     check_tree(plain)
     return plain
 
 
 def log_warnings(tree: Mapping[str, Any], logged: set[str] | None = None) -> None:
-    """Log what a checked tree allows and what has no effect in it.
-
-    Args:
-        tree: the checked tree.
-        logged: warnings that are not logged again; new ones are added.
-    """
+    """Log what a checked tree allows and what has no effect in it, unless it is in `logged`."""
     logged = set() if logged is None else logged
     for warning in late_milestones(tree):
         if warning not in logged:
@@ -78,11 +69,7 @@ def log_warnings(tree: Mapping[str, Any], logged: set[str] | None = None) -> Non
 
 
 def resolve(tree: DictConfig) -> dict[str, Any]:
-    """Plain containers with every interpolation filled in.
-
-    Raises:
-        ConfigError: an interpolation to nothing, or a mandatory value that is missing.
-    """
+    """Return plain containers with every interpolation filled in, or raise a `ConfigError`."""
     try:
         container = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
@@ -95,11 +82,11 @@ def resolve(tree: DictConfig) -> dict[str, Any]:
 def compose_tree(
     overrides: Sequence[Override], config_dir: Path | None = None, packaged: Path | None = None
 ) -> DictConfig:
-    """The experiment as Hydra composes it, unresolved.
+    """Return the experiment as Hydra composes it, unresolved.
 
     Args:
         overrides: as on the command line.
-        config_dir: a folder with options of the user's own.
+        config_dir: a folder with further options.
         packaged: a copy of `conf/` to take instead of that of dlcexp.
 
     Raises:
@@ -118,12 +105,7 @@ def compose_raw(overrides: Sequence[Override], config_dir: Path | None = None) -
 def composed_files(
     overrides: Sequence[Override], config_dir: Path | None = None
 ) -> list[ComposedFile]:
-    """Return the files that a tree is composed from, in the order in which they are merged.
-
-    Args:
-        overrides: with which the tree composes.
-        config_dir: as for `compose_tree`.
-    """
+    """Return the files that a tree is composed from, in the order in which they are merged."""
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
 
@@ -208,13 +190,10 @@ def _without_hydra(raw: DictConfig) -> DictConfig:
 
 
 def modified(cfg: DictConfig, overrides: Sequence[Override]) -> DictConfig:
-    """A resolved tree, such as that of a finished run, with overrides put on top, validated.
+    """Return a resolved tree, such as that of a finished run, with overrides put on top, validated.
 
     A group choice (`split=kfold`, `optimizer@detector.optimizer=sgd`) takes the place of the
-    whole node.
-
-    Raises:
-        ConfigError: as `compose`, and for a group that chooses the options of others.
+    whole node; one that chooses the options of others is refused.
     """
     # The options of a finished run stay, whatever is asked for: nothing rests on the overrides.
     return all_mistakes(overrides, lambda left: _modified(cfg, left), decisive=())
@@ -240,11 +219,7 @@ def _modified(cfg: DictConfig, overrides: Sequence[Override]) -> DictConfig:
 
 
 def put_values(tree: DictConfig, overrides: Iterable[Override]) -> None:
-    """Change a tree in place by overrides of keys, as Hydra does; unchecked.
-
-    Raises:
-        ConfigError: an override that does not fit the keys and values that are there.
-    """
+    """Change a tree in place by overrides of keys, as Hydra does, or raise a `ConfigError`."""
     OmegaConf.set_struct(tree, True)
     for override in overrides:
         if override.is_sweep:

@@ -2,8 +2,8 @@
 
 `check_combinations` reads plain keys and imports nothing heavy. `check_needs` asks the classes of
 the model, each of which states what it needs, and so imports torch. A class below `model` that must
-fit its inputs has a classmethod `check_inputs(node, key, inputs)`, which raises a `ConfigError` for
-the first value of its node that does not.
+fit its inputs has a classmethod `check_inputs(node, key, inputs)`. Each check raises a
+`ConfigError` that names the key, what does not fit, and what to choose.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Any
 
 from dlcexp.config.augmentation_keys import SECTIONS, effective_menu, image_size
 from dlcexp.config.build import find_class, iterate_targets
-from dlcexp.errors import ConfigError, nearest
+from dlcexp.errors import ConfigError, nearest, not_one_of
 from dlcexp.text import listed
 
 # Keys that only a top-down tree has.
@@ -22,11 +22,7 @@ STAGES = ("detector", "pose")
 
 @dataclass(frozen=True)
 class Crop:
-    """The size of the crops of animals that a top-down model sees.
-
-    Attributes:
-        width, height: px.
-    """
+    """The width and height, px, of the crops of animals that a top-down model sees."""
 
     width: int
     height: int
@@ -83,14 +79,7 @@ def needs_top_down(key: str, value: Any, method: str = "bu") -> ConfigError:
 
 
 def check_combinations(tree: Mapping[str, Any]) -> None:
-    """Reject keys that are each right and wrong together.
-
-    Args:
-        tree: one that passed `check_keys`.
-
-    Raises:
-        ConfigError: names the keys and what goes together.
-    """
+    """Reject keys that are each right and wrong together, in a tree that passed `check_keys`."""
     metadata, method = tree["metadata"], tree["method"]
     _check_stages(tree["train"]["stages"], method)
     _check_parts(tree["model"], metadata)
@@ -102,11 +91,7 @@ def check_combinations(tree: Mapping[str, Any]) -> None:
 def check_needs(tree: Mapping[str, Any]) -> None:
     """Reject a model whose classes need what the method, the project or the data do not give.
 
-    Args:
-        tree: one that passed `check_combinations` and `check_nodes`; its `allow_targets` hold.
-
-    Raises:
-        ConfigError: names the class, what it needs, and what to choose.
+    The tree has passed `check_combinations` and `check_nodes`, and its `allow_targets` hold.
     """
     metadata, method, model = tree["metadata"], tree["method"], tree["model"]
     head = _declared(model["heads"]["bodypart"], "model.heads.bodypart", "heads.Head")
@@ -126,12 +111,9 @@ def _check_stages(stages: list[str], method: str) -> None:
     allowed = STAGES if method == "td" else ("pose",)
     for stage in stages:
         if stage not in allowed:
-            hint = nearest(stage, allowed)
             if stage in STAGES:
                 raise needs_top_down("train.stages", stages, method)
-            raise ConfigError(
-                "train.stages", f"{stage!r} is not one of {', '.join(allowed)}.{hint}"
-            )
+            raise not_one_of("train.stages", stage, allowed)
     if stages != [stage for stage in allowed if stage in stages] or not stages:
         raise ConfigError(
             "train.stages",
@@ -192,11 +174,7 @@ def _check_comparison(wanted: Any, metadata: Mapping[str, Any]) -> None:
 
 
 def _declared(node: Mapping[str, Any], key: str, base: str) -> Any:
-    """Return the class of a part of the model, which states what it needs.
-
-    Raises:
-        ConfigError: it is not a subclass of `dlcexp.models.<base>`.
-    """
+    """Return the class of a part of the model, a subclass of `dlcexp.models.<base>`."""
     cls = find_class(node["_target_"], f"{key}._target_")
     full = f"dlcexp.models.{base}"
     if not issubclass(cls, find_class(full, key)):

@@ -31,11 +31,8 @@ _CHOICE = ("/", "override /")
 def options(group: str, folder: Path | None = None) -> list[str]:
     """Return the options of a config group, such as `optimizer`, in the order of their names.
 
-    A file whose name begins with an underscore is what the others share, not an option.
-
-    Args:
-        group: its path in the folder.
-        folder: of options; None: of those that come with dlcexp.
+    A file whose name begins with an underscore is what the others share, not an option. Without a
+    folder, the options are those that come with dlcexp.
     """
     files = (folder or conf_folder()).joinpath(*group.split("/")).glob("[!_]*.yaml")
     return sorted(path.stem for path in files)
@@ -68,12 +65,7 @@ def examples_folder() -> Path:
 
 
 def check_choices(overrides: Iterable[Override]) -> None:
-    """Check the options of every group choice among overrides, those of a sweep too.
-
-    Raises:
-        ConfigError: a group has no such option among those that come with dlcexp; `Mistakes` for
-            several.
-    """
+    """Check the options of every group choice among overrides, those of a sweep too."""
     alternatives = (each for override in overrides for each in override.alternatives())
     chosen = [each for each in alternatives if each.key in groups() and not each.is_sweep]
     problems = [problem for each in chosen if (problem := wrong_option(each))]
@@ -177,11 +169,7 @@ def options_of(group: str, config_dir: Path | None = None) -> list[Option]:
 
 
 def read_option(path: Path, group: str) -> Option:
-    """Return the option in a file.
-
-    Raises:
-        ProjectError: it cannot be read, or is not YAML.
-    """
+    """Return the option in a file, or raise a `ProjectError`."""
     text = read_text(path)
     keys = parse_yaml(text, path)
     keys = keys if isinstance(keys, dict) else {}
@@ -223,7 +211,7 @@ class ComposedFile:
         return (self.path.relative_to(working) if near else self.path).as_posix()
 
     def line_of(self, key: str) -> int | None:
-        """Return the line, from 1, on which the file sets a key of the tree; None if it does not.
+        """Return the line, from 1, on which the file sets a key; None if it does not.
 
         An option sets the node that it fills on its first line.
         """

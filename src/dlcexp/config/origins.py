@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dlcexp.config.build import plain
 from dlcexp.config.compose import compose_raw, composed_files
 from dlcexp.config.hydra_errors import readable
 from dlcexp.config.options import ComposedFile, groups
@@ -60,16 +61,9 @@ class Composition:
         return OmegaConf.to_container(self.tree, resolve=False)
 
     def value(self, key: str) -> Any:
-        """Return the value of a key in plain containers, resolved.
-
-        Raises:
-            UserError: an interpolation cannot be filled in.
-        """
+        """Return the value of a key in plain containers, resolved."""
         try:
-            value = OmegaConf.select(self.tree, key)
-            return (
-                OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-            )
+            return plain(OmegaConf.select(self.tree, key))
         except OmegaConfBaseException as error:
             raise readable(error, self.tree) from error
 
@@ -83,11 +77,7 @@ class Composition:
         return list(dict.fromkeys(file.path.stem for file in self.files if file.group == group))
 
     def origins(self, key: str) -> list[Origin]:
-        """Return where a key is set, and where each key is that its value refers to, in turn.
-
-        Args:
-            key: dotted path of a key that the tree has.
-        """
+        """Return where a key is set, and where each key is that its value refers to, in turn."""
         found: list[Origin] = []
         while key not in (each.key for each in found):
             owner = _owner(self.plain, key)
@@ -138,9 +128,6 @@ def composition(
         overrides: of one command, `pytorch_config=FILE` rewritten.
         typed: the same as typed.
         config_dir: a folder with further options.
-
-    Raises:
-        UserError: an override that is wrong.
     """
     tree = compose_raw(overrides, config_dir)
     files = composed_files(overrides, config_dir)

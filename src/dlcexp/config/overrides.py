@@ -58,11 +58,7 @@ class Override:
 
     @classmethod
     def parse(cls, text: str) -> "Override":
-        """Read an override by Hydra's grammar.
-
-        Raises:
-            ConfigError: the grammar refuses it, or it names no key.
-        """
+        """Read an override by Hydra's grammar, or raise a `ConfigError`."""
         return _parsed(text)
 
     @classmethod
@@ -115,11 +111,7 @@ class Override:
         return not isinstance(self.value, str | int | float | list | dict | None)
 
     def values(self) -> list[str]:
-        """Return the values of a list of choices or a range, each as it is typed in an override.
-
-        Raises:
-            ConfigError: a pattern or an interval, whose values are not listed.
-        """
+        """Return the values of a list of choices or a range, each as it is typed in an override."""
         from hydra.core.override_parser.types import ChoiceSweep, RangeSweep, Transformer
 
         if not self.is_sweep:
@@ -162,11 +154,7 @@ class Override:
 
 
 def parse_overrides(texts: Iterable[str]) -> list[Override]:
-    """Return the overrides of a command line.
-
-    Raises:
-        ConfigError: as `Override.parse`; `Mistakes` for several.
-    """
+    """Return the overrides of a command line, or raise a `ConfigError` or `Mistakes`."""
     overrides, errors = [], []
     for text in texts:
         try:
@@ -219,11 +207,7 @@ def _steps(sweep: "RangeSweep") -> list[str]:
 
 
 def literal(value: Any) -> str:
-    """Return a plain value as Hydra's grammar of overrides has it.
-
-    Raises:
-        ConfigError: a mapping has a key that the grammar cannot name.
-    """
+    """Return a plain value as Hydra's grammar of overrides has it."""
     if value is None:
         return "null"
     if isinstance(value, bool):

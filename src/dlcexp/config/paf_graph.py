@@ -1,4 +1,7 @@
-"""Graphs of part-affinity fields: the pairs of bodyparts, or edges, that have a field."""
+"""Graphs of part-affinity fields: the pairs of bodyparts, or edges, that have a field.
+
+Each check raises a `ConfigError` with the key and what is allowed.
+"""
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,9 +30,6 @@ def edges_of(
         bodyparts: those of the project.
         skeleton: that of the project, by name.
         seed: of the pruning.
-
-    Raises:
-        ConfigError: neither of these, or what it names is not there.
     """
     if graph == "complete":
         return _as_lists(_pruned(list(combinations(range(len(bodyparts)), 2)), bodyparts, seed))
@@ -74,10 +74,6 @@ def check_graph(predictor: Mapping[str, Any], key: str, bodyparts: Sequence[str]
         predictor: its node, with `graph` and `edges_to_keep`.
         key: where the node is in the tree.
         bodyparts: those of the project.
-
-    Raises:
-        ConfigError: an edge of unknown bodyparts, one twice, a bodypart that nothing links, or an
-            index of no edge.
     """
     graph, kept = predictor["graph"], predictor["edges_to_keep"]
     _check_edges(f"{key}.graph", graph, bodyparts)
@@ -99,9 +95,6 @@ def check_fields(head: Mapping[str, Any], key: str) -> None:
     Args:
         head: its node, with `predictor`, `paf_config` and `target_generator`.
         key: where the node is in the tree.
-
-    Raises:
-        ConfigError: another number of fields, or targets of another graph.
     """
     graph = head["predictor"]["graph"]
     channels = head["paf_config"].get("channels")

@@ -48,11 +48,7 @@ class Description:
 
 
 def tree_keys(defaults: Any) -> Iterator[Description]:
-    """Yield the keys of the tree, depth first.
-
-    Args:
-        defaults: the mapping of a composed tree, unresolved: values as they are in `conf/`.
-    """
+    """Yield the keys of the tree, depth first, with the values of a composed, unresolved one."""
     return _declared(TREE, defaults, "")
 
 
@@ -78,12 +74,7 @@ def _of_key(path: str, key: Key, default: Any) -> Description:
 
 
 def describe(path: str, tree: Any) -> Description | None:
-    """Return the description of a key, whether or not the tree has it; None if it is unknown.
-
-    Args:
-        path: dotted path.
-        tree: the plain mapping of a composed tree, unresolved, which names the class of a node.
-    """
+    """Return the description of a key, or None; `tree`, unresolved, names the class of its node."""
     if declared := declaration(path):
         return _of_key(path, declared, NO_DEFAULT)
     parent, _, name = path.rpartition(".")
@@ -142,10 +133,7 @@ def _class_in(node: Mapping[str, Any]) -> type | None:
 
 
 def argument_meanings(cls: type) -> dict[str, str]:
-    """Return the meanings of the arguments of a class, by name, from its docstring.
-
-    What the docstring leaves to those of its base classes is taken from there.
-    """
+    """Return the meanings of a class's arguments, from its docstring and those of its bases."""
     meanings = dict(MEANINGS) if _is_torchs(cls) else {}
     for each in reversed(cls.__mro__):
         if each.__module__.startswith("dlcexp."):

@@ -13,6 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from dlcexp.config.build import plain
 from dlcexp.config.paf_graph import edges_of
 from dlcexp.errors import UserError, nearest
 from dlcexp.text import first_line
@@ -93,10 +94,7 @@ def _node(value: Any) -> Any:
 
 
 def _deconvolution_channels(inputs: int, outputs: int, strides: ListConfig) -> ListConfig:
-    """Return the channels before the first and after each transposed convolution of a head.
-
-    All but the last halve them.
-    """
+    """Return the channels before the first and after each transposed convolution of a head."""
     halved = [max(1, inputs // 2**layer) for layer in range(len(strides))]
     return ListConfig([*halved, outputs] if strides else [inputs])
 
@@ -118,8 +116,9 @@ def _crop_side(largest: int, divisor: int | None, longest: Any, own: Any, other:
 
 def _graph(graph: Any, metadata: DictConfig, seed: int) -> ListConfig:
     """Return the edges of `graph`; see `dlcexp.config.paf_graph.edges_of`."""
-    given = OmegaConf.to_container(graph) if OmegaConf.is_config(graph) else graph
-    return ListConfig(edges_of(given, list(metadata.bodyparts), list(metadata.skeleton), int(seed)))
+    return ListConfig(
+        edges_of(plain(graph), list(metadata.bodyparts), list(metadata.skeleton), int(seed))
+    )
 
 
 def _simcc_sigma(input_size: ListConfig) -> ListConfig:
@@ -142,11 +141,7 @@ def check_model_name(model_name: str) -> None:
 
 
 def timm_feature_info(model_name: str, feature_level: int) -> tuple[int, int]:
-    """Return channels and stride of a feature level of a timm model.
-
-    Raises:
-        UserError: the model is unknown, gives no feature maps, or has no such level.
-    """
+    """Return channels and stride of a feature level of a timm model, or raise a `UserError`."""
     levels = timm_feature_levels(model_name)
     if not -len(levels) <= feature_level < len(levels):
         known = ", ".join(
@@ -162,11 +157,7 @@ def timm_feature_info(model_name: str, feature_level: int) -> tuple[int, int]:
 
 @cache
 def timm_feature_levels(model_name: str) -> tuple[tuple[int, int], ...]:
-    """Return channels and stride of each feature level of a timm model, the finest first.
-
-    Raises:
-        UserError: the model is unknown, or gives no feature maps.
-    """
+    """Return channels and stride of each feature level of a timm model, the finest first."""
     import timm
     import torch
 

@@ -94,11 +94,7 @@ def _check_form(override: Override) -> None:
 
 
 def _null_means_none(override: Override) -> Override | None:
-    """Return `group=null` and `~group` as the choice of the option that has nothing.
-
-    Raises:
-        ConfigError: a group that cannot be left out.
-    """
+    """Return `group=null` and `~group` as the choice of the option that has nothing."""
     group = override.key
     if group not in groups() or not (override.is_deletion or override.value is None):
         return override

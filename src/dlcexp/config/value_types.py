@@ -105,11 +105,7 @@ class Key:
         return replace(self, optional=False)
 
     def read(self, value: Any, path: str, *, convert: bool = False) -> Any:
-        """Return the value of the key at `path`, if asked for converted to its only type.
-
-        Raises:
-            ConfigError: the value is not allowed.
-        """
+        """Return the value of the key at `path`, if asked for converted to its only type."""
         if value is None and self.optional:
             return None
         if self.fields is not None and isinstance(value, Mapping):
@@ -164,11 +160,7 @@ class Fields:
         return name in self.keys
 
     def read(self, value: Mapping[str, Any], path: str, *, convert: bool = False) -> Any:
-        """Return the mapping at `path`; where it fills and is asked to convert, a new one.
-
-        Raises:
-            ConfigError: keys are unknown or missing, or their values are not allowed.
-        """
+        """Return the mapping at `path`; where it fills and is asked to convert, a new one."""
         fills = convert and self.fills
         filled: dict[str, Any] = {}
         errors: list[UserError] = [] if self.open else [*self._unknown(value, path)]

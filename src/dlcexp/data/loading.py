@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch.utils.data import DataLoader, get_worker_info
 
 from dlcexp.config.augmentation_keys import Section, effective_menu, parse_bytes
-from dlcexp.config.build import build
+from dlcexp.config.build import build, plain
 from dlcexp.data.augmentation import MOVES, build_pipeline, moves
 from dlcexp.data.boxes import RandomBBoxTransform, ground_truth_boxes
 from dlcexp.data.cache import ImageCache, shared_cache
@@ -65,7 +65,7 @@ class FrameData:
         unique_bodyparts: Sequence[str],
         cache: ImageCache | None = None,
     ) -> None:
-        self.tree = _plain(cfg)
+        self.tree = plain(cfg)
         self.labels = labels
         self.split = split
         self.bodyparts = tuple(bodyparts)
@@ -356,7 +356,7 @@ class PoseData(FrameData):
     """
 
     def __init__(self, cfg: DictConfig) -> None:
-        tree = _plain(cfg)
+        tree = plain(cfg)
         self.project = project = open_project(_source(tree["project"]))
         labels = load_labels(project)
         super().__init__(
@@ -366,11 +366,6 @@ class PoseData(FrameData):
             bodyparts=project.bodyparts,
             unique_bodyparts=project.unique_bodyparts,
         )
-
-
-def _plain(cfg: Any) -> dict[str, Any]:
-    tree: Any = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
-    return tree
 
 
 def _nothing_to_train(method: str, what: str) -> ConfigError:

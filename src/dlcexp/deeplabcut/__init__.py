@@ -9,7 +9,6 @@ from dlcexp.deeplabcut.export import export_config
 def export(tree: Mapping[str, Any]) -> str:
     """Return the resolved tree as a `pytorch_config.yaml`, in the form `export.schema`.
 
-    The text has no comment on how it was made, as that of `dlcexp export` has: a tree does not
-    know the overrides that it was composed from, and may have been changed since.
+    Unlike that of `dlcexp export` it has no comment on how it was made, which a tree does not know.
     """
     return export_config(tree, schema=tree["export"]["schema"])

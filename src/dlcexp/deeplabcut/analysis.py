@@ -93,12 +93,10 @@ class Analysis:
         return pd.DataFrame(np.concatenate(values, axis=1), list(self.names), index)
 
     def write(self, stem: Path, *, csv: bool, meta: Mapping[str, Any]) -> list[Path]:
-        """Write every file, each whole or not at all; the table last.
+        """Write every file, each whole or not at all, the table last, with `csv` also as text.
 
-        Args:
-            stem: path that all names begin with; the scorer is part of it.
-            csv: whether to write the table as text, too.
-            meta: content of `_meta.pickle` in addition to the names.
+        All names begin with `stem`, which includes the scorer; `meta` is content of
+        `_meta.pickle` in addition to the names.
         """
         path = stem.with_name(f"{stem.name}.h5")
         path.unlink(missing_ok=True)  # never with the metadata of another

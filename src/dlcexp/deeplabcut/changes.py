@@ -5,17 +5,18 @@ Values that others are computed from come first, so that what follows from them 
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from dlcexp.config.build import plain
 from dlcexp.config.hydra_errors import readable
 from dlcexp.config.overrides import Override, can_name
 from dlcexp.deeplabcut.class_names import LOGGER, LR_LIST, kind_at
-from dlcexp.deeplabcut.defaults import MENU
+from dlcexp.deeplabcut.defaults import MENU, is_nothing
 from dlcexp.deeplabcut.export import export_sections, write_conditions
 from dlcexp.deeplabcut.layout import LAYOUT, Key, Part, entries
 from dlcexp.deeplabcut.read import KNOWN, Request
@@ -34,13 +35,13 @@ def changes_of(raw: DictConfig, request: Request) -> tuple[dict[str, Any], list[
     """Overrides until the export of `raw` has what the file has, and the tree with them."""
     made: dict[str, Override] = {}
     try:
-        tree = _plain(raw)
+        tree = plain(raw)
     except OmegaConfBaseException as error:
         raise readable(error, raw) from error
     for _ in range(_MAX_ROUNDS):
         found = [
             change
-            for change in differences(request, raw, tree)
+            for change in _Comparison(request, raw, tree).changes()
             if made.get(change.key) != change and change not in request.refused
         ]
         batch = next((list(stage) for stage in _stages(found, raw) if stage), [])
@@ -63,19 +64,19 @@ def _applied(
     try:
         for change in batch:
             change.apply(changed)
-        return changed, _plain(changed), batch
+        return changed, plain(changed), batch
     except OmegaConfBaseException as error:
         if len(batch) == 1:
             request.refused.append(batch[0])
             request.notes.append(
                 f"{batch[0].key}: {batch[0].text} is not possible: {first_line(error)}"
             )
-            return raw, _plain(raw), []
+            return raw, plain(raw), []
     done = []
     for change in batch:
         raw, _, applied = _applied(raw, [change], request)
         done += applied
-    return raw, _plain(raw), done
+    return raw, plain(raw), done
 
 
 def _stages(found: list[Override], raw: DictConfig) -> Iterator[list[Override]]:
@@ -114,15 +115,8 @@ def _interpolated(raw: DictConfig, path: str, sources: Sequence[str]) -> bool:
 
 def _raw_node(raw: DictConfig, path: str) -> Any:
     """The node as it is written, interpolations unresolved."""
-    node, key = parent(raw, path)
+    node, key = _parent(raw, path)
     return OmegaConf.to_container(node, resolve=False)[key]  # type: ignore[index]
-
-
-def _plain(raw: DictConfig) -> dict[str, Any]:
-    container = OmegaConf.to_container(raw, resolve=True)
-    if not isinstance(container, dict):
-        raise TypeError("a tree is a mapping")
-    return {str(name): value for name, value in container.items()}
 
 
 # Arguments of DeepLabCut's nodes without a meaning here.
@@ -132,183 +126,206 @@ _WITHOUT_EFFECT = ("pretrained",)
 _LOGGER_OWN = ("image_log_interval", "model", "train_folder", "log_filename")
 
 # The variant of a detector that DeepLabCut 3.0 takes where the file names none.
-DETECTOR_VARIANTS = {"FasterRCNN": "fasterrcnn_mobilenet_v3_large_fpn"}
+_DETECTOR_VARIANTS = {"FasterRCNN": "fasterrcnn_mobilenet_v3_large_fpn"}
 
 
-def differences(request: Request, raw: DictConfig, tree: dict[str, Any]) -> Iterator[Override]:
-    """The changes by which the export of the tree comes closer to the file."""
-    exported = export_sections(tree)
-    seen: set[str] = set()
-    for path, leaf in entries(LAYOUT):
-        if path.startswith("detector.") and not tree.get("detector"):
-            continue
-        wanted = select(request.sections, path, ABSENT)
-        if wanted is ABSENT or path.startswith("metadata"):
-            continue
-        shown = select(exported, path)
-        yield from _leaf_changes(path, leaf, wanted, shown, raw, tree, seen)
-    further = {path: select(request.sections, path) for path in KNOWN} | request.without_effect
-    for path, value in further.items():
-        if value is not None and select(exported, path) is None:
-            yield _extra(path, value)
-    yield from _metadata_changes(request, exported)
+@dataclass(frozen=True)
+class _Comparison:
+    """A composed tree, unresolved and in plain containers, and the file that it shall export."""
 
+    request: Request
+    raw: DictConfig
+    tree: dict[str, Any]
 
-def _leaf_changes(
-    path: str,
-    leaf: Any,
-    wanted: Any,
-    shown: Any,
-    raw: DictConfig,
-    tree: dict[str, Any],
-    seen: set[str],
-) -> Iterator[Override]:
-    if isinstance(leaf, Key):
-        first = leaf.path not in seen
-        seen.add(leaf.path)
-        if first:
-            yield from node_changes(leaf.path, wanted, shown, raw, tree)
-        elif not same(wanted, shown):
-            yield _extra(path, wanted)
-    elif not isinstance(leaf, Part):
-        if not same(wanted, shown):
-            yield _extra(path, wanted)
-    elif leaf.kind.endswith("_menu"):
-        yield from _menu_changes(leaf, wanted, shown, raw, tree)
-    elif leaf.kind in ("model", "node"):
-        yield from _model_changes(path, leaf.path, wanted, shown, raw, tree)
-    elif leaf.kind == "net_type":
-        if wanted is not None and wanted != shown:
-            yield _extra(path, wanted)
-    elif leaf.kind == "conditions":
-        if not same(wanted, shown):
-            yield _conditions_change(path, wanted, seen)
-    elif leaf.kind == "logger":
-        yield from _logger_changes(wanted, shown, raw, tree)
-    elif wanted and shown:  # optimizer and scheduler; their types are chosen as groups
-        yield from node_changes(leaf.path, _inlined(wanted), _inlined(shown), raw, tree)
+    def changes(self) -> Iterator[Override]:
+        """Yield the changes by which the export of the tree comes closer to the file."""
+        exported = export_sections(self.tree)
+        seen: set[str] = set()
+        for path, leaf in entries(LAYOUT):
+            if path.startswith("detector.") and not self.tree.get("detector"):
+                continue
+            wanted = select(self.request.sections, path, ABSENT)
+            if wanted is ABSENT or path.startswith("metadata"):
+                continue
+            yield from self._leaf(path, leaf, wanted, select(exported, path), seen)
+        known = {path: select(self.request.sections, path) for path in KNOWN}
+        for path, value in (known | self.request.without_effect).items():
+            if value is not None and select(exported, path) is None:
+                yield _extra(path, value)
+        yield from _metadata_changes(self.request, exported)
+
+    def _leaf(
+        self, path: str, leaf: Any, wanted: Any, shown: Any, seen: set[str]
+    ) -> Iterator[Override]:
+        kind = leaf.kind if isinstance(leaf, Part) else ""
+        if isinstance(leaf, Key) and leaf.path not in seen:
+            seen.add(leaf.path)
+            yield from self._at(leaf.path, wanted, shown)
+        elif kind.endswith("_menu"):
+            yield from self._menu(leaf.path, kind.removesuffix("_menu"), wanted, shown)
+        elif kind in ("model", "node"):
+            yield from self._model(path, leaf.path, wanted, shown)
+        elif kind == "logger":
+            yield from self._logger(wanted, shown)
+        elif kind.endswith(("optimizer", "scheduler")):  # their types are chosen as groups
+            if wanted and shown:
+                yield from self._at(leaf.path, _inlined(wanted), _inlined(shown))
+        elif same(wanted, shown) or (kind == "net_type" and wanted is None):
+            return
+        else:
+            yield _conditions(path, wanted) if kind == "conditions" else _extra(path, wanted)
+
+    def _model(self, path: str, place: str, wanted: Any, shown: Any) -> Iterator[Override]:
+        if not isinstance(wanted, Mapping) or not isinstance(shown, Mapping):
+            return
+        wanted = copy.deepcopy(dict(wanted))
+        if path == "detector.model":
+            wanted = {"variant": _DETECTOR_VARIANTS.get(str(wanted.get("type")))} | wanted
+        else:
+            wanted = {"neck": None} | wanted
+            stride = wanted.pop("pose_model", None)
+            if not same(stride, shown.get("pose_model")):
+                yield _extra("model.pose_model", stride)
+        shown = {name: value for name, value in shown.items() if name != "pose_model"}
+        backbone, ours = wanted.get("backbone"), shown.get("backbone")
+        if isinstance(backbone, dict) and isinstance(ours, Mapping):
+            for name in _WITHOUT_EFFECT:
+                if name in backbone and name not in select(self.tree, "model.backbone"):
+                    value = backbone.pop(name)
+                    if not same(value, ours.get(name, ABSENT)):
+                        yield _extra(f"model.backbone.{name}", value)
+            shown["backbone"] = {
+                n: v for n, v in ours.items() if n not in _WITHOUT_EFFECT or n in backbone
+            }
+        yield from self._at(place, wanted, shown)
+
+    def _menu(self, path: str, section: str, wanted: Any, shown: Any) -> Iterator[Override]:
+        """Changes of one of the two menus; what both share stands directly under `data`."""
+        data = select(self.tree, path)
+        for name in MENU if isinstance(wanted, Mapping) else ():
+            if name not in wanted or same(wanted[name], shown[name]):
+                continue
+            if is_nothing(wanted[name]) and is_nothing(shown[name]):
+                continue
+            own = name in (data[section] or {})
+            shared = name in data and not own and section != "train"
+            place = f"{path}.{name}" if shared else f"{path}.{section}.{name}"
+            if own or shared:
+                yield from self._at(place, wanted[name], shown[name])
+            else:
+                yield Override(place, wanted[name], "+")
+
+    def _logger(self, wanted: Any, shown: Any) -> Iterator[Override]:
+        if not isinstance(wanted, Mapping):
+            return
+        if wanted.get("type") != "WandbLogger":
+            if not same(wanted, shown):
+                yield _extra("logger", dict(wanted))
+            return
+        loggers = self.tree["logger"].items()
+        place, node = next((f"logger.{n}", v) for n, v in loggers if LOGGER.name_of(v["_target_"]))
+        settings = {name: v for name, v in wanted.items() if name not in ("type", "wandb_kwargs")}
+        further = wanted.get("wandb_kwargs")
+        settings |= further if isinstance(further, Mapping) else {}
+        for name in _LOGGER_OWN:
+            if name in settings:
+                value = settings.pop(name)
+                if not same(value, (shown or {}).get(name)):
+                    yield _extra(f"logger.{name}", value)
+        for name, value in ({"project_name": "deeplabcut", "run_name": None} | settings).items():
+            _check_name(f"logger.{name}", name)
+            if name not in node:
+                yield Override(f"{place}.{name}", value, "+")
+            elif not same(value, node[name]):
+                yield Override(f"{place}.{name}", value)
+
+    def _at(self, path: str, wanted: Any, shown: Any) -> Iterator[Override]:
+        """Yield the changes at and below one place of the tree.
+
+        Args:
+            path: the place.
+            wanted: what the file has, with `type` for `_target_`.
+            shown: what the export has.
+        """
+        if same(wanted, shown):
+            return
+        node = select(self.tree, path, ABSENT)
+        both = isinstance(wanted, Mapping) and isinstance(node, Mapping) and bool(node)
+        if both and not OmegaConf.is_interpolation(*_parent(self.raw, path)):
+            yield from self._below(path, wanted, shown if isinstance(shown, Mapping) else {}, node)
+            return
+        if _alike_lists(wanted, shown) and isinstance(node, list):
+            inner = [
+                change
+                for index, (one, other) in enumerate(zip(wanted, shown, strict=True))
+                for change in self._at(f"{path}.{index}", one, other)
+            ]
+            if all(not change.prefix for change in inner):
+                yield from inner
+                return
+        yield Override(path, _targeted(wanted, path), "+" if node is ABSENT else "")
+
+    def _below(
+        self, path: str, wanted: Mapping[str, Any], shown: Mapping[str, Any], node: Any
+    ) -> Iterator[Override]:
+        for name, value in wanted.items():
+            is_type = name == "type" and ("_target_" in node or "type" not in node)
+            full = f"{path}.{'_target_' if is_type else name}"
+            _check_name(full, name)
+            if is_type:
+                if shown.get("type") != value:
+                    target = _target(str(value), path)
+                    yield Override(full, target, "" if "_target_" in node else "+")
+            elif name not in shown and name in node and same(value, node[name]):
+                continue
+            else:
+                yield from self._at(full, value, shown.get(name, node.get(name)))
+                if name not in shown and name not in node and value is None:
+                    yield Override(full, None, "+")
+        for name in shown:
+            # Hydra cannot delete a null, which goes without saying.
+            if name not in wanted and name != "type" and node.get(name) is not None:
+                yield Override(f"{path}.{name}", prefix="~")
 
 
 def _extra(path: str, value: Any) -> Override:
     return Override(f"export.extra.{path}", value, "+")
 
 
+def _check_name(path: str, name: str) -> None:
+    if not can_name(path):
+        raise ConfigError(path, f"{name!r} cannot be the name of a key.")
+
+
 def _inlined(node: Any) -> Any:
     """Return an optimizer or scheduler with its parameters next to its type, as in the tree."""
     if not isinstance(node, Mapping):
         return node
-    params = node.get("params") or {}
     inner = {
         name: [_inlined(item) for item in value] if name == "schedulers" else value
-        for name, value in params.items()
+        for name, value in (node.get("params") or {}).items()
     }
     return {"type": node.get("type"), **inner}
 
 
-def _model_changes(
-    path: str, place: str, wanted: Any, shown: Any, raw: DictConfig, tree: dict[str, Any]
-) -> Iterator[Override]:
-    if not isinstance(wanted, Mapping) or not isinstance(shown, Mapping):
-        return
-    wanted = copy.deepcopy(dict(wanted))
-    if path == "detector.model":
-        variant = DETECTOR_VARIANTS.get(str(wanted.get("type")))
-        wanted = {"variant": variant} | wanted
-    if path == "model":
-        wanted = {"neck": None} | wanted
-        stride = wanted.pop("pose_model", None)
-        if not same(stride, shown.get("pose_model")):
-            yield _extra("model.pose_model", stride)
-    shown = {name: value for name, value in shown.items() if name != "pose_model"}
-    backbone, ours = wanted.get("backbone"), shown.get("backbone")
-    if isinstance(backbone, dict) and isinstance(ours, Mapping):
-        for name in _WITHOUT_EFFECT:
-            if name in backbone and name not in select(tree, "model.backbone"):
-                value = backbone.pop(name)
-                if not same(value, ours.get(name, ABSENT)):
-                    yield _extra(f"model.backbone.{name}", value)
-        shown["backbone"] = {
-            n: v for n, v in ours.items() if n not in _WITHOUT_EFFECT or n in backbone
-        }
-    yield from node_changes(place, wanted, shown, raw, tree)
-
-
-def _menu_changes(
-    leaf: Part, wanted: Any, shown: Any, raw: DictConfig, tree: dict[str, Any]
-) -> Iterator[Override]:
-    """Changes of one of the two menus; what both share stands directly under `data`."""
-    if not isinstance(wanted, Mapping):
-        return
-    section = leaf.kind.removesuffix("_menu")
-    data = select(tree, leaf.path)
-    for name in MENU:
-        if name not in wanted or _alike(wanted[name], shown[name]):
-            continue
-        own = name in (data[section] or {})
-        shared = name in data and not own
-        if section == "train" and shared:
-            place, shared = f"{leaf.path}.train.{name}", False
-            yield Override(place, wanted[name], "+")
-        elif shared or own:
-            place = f"{leaf.path}.{name}" if shared else f"{leaf.path}.{section}.{name}"
-            yield from node_changes(place, wanted[name], shown[name], raw, tree)
-        else:
-            yield Override(f"{leaf.path}.{section}.{name}", wanted[name], "+")
-
-
-def _alike(one: Any, other: Any) -> bool:
-    """Menu entries: null and false both mean off."""
-    off = (None, False)
-    return same(one, other) or (any(one is v for v in off) and any(other is v for v in off))
-
-
-def _conditions_change(path: str, wanted: Any, seen: set[str]) -> Override:
+def _conditions(path: str, wanted: Any) -> Override:
     """The conditions of a conditional model: a shuffle, a predictions file or a folder."""
     wanted = wanted if isinstance(wanted, Mapping) else {}
     model = wanted.get("config_path")
     value = wanted.get("shuffle") or wanted.get("filepath") or (model and str(Path(model).parent))
     try:
-        if "conditions" not in seen and value and same(write_conditions(value), wanted):
+        if value and same(write_conditions(value), wanted):
             return Override("conditions", value)
     except (UserError, TypeError):
         pass  # it lies on another machine
     return _extra(path, dict(wanted))
 
 
-def _logger_changes(
-    wanted: Any, shown: Any, raw: DictConfig, tree: dict[str, Any]
-) -> Iterator[Override]:
-    if not isinstance(wanted, Mapping):
-        return
-    if wanted.get("type") != "WandbLogger":
-        if not same(wanted, shown):
-            yield _extra("logger", dict(wanted))
-        return
-    loggers = tree["logger"].items()
-    place = next(f"logger.{n}" for n, v in loggers if LOGGER.name_of(v["_target_"]))
-    settings = {name: v for name, v in wanted.items() if name not in ("type", "wandb_kwargs")}
-    further = wanted.get("wandb_kwargs")
-    settings |= further if isinstance(further, Mapping) else {}
-    for name in _LOGGER_OWN:
-        if name in settings:
-            value = settings.pop(name)
-            if not same(value, (shown or {}).get(name)):
-                yield _extra(f"logger.{name}", value)
-    node = select(tree, place)
-    for name, value in ({"project_name": "deeplabcut", "run_name": None} | settings).items():
-        if not can_name(name):
-            raise ConfigError(f"logger.{name}", f"{name!r} cannot be the name of a key.")
-        if name not in node:
-            yield Override(f"{place}.{name}", value, "+")
-        elif not same(value, node[name]):
-            yield Override(f"{place}.{name}", value)
-
-
 def _metadata_changes(request: Request, exported: Mapping[str, Any]) -> Iterator[Override]:
     """Yield the path of the file, and the name that older versions gave a single animal."""
     theirs, ours = request.sections.get("metadata") or {}, exported["metadata"]
-    named = _below(theirs.get("pose_config_path"), theirs.get("project_path"))
-    if named and named != _below(ours["pose_config_path"], ours["project_path"]):
+    named = _relative(theirs.get("pose_config_path"), theirs.get("project_path"))
+    if named and named != _relative(ours["pose_config_path"], ours["project_path"]):
         yield Override("export.pose_config_path", named)
     individuals = theirs.get("individuals")
     alone = isinstance(individuals, list) and len(individuals) == len(ours["individuals"]) == 1
@@ -319,7 +336,7 @@ def _metadata_changes(request: Request, exported: Mapping[str, Any]) -> Iterator
         yield _extra("metadata.with_identity", identity)
 
 
-def _below(path: Any, root: Any) -> str | None:
+def _relative(path: Any, root: Any) -> str | None:
     """The path of a file below its project, with forward slashes, on whatever machine it was."""
     if not isinstance(path, str) or not isinstance(root, str):
         return None
@@ -331,63 +348,7 @@ def _below(path: Any, root: Any) -> str | None:
         return None
 
 
-def node_changes(
-    path: str, wanted: Any, shown: Any, raw: DictConfig, tree: dict[str, Any]
-) -> Iterator[Override]:
-    """Changes at and below one place of the tree.
-
-    Args:
-        path: the place.
-        wanted: what the file has, with `type` for `_target_`.
-        shown: what the export has.
-    """
-    if same(wanted, shown):
-        return
-    node = select(tree, path)
-    exists = select(tree, path, ABSENT) is not ABSENT
-    both = isinstance(wanted, Mapping) and isinstance(node, Mapping) and bool(node)
-    if both and not OmegaConf.is_interpolation(*parent(raw, path)):
-        yield from _mapping_changes(path, wanted, shown, raw, tree)
-        return
-    if _alike_lists(wanted, shown) and isinstance(node, list):
-        inner = [
-            change
-            for index, (one, other) in enumerate(zip(wanted, shown, strict=True))
-            for change in node_changes(f"{path}.{index}", one, other, raw, tree)
-        ]
-        if all(not change.prefix for change in inner):
-            yield from inner
-            return
-    yield Override(path, _targeted(wanted, path), "" if exists else "+")
-
-
-def _mapping_changes(
-    path: str, wanted: Mapping[str, Any], shown: Any, raw: DictConfig, tree: dict[str, Any]
-) -> Iterator[Override]:
-    node = select(tree, path)
-    shown = shown if isinstance(shown, Mapping) else {}
-    for name, value in wanted.items():
-        key = "_target_" if name == "type" and ("_target_" in node or "type" not in node) else name
-        full = f"{path}.{key}"
-        if not can_name(full):
-            raise ConfigError(full, f"{name!r} cannot be the name of a key.")
-        if key == "_target_":
-            if shown.get("type") != value:
-                target = _target(str(value), path)
-                yield Override(full, target, "" if "_target_" in node else "+")
-        elif name not in shown and name in node and same(value, node[name]):
-            continue
-        else:
-            yield from node_changes(full, value, shown.get(name, node.get(name)), raw, tree)
-            if name not in shown and name not in node and value is None:
-                yield Override(full, None, "+")
-    for name in shown:
-        # Hydra cannot delete a null, which goes without saying.
-        if name not in wanted and name != "type" and node.get(name) is not None:
-            yield Override(f"{path}.{name}", prefix="~")
-
-
-def parent(raw: DictConfig, path: str) -> tuple[Any, Any]:
+def _parent(raw: DictConfig, path: str) -> tuple[Any, Any]:
     """Node and key for `OmegaConf.is_interpolation`."""
     parent, _, name = path.rpartition(".")
     node = OmegaConf.select(raw, parent) if parent else raw

@@ -7,7 +7,7 @@ from typing import Any
 
 from dlcexp.config.options import option, options
 from dlcexp.config.overrides import Override
-from dlcexp.errors import ConfigError, nearest
+from dlcexp.errors import ConfigError, not_one_of
 from dlcexp.project import Project
 from dlcexp.trees import merged, same, select
 
@@ -16,12 +16,7 @@ _MULTI = "multi_animal/"
 
 @dataclass(frozen=True)
 class Choice:
-    """Group choices.
-
-    Attributes:
-        net_type: the net type that the model is, or None.
-        overrides: the choices.
-    """
+    """Group choices, and the net type that the model is, if it is one."""
 
     net_type: str | None
     overrides: tuple[Override, ...]
@@ -44,15 +39,12 @@ class _Net:
 
 
 def choose(sections: Mapping[str, Any], source: Path, project: Project) -> Choice:
-    """The group choices that come closest to a file.
+    """Return the group choices that come closest to a file, or raise a `ConfigError` for its types.
 
     Args:
         sections: the file, as DeepLabCut 3.0 has it.
         source: for messages.
         project: a plain net type means another model in a multi-animal project.
-
-    Raises:
-        ConfigError: no option has this type.
     """
     name, choices = _model(sections, source, project)
     model = _model_of(choices, name)
@@ -79,10 +71,7 @@ def _model(
     nets = list(_nets())
     methods = sorted({net.method for net in nets})
     if method not in methods:
-        raise ConfigError(
-            "method",
-            f"{source}: {method!r} is not one of {', '.join(methods)}.{nearest(method, methods)}",
-        )
+        raise not_one_of("method", method, methods, f"{source}: ")
     best_backbone = _best_backbone(model, source)
     fitting = [net for net in nets if net.method == method and _head_of(net.model) == head]
     plural = project.multianimal and method == "bu"
@@ -232,8 +221,4 @@ def _kind(node: Any, path: str) -> Any:
 
 
 def _no_such_type(key: str, kind: Any, known: Iterable[str], source: Path) -> ConfigError:
-    known = list(known)
-    return ConfigError(
-        f"{key}.type",
-        f"{source}: {kind!r} is not one of {', '.join(known)}.{nearest(str(kind), known)}",
-    )
+    return not_one_of(f"{key}.type", kind, known, f"{source}: ")

@@ -153,7 +153,7 @@ def without_what_is_off(sections: Mapping[str, Any], path: str = "") -> dict[str
 def write_like(
     template: Mapping[str, Any], sections: Any, explicit: Any, schema: str
 ) -> dict[str, Any]:
-    """The sections in the order of another file, with no key that goes without saying there.
+    """Return the sections in the order of another file, with no key that goes without saying there.
 
     Args:
         template: the other file, plain.
@@ -186,7 +186,7 @@ def _in_order(template: Any, sections: Any, explicit: Any, assumed: Any, path: s
         items = zip(template, sections, explicit or sections, strict=True)
         return [_in_order(t, s, e, {}, path) for t, s, e in items]
     if not isinstance(template, Mapping) or not isinstance(sections, Mapping):
-        return template if _off(template) and _off(sections) else sections
+        return template if is_nothing(template) and is_nothing(sections) else sections
     assumed = assumed if isinstance(assumed, Mapping) else {}
     explicit = explicit if isinstance(explicit, Mapping) else sections
     written: dict[str, Any] = {}
@@ -215,7 +215,8 @@ def _goes_without_saying(path: str, value: Any, assumed: Any) -> bool:
     return assumed is not None and same(value, assumed)
 
 
-def _off(value: Any) -> bool:
+def is_nothing(value: Any) -> bool:
+    """Return True for null and false, which both switch an entry of a menu off."""
     return value is None or value is False
 
 

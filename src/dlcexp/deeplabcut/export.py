@@ -11,10 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from dlcexp.config.augmentation_keys import is_off
-from dlcexp.config.build import iterate_targets
+from dlcexp.config.build import iterate_targets, plain
 from dlcexp.config.options import option, options
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.deeplabcut.class_names import KINDS, LOGGER, POSE_MODEL, kind_at
@@ -84,8 +84,7 @@ def export_config(
     Raises:
         ProjectError: `export.like` names a file that is not there or no YAML.
     """
-    if isinstance(tree, DictConfig):
-        tree = cast(Mapping[str, Any], OmegaConf.to_container(tree, resolve=True))
+    tree = plain(tree)
     sections = export_sections(tree, schema=schema, path=path)
     text = dump_yaml(sections)
     return (_header(tree, schema, command) if command else "") + text
@@ -123,8 +122,7 @@ def _in_schema(sections: dict[str, Any], schema: str) -> dict[str, Any]:
 
 def cannot_build(tree: Mapping[str, Any] | DictConfig) -> str | None:
     """Return why DeepLabCut cannot use the export of this tree; None if it can."""
-    if isinstance(tree, DictConfig):
-        tree = cast(Mapping[str, Any], OmegaConf.to_container(tree, resolve=True))
+    tree = plain(tree)
     if unknown := list(_unknown_classes(tree)):
         return f"DeepLabCut cannot build this model. {'; '.join(unknown)}."
     if str(tree.get("conditions") or "").endswith(".csv"):
@@ -172,7 +170,7 @@ def cannot_say(tree: Mapping[str, Any] | DictConfig) -> str | None:
 
 
 def net_type(model: Mapping[str, Any]) -> str:
-    """DeepLabCut's name of the whole model, derived from its backbone and head.
+    """Return DeepLabCut's name of the whole model, derived from its backbone and head.
 
     A heatmap model bears the name of its backbone, bottom-up and top-down; so does a head on a
     backbone that DeepLabCut does not pair it with, as it refuses names that it does not know, and
@@ -281,12 +279,9 @@ def write_conditions(conditions: Any) -> dict[str, Any] | None:
 def shuffle_conditions(
     shuffle: int, fraction_index: int = 0, snapshot: str | None = None
 ) -> dict[str, Any]:
-    """The conditions that a shuffle finds.
+    """Return the conditions that a shuffle finds, by its number and the place of its fraction.
 
-    Args:
-        shuffle: its number.
-        fraction_index: place of its fraction in `TrainingFraction`.
-        snapshot: name of the file of its weights; None: DeepLabCut's choice.
+    `snapshot` is the name of the file of its weights; None: DeepLabCut's choice.
     """
     return {
         "source": "shuffle",

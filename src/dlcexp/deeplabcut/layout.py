@@ -35,10 +35,10 @@ class Stage:
 
 
 def fill(layout: Any, tree: Mapping[str, Any], parts: Mapping[str, Callable[..., Any]]) -> Any:
-    """The sections of a file: a mapping in the shape of `layout`.
+    """Return the sections of a file: a mapping in the shape of `layout`, a tree of mappings.
 
     Args:
-        layout: a mapping of names to a `Key`, `Part` or `Stage`, a mapping, or a constant.
+        layout: its leaves are `Key`, `Part`, `Stage` or constants.
         tree: the resolved tree, plain.
         parts: the writer of each kind of `Part`; it gets the tree and the path.
     """

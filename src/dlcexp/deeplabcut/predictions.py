@@ -41,14 +41,11 @@ class Predictions:
     poses: Mapping[str | int, NDArray[np.float64]]
 
     def of(self, name: str) -> NDArray[np.float64] | None:
-        """Return poses in an image, None if the file has none of it.
+        """Return poses in an image, by its path with forward slashes; None if there are none.
 
         The image is found by the longest end that its path shares with one in the file, which must
         be a whole path for one of them, such as `video/img.png`. In the file of a video it is
         found by its number (`img0012.png`), if its folder bears the name of the video.
-
-        Args:
-            name: path of the image, with forward slashes.
         """
         parts = PureWindowsPath(name).parts
         for start in range(len(parts)):
@@ -74,11 +71,7 @@ class Predictions:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read a predictions file.
-
-    Raises:
-        ProjectError: it is missing, of another kind, broken, or holds no poses.
-    """
+    """Read a predictions file, or raise a `ProjectError`."""
     if path.suffix.lower() not in PREDICTION_FILES:
         allowed = ", ".join(PREDICTION_FILES)
         raise ProjectError(f"{path}: is not a file of predictions ({allowed}).")

@@ -56,8 +56,7 @@ def read_request(source: Path, document: dict[str, Any]) -> Request:
 
     Raises:
         ProjectError: it is not a file of this kind.
-        ConfigError: a key in it that no version of DeepLabCut has, a value of the wrong kind, or
-            no model.
+        ConfigError: a key that DeepLabCut does not have, a value of the wrong kind, or no model.
     """
     schema, project = schema_of(document), document.keys() & {"Task", "multianimalproject"}
     if schema is None or project:
@@ -208,11 +207,7 @@ _WORDS = {str: "text", int: "a whole number"}
 
 
 def check_shapes(document: Mapping[str, Any], source: Path) -> None:
-    """Raise for a value of another kind than its key takes.
-
-    Raises:
-        ConfigError: names the key, its value and what it must be.
-    """
+    """Raise a `ConfigError` for a value of another kind than its key takes."""
     _check(document, SHAPES, source, "")
     for path in _REQUIRED:
         if select(document, path) is None:

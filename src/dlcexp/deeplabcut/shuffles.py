@@ -64,11 +64,9 @@ def read_shuffle(
 def find_trained_shuffle(project: Project, shuffle: int, key: str = "conditions") -> Path:
     """Return the folder of a shuffle's model: `train/` with `pytorch_config.yaml` and snapshots.
 
-    Of several training fractions, the largest that was trained.
+    Of several training fractions, the largest that was trained, in the project's iteration.
 
     Args:
-        project: its current iteration counts.
-        shuffle: number of the shuffle.
         key: which key asks, for messages.
 
     Raises:
@@ -94,11 +92,7 @@ def find_trained_shuffle(project: Project, shuffle: int, key: str = "conditions"
 
 
 def split_overrides(folder: Path) -> list[Override]:
-    """Return the overrides that choose the split of a shuffle.
-
-    Args:
-        folder: its folder `train`; none are returned for a folder of another kind.
-    """
+    """Return the overrides that choose the split of a shuffle, by its folder `train`; else none."""
     match = MODEL.fullmatch(folder.parent.name)
     iteration = folder.parent.parent.name
     if match is None or not iteration.startswith(_ITERATION):
@@ -251,11 +245,7 @@ def find_copy(project: Project, snapshot: Path) -> Path | None:
 
 
 def conditions_of(project: Project, train: Path) -> dict[str, Any]:
-    """Return `inference.conditions` for the poses of a shuffle's best snapshot.
-
-    Args:
-        project: the project of the shuffle.
-        train: the folder of that name in the shuffle.
+    """Return `inference.conditions` for the poses of a shuffle, by its folder `train`.
 
     Raises:
         ProjectError: the shuffle has no snapshot, or `TrainingFraction` of the project does not

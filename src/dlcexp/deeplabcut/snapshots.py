@@ -72,11 +72,7 @@ def save_snapshot(path: Path, snapshot: Snapshot) -> None:
 
 
 def load_snapshot(path: Path) -> Snapshot:
-    """Read a snapshot of ours or of DeepLabCut, onto the CPU.
-
-    Raises:
-        SnapshotError: the file is missing, cannot be read safely, or is not a snapshot.
-    """
+    """Read a snapshot of ours or of DeepLabCut, onto the CPU, or raise a `SnapshotError`."""
     content = load_plain(path)
     missing = [name for name in _SECTIONS if not isinstance(content.get(name), Mapping)]
     if missing:
@@ -147,11 +143,7 @@ def best_snapshot(folder: Path, prefix: str = POSE_PREFIX) -> Path | None:
 
 
 def snapshot_epoch(path: Path) -> int:
-    """Return the epochs trained, from the name of a snapshot.
-
-    Raises:
-        SnapshotError: the name is not that of a snapshot.
-    """
+    """Return the epochs trained, from the name of a snapshot, or raise a `SnapshotError`."""
     match = _NAME.fullmatch(path.name)
     if not match:
         raise SnapshotError(f"{path} is not named like a snapshot (snapshot-010.pt)")
@@ -212,11 +204,7 @@ class SnapshotManager:
         return tuple(-math.inf if math.isnan(value) else value for value in ranked)
 
     def save(self, snapshot: Snapshot, *, periodic: bool) -> list[Path]:
-        """Write the periodic file, and the best one if the snapshot beats the best so far.
-
-        Returns:
-            The files written.
-        """
+        """Write the periodic file, and the best one if the snapshot beats the best so far."""
         names = [f"{self.prefix}-{snapshot.epoch:03d}.pt"] if periodic else []
         score = self.score(snapshot)
         if score is not None and (self.best_score is None or score > self.best_score):

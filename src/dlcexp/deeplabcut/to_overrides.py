@@ -53,11 +53,7 @@ class Imported:
 
 
 def import_config(source: Path, overrides: Sequence[Override] = ()) -> Imported:
-    """Translate a file.
-
-    Args:
-        source: a `pytorch_config.yaml` of any version.
-        overrides: of the user, for a `project=` among them.
+    """Translate a `pytorch_config.yaml` of any version, given the user's overrides.
 
     Raises:
         ProjectError: the file cannot be read, is of another kind, or its project is not found.

@@ -14,7 +14,7 @@ from dlcexp.config.compose import modified
 from dlcexp.config.overrides import Override
 from dlcexp.data.dataset import SampleDataset
 from dlcexp.data.loading import FrameData
-from dlcexp.errors import ConfigError, SnapshotError, UserError, nearest
+from dlcexp.errors import ConfigError, SnapshotError, UserError, nearest, not_one_of
 from dlcexp.evaluation.detected_boxes import find_boxes
 from dlcexp.evaluation.model_poses import Network, predict_crops, predict_heads
 from dlcexp.files import digest, hashed
@@ -66,9 +66,7 @@ class PoseFinder:
             value = conditions if isinstance(conditions, int) else str(conditions)
             run = replace(run, cfg=modified(run.cfg, [Override("conditions", value)]))
         if precision not in PRECISIONS:
-            raise ConfigError(
-                "predict.precision", f"{precision!r} is not one of {', '.join(PRECISIONS)}."
-            )
+            raise not_one_of("predict.precision", precision, PRECISIONS)
         _check_backend(backend, precision)
         self.run = run
         self.backend = backend
@@ -170,10 +168,7 @@ class PoseFinder:
 
 def _check_backend(backend: str, precision: str) -> None:
     if backend not in BACKENDS:
-        raise ConfigError(
-            "predict.backend",
-            f"{backend!r} is not one of {', '.join(BACKENDS)}.{nearest(backend, BACKENDS)}",
-        )
+        raise not_one_of("predict.backend", backend, BACKENDS)
     if backend == "onnx":
         from dlcexp.inference.onnx_network import check_packages
 

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 from yaml import YAMLError
 
-from dlcexp.config.build import allowing, build
+from dlcexp.config.build import allowing, build, plain
 from dlcexp.config.compose import put_values
 from dlcexp.config.overrides import parse_overrides
 from dlcexp.deeplabcut.snapshots import (
@@ -179,7 +179,7 @@ def load_model(cfg: DictConfig, key: str, snapshot: Path) -> nn.Module:
     Raises:
         SnapshotError: the weights cannot be read, or do not fit.
     """
-    node = OmegaConf.to_container(OmegaConf.select(cfg, key), resolve=True)
+    node = plain(OmegaConf.select(cfg, key))
     with allowing(cfg.get("allow_targets") or []):
         # The weights that training started from need not be there any more.
         model: nn.Module = build(_without_initial_weights(node), key=key)

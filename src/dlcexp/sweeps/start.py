@@ -16,7 +16,7 @@ from dlcexp.config.compose import compose_raw, compose_tree, resolve
 from dlcexp.config.mistakes import all_mistakes
 from dlcexp.config.options import check_choices, examples_folder, options, wrong_option
 from dlcexp.config.overrides import Override
-from dlcexp.errors import ConfigError, nearest
+from dlcexp.errors import ConfigError, nearest, not_one_of
 from dlcexp.sweeps.space import parse_space
 from dlcexp.text import without_passwords
 
@@ -149,9 +149,7 @@ def _check_options(overrides: Sequence[Override]) -> None:
 
 def _check_launcher(name: str) -> None:
     if name not in LAUNCHERS:
-        raise ConfigError(
-            LAUNCHER, f"{name!r} is not one of {', '.join(LAUNCHERS)}.{nearest(name, LAUNCHERS)}"
-        )
+        raise not_one_of(LAUNCHER, name, LAUNCHERS)
     module, extra = LAUNCHERS[name]
     try:
         found = find_spec(module) is not None

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dlcexp.config.model_checks import ModelInputs, check_image_size
-from dlcexp.errors import ConfigError
+from dlcexp.errors import not_one_of
 from dlcexp.models.backbones.hrnet import HRNet
 from dlcexp.models.backbones.keypoint_encoder import StackedKeypointEncoder
 from dlcexp.models.keypoint_axes import Axis, KeypointAxes, Points, outputs
@@ -63,9 +63,7 @@ class HRNetCoAM(HRNet):
     ) -> None:
         for stage in coam_modules:
             if stage not in STAGES:
-                raise ConfigError(
-                    "model.backbone.coam_modules", f"{stage!r} is not one of 1, 2, 3."
-                )
+                raise not_one_of("model.backbone.coam_modules", stage, map(str, STAGES))
         super().__init__(
             base_model_name,
             freeze_bn_stats=freeze_bn_stats,

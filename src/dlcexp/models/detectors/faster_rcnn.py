@@ -11,7 +11,7 @@ from torch import nn
 from torchvision.models import detection, get_model, list_models
 from torchvision.ops import FrozenBatchNorm2d
 
-from dlcexp.errors import ConfigError, nearest
+from dlcexp.errors import not_one_of
 from dlcexp.models.detectors.base import NUM_CLASSES, Detector, at_least_single
 from dlcexp.models.detectors.pretrained import AUTO, load_weights
 
@@ -90,10 +90,7 @@ class FasterRCNN(Detector):
         known = list_models(detection, include="fasterrcnn_*")
         variant = given.get("variant", known[0])
         if variant not in known:
-            raise ConfigError(
-                f"{key}.variant",
-                f"{variant!r} is not one of {', '.join(known)}.{nearest(str(variant), known)}",
-            )
+            raise not_one_of(f"{key}.variant", variant, known)
 
 
 def _pool_full_precision(layer: nn.Module, inputs: Any) -> Any:
