@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dlcexp.evaluation.evaluate import Evaluation, score_split
-from dlcexp.evaluation.records import COLUMNS, UNIQUE, animal_counts, pose_records
+from dlcexp.evaluation.records import COLUMNS, animal_counts, pose_records
+from dlcexp.names import UNIQUE
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dlcexp.commands.report import DIRECTION, METRIC, SWEEP
 from dlcexp.commands.settings import Command, switch
 from dlcexp.errors import UserError
+from dlcexp.names import POSE_CONFIG
 
 if TYPE_CHECKING:
     from dlcexp.results.read_sweep import Job, Sweep
@@ -61,7 +62,7 @@ def _export(job: "Job") -> int:
     """Print the file that the run left for DeepLabCut."""
     from dlcexp.text import print_file
 
-    path = job.folder / "pytorch_config.yaml"
+    path = job.folder / POSE_CONFIG
     try:
         print_file(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

@@ -9,6 +9,7 @@ from typing import Any
 from dlcexp.commands.settings import CONFIG_DIR, Command, Kind, Section, Setting
 from dlcexp.errors import ConfigError, ProjectError, UserError
 from dlcexp.files import expanded
+from dlcexp.names import TREE_FILE
 
 _EXPERIMENT = "a run folder, a file, or a command line in quotes"
 _KIND = Kind(str, paths="files", any_text=True)
@@ -85,7 +86,7 @@ def _tree(source: str, overrides: list[str], config_dir: Path | None) -> dict[st
 
     path = expanded(source)
     if source and _is_path(source, path):
-        file = path / "config.yaml" if path.is_dir() else path
+        file = path / TREE_FILE if path.is_dir() else path
         if not file.is_file():
             no_run = "is not a run folder: it has no config.yaml"
             what = no_run if path.is_dir() else "does not exist"

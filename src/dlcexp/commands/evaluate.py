@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcexp.commands.settings import FOLDER, RUN, SNAPSHOT, Command, Section, Setting
 from dlcexp.errors import UserError
+from dlcexp.names import SNAPSHOTS, TREE_FILE
 
 if TYPE_CHECKING:
     from dlcexp.runs.run import Run
@@ -96,13 +97,13 @@ def open_run(source: Path, snapshot: str | None, overrides: list[str]) -> "tuple
         return run, run.find_snapshot(snapshot) if snapshot else None
     if snapshot:
         raise UserError(f"snapshot: {snapshot!r}, but run={source} names a snapshot already.")
-    folder = source.parent.parent if source.parent.name == "snapshots" else source.parent
+    folder = source.parent.parent if source.parent.name == SNAPSHOTS else source.parent
     return Run.open(folder, overrides), source
 
 
 def _default_output(run: "Run", snapshot: Path | None) -> Path:
     """Return the run folder; a folder here for a shuffle, whose own belongs to DeepLabCut."""
-    if (run.folder / "config.yaml").is_file():
+    if (run.folder / TREE_FILE).is_file():
         return run.folder
     shuffle = run.folder.resolve().parent.name
     return Path("evaluation", f"{shuffle}_{(snapshot or run.best_snapshot).stem}")

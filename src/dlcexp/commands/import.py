@@ -5,6 +5,7 @@ from pathlib import Path
 
 from dlcexp.commands.settings import PATH, PROJECT, Command, Setting
 from dlcexp.errors import UserError
+from dlcexp.names import POSE_CONFIG
 
 COMMAND = Command(
     name="import",
@@ -42,7 +43,7 @@ def run(file: Path, project: str | None) -> int:
     from dlcexp.deeplabcut.to_overrides import FORMS, import_config
 
     if file.is_dir():
-        inside = file / "pytorch_config.yaml"
+        inside = file / POSE_CONFIG
         hint = f", such as {inside}" if inside.is_file() else ""
         raise UserError(f"{file} is a folder; import takes a file{hint}.")
     overrides = [] if project is None else [Override("project", project)]

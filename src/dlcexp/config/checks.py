@@ -23,6 +23,7 @@ from dlcexp.config.model_checks import (
 from dlcexp.config.schema import PREDICTION_FILES, TREE
 from dlcexp.errors import ConfigError, nearest, run_checks
 from dlcexp.files import expanded, names_in
+from dlcexp.names import TREE_FILE
 from dlcexp.project.superanimal import SUPERANIMALS
 from dlcexp.yaml_files import read_yaml
 
@@ -125,7 +126,7 @@ def check_conditions(conditions: Any, method: str) -> None:
 
 def _check_run(folder: Path, conditions: str) -> None:
     """A folder is that of a run whose model finds poses itself, and all of them."""
-    config = folder / "config.yaml"
+    config = folder / TREE_FILE
     run = read_yaml(config) if config.is_file() else None
     if not isinstance(run, dict) or "method" not in run:
         raise ConfigError(

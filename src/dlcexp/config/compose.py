@@ -29,6 +29,7 @@ from dlcexp.config.overrides import Override
 from dlcexp.config.rewrite import expand
 from dlcexp.errors import ConfigError
 from dlcexp.files import expanded
+from dlcexp.names import SNAPSHOTS
 from dlcexp.yaml_files import refuse_excess
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ def compose_run(
     try:
         folder = expanded(raw.hydra.run.dir)
         tree = DictConfig(checked(_without_hydra(raw)))
-        if tree.resume == "never" or not (folder / "snapshots" / "last.ckpt").is_file():
+        if tree.resume == "never" or not (folder / SNAPSHOTS / "last.ckpt").is_file():
             check_weights_file(tree.weights.path)
     except OmegaConfBaseException as error:
         raise readable(error, raw) from error

@@ -13,6 +13,7 @@ from typing import Any
 from dlcexp.config.augmentation_keys import SECTIONS, effective_menu, image_size
 from dlcexp.config.build import find_class, iterate_targets
 from dlcexp.errors import ConfigError, nearest, not_one_of
+from dlcexp.names import BODYPART, IDENTITY, UNIQUE_BODYPART
 from dlcexp.text import listed
 
 # Keys that only a top-down tree has.
@@ -94,7 +95,7 @@ def check_needs(tree: Mapping[str, Any]) -> None:
     The tree has passed `check_combinations` and `check_nodes`, and its `allow_targets` hold.
     """
     metadata, method, model = tree["metadata"], tree["method"], tree["model"]
-    head = _declared(model["heads"]["bodypart"], "model.heads.bodypart", "heads.Head")
+    head = _declared(model["heads"][BODYPART], "model.heads.bodypart", "heads.Head")
     backbone = _declared(model["backbone"], "model.backbone", "backbones.Backbone")
     _check_animals(head, method, metadata["num_individuals"])
     _check_project(head, backbone, metadata)
@@ -125,19 +126,19 @@ def _check_stages(stages: list[str], method: str) -> None:
 def _check_parts(model: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
     """Reject a model without a needed part, or with heads that the project has no use for."""
     heads = model.get("heads") or {}
-    if "bodypart" not in heads:
+    if BODYPART not in heads:
         raise ConfigError("model.heads", f"has {listed(heads)}, and no 'bodypart'.")
     if "_target_" not in (model.get("backbone") or {}):
         raise ConfigError("model.backbone", "has no '_target_'. Choose one with model/backbone=.")
-    if "_target_" not in heads["bodypart"]:
+    if "_target_" not in heads[BODYPART]:
         raise ConfigError("model.heads.bodypart", "has no '_target_'. Choose one with model=.")
-    if "unique_bodypart" in heads and not metadata["unique_bodyparts"]:
+    if UNIQUE_BODYPART in heads and not metadata["unique_bodyparts"]:
         raise ConfigError(
             "model.heads.unique_bodypart",
             "the project has no unique bodyparts (uniquebodyparts in its config.yaml). "
             "Leave it out of model/heads=, or add '~model.heads.unique_bodypart'.",
         )
-    if "identity" in heads and not metadata["with_identity"]:
+    if IDENTITY in heads and not metadata["with_identity"]:
         raise ConfigError(
             "model.heads.identity",
             "the individuals of the project have no identity (identity: true in its config.yaml). "

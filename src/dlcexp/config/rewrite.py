@@ -20,6 +20,7 @@ from dlcexp.config.options import (
 )
 from dlcexp.config.overrides import Override
 from dlcexp.errors import ConfigError, ProjectError
+from dlcexp.names import IDENTITY, UNIQUE_BODYPART
 from dlcexp.project import DEMO, open_project
 
 
@@ -147,8 +148,8 @@ def _heads_of_project(overrides: Sequence[Override], project: str) -> list[Overr
     except ProjectError:
         return []  # raised when the tree is resolved
     present = {
-        "unique_bodypart": metadata.unique_bodyparts,
-        "identity": metadata.with_identity,
+        UNIQUE_BODYPART: metadata.unique_bodyparts,
+        IDENTITY: metadata.with_identity,
     }
     heads = [head for head, there in present.items() if there]
     return [Override(HEADS, heads)] if heads else []

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from dlcexp.errors import ProjectError, UserError
 from dlcexp.files import expanded
+from dlcexp.names import LABEL_TABLE, LABELED_DATA, LABELS, PROJECT_FILE
 from dlcexp.project import demo, open_project
-from dlcexp.project.frames import LABELED_DATA
 from dlcexp.yaml_files import dump_yaml
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Marks a folder as one that may be drawn again, and records what is in it.
 _MARK = ".dlcexp-demo"
-_DRAWN = frozenset({"config.yaml", LABELED_DATA, "videos", _MARK})
+_DRAWN = frozenset({PROJECT_FILE, LABELED_DATA, "videos", _MARK})
 
 
 def demo_metadata() -> dict[str, Any]:
@@ -57,7 +57,7 @@ def write_demo_project(folder: Path, seed: int = 0) -> Path:
         UserError: the folder holds something else, or cannot be written.
     """
     folder = expanded(folder).resolve()
-    if not ((folder / "config.yaml").is_file() and _mark_in(folder) == _mark(seed)):
+    if not ((folder / PROJECT_FILE).is_file() and _mark_in(folder) == _mark(seed)):
         _refuse_foreign(folder)
         _draw(folder, seed)
     return folder
@@ -141,10 +141,10 @@ def _folder_beside(folder: Path) -> Iterator[Path]:
 
 def _replace_content(folder: Path, drawn: Path) -> None:
     """Replace the files; the config.yaml, which makes it a project, goes first and comes last."""
-    for name in sorted(_DRAWN, key=lambda name: name != "config.yaml"):
+    for name in sorted(_DRAWN, key=lambda name: name != PROJECT_FILE):
         old = folder / name
         shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
-    for name in sorted(_DRAWN, key=lambda name: name == "config.yaml"):
+    for name in sorted(_DRAWN, key=lambda name: name == PROJECT_FILE):
         (drawn / name).rename(folder / name)
 
 
@@ -157,7 +157,7 @@ def _write(folder: Path, final: Path, seed: int) -> None:
     for number, video in enumerate(demo.VIDEOS):
         _write_video(folder, video, np.random.default_rng([seed, number]))
     text = dump_yaml(_config(final))
-    (folder / "config.yaml").write_text(text, encoding="utf-8", newline="\n")
+    (folder / PROJECT_FILE).write_text(text, encoding="utf-8", newline="\n")
     (folder / _MARK).write_text(_mark(seed), encoding="utf-8", newline="\n")
 
 
@@ -206,8 +206,8 @@ def _write_labels(folder: Path, names: list[str], keypoints: "NDArray[np.float64
     )
     index = pd.MultiIndex.from_tuples([(LABELED_DATA, folder.name, name) for name in names])
     table = pd.DataFrame(keypoints.reshape(len(names), -1).round(2), index=index, columns=columns)
-    table.to_csv(folder / f"CollectedData_{demo.SCORER}.csv")
-    table.to_hdf(folder / f"CollectedData_{demo.SCORER}.h5", key="df_with_missing", mode="w")
+    table.to_csv(folder / f"{LABELS}{demo.SCORER}.csv")
+    table.to_hdf(folder / f"{LABELS}{demo.SCORER}.h5", key=LABEL_TABLE, mode="w")
 
 
 def _config(folder: Path) -> dict[str, Any]:

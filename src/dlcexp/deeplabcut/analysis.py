@@ -16,14 +16,11 @@ from numpy.typing import NDArray
 
 from dlcexp.deeplabcut.snapshots import is_best, snapshot_epoch
 from dlcexp.files import replacing
+from dlcexp.names import LABEL_TABLE, UNIQUE
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Under which DeepLabCut's tables of predictions are found in their file.
-_TABLE = "df_with_missing"
-# The individual under which DeepLabCut files the bodyparts that exist once in a frame.
-_UNIQUE = "single"
 # In the fourth column of an assembled keypoint: no identity was predicted.
 _NO_IDENTITY = -1.0
 
@@ -79,7 +76,7 @@ class Analysis:
         import pandas as pd
 
         owners = [(animal, part) for animal in self.individuals for part in self.bodyparts]
-        owners += [(_UNIQUE, part) for part in self.unique_bodyparts]
+        owners += [(UNIQUE, part) for part in self.unique_bodyparts]
         columns = [
             (self.scorer, *(owner if self.multianimal else owner[1:]), coordinate)
             for owner in owners
@@ -112,7 +109,7 @@ class Analysis:
             written.append(text)
         with replacing(path) as temporary:
             # Not in the format "table": what pandas 3 writes so, DeepLabCut's cannot read.
-            table.to_hdf(temporary, key=_TABLE, mode="w")
+            table.to_hdf(temporary, key=LABEL_TABLE, mode="w")
         return [*written, path]
 
     def _named(self) -> dict[str, Any]:
@@ -153,7 +150,7 @@ class Analysis:
     def _assemblies(self) -> dict[Any, Any]:
         """Each frame's animals (n, bodyparts, 4): x, y px, confidence, identity (none: -1)."""
         content: dict[Any, Any] = {
-            _UNIQUE: {number: unique for number, unique in enumerate(self.unique) if len(unique)}
+            UNIQUE: {number: unique for number, unique in enumerate(self.unique) if len(unique)}
         }
         places = np.arange(self.poses.shape[1]) if self.with_identity else _NO_IDENTITY
         shape = (*self.poses.shape[1:3], 1)

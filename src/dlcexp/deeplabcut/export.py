@@ -24,6 +24,7 @@ from dlcexp.deeplabcut.layout import LAYOUT, fill
 from dlcexp.deeplabcut.snapshots import best_snapshot
 from dlcexp.errors import ConfigError
 from dlcexp.files import expanded
+from dlcexp.names import BODYPART, IDENTITY, POSE_CONFIG, SNAPSHOTS, UNIQUE_BODYPART
 from dlcexp.text import without_passwords
 from dlcexp.trees import merged, select
 from dlcexp.yaml_files import dump_yaml, read_mapping
@@ -176,7 +177,7 @@ def net_type(model: Mapping[str, Any]) -> str:
     backbone that DeepLabCut does not pair it with, as it refuses names that it does not know, and
     a model whose classes it does not have. A backbone without a name bears that of its class.
     """
-    head = KINDS["heads"].name_of(model["heads"]["bodypart"]["_target_"])
+    head = KINDS["heads"].name_of(model["heads"][BODYPART]["_target_"])
     node = model["backbone"]
     if head == "DLCRNetHead" and _is_dlcrnet(model):
         return f"dlcrnet_stride{node.get('output_stride', 32)}_ms5"
@@ -244,14 +245,14 @@ def _metadata(tree: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
     metadata, heads = tree["metadata"], tree["model"]["heads"]
     named = tree["export"].get("pose_config_path")
     # What DeepLabCut finds here, it looks for among the heads.
-    unique = metadata["unique_bodyparts"] if "unique_bodypart" in heads else []
-    identity = metadata["with_identity"] and "identity" in heads
+    unique = metadata["unique_bodyparts"] if UNIQUE_BODYPART in heads else []
+    identity = metadata["with_identity"] and IDENTITY in heads
     root = expanded(tree["project"])
     if root.suffix:
         root = root.parent
     return {
         "project_path": str(root),
-        "pose_config_path": str(path or root / (named or "pytorch_config.yaml")),
+        "pose_config_path": str(path or root / (named or POSE_CONFIG)),
         "bodyparts": metadata["bodyparts"],
         "unique_bodyparts": unique,
         "individuals": metadata["individuals"],
@@ -270,7 +271,7 @@ def write_conditions(conditions: Any) -> dict[str, Any] | None:
         return {"source": "file", "filepath": str(path)}
     return {
         "source": "model",
-        "config_path": str(path / "pytorch_config.yaml"),
+        "config_path": str(path / POSE_CONFIG),
         "snapshot_path": str(_snapshot_of(path, conditions)),
         "scorer": None,
     }
@@ -295,7 +296,7 @@ def shuffle_conditions(
 
 
 def _snapshot_of(run: Path, conditions: str) -> Path:
-    found = best_snapshot(run / "snapshots")
+    found = best_snapshot(run / SNAPSHOTS)
     if found is None:
         raise ConfigError(
             "conditions", f"{conditions!r} has no snapshot; its training must finish."
@@ -331,7 +332,7 @@ def _model(node: Mapping[str, Any]) -> dict[str, Any]:
     backbone go too, as DeepLabCut's own do.
     """
     model: dict[str, Any] = _typed(node)
-    head = model["heads"]["bodypart"]
+    head = model["heads"][BODYPART]
     if _backbone(node) in _FROZEN_BACKBONES:
         _omit(_FROZEN, model["backbone"])
     if _is_dlcrnet(node) and "paf_config" in head:

@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 from dlcexp.config.schema import PREDICTION_FILES
 from dlcexp.errors import ProjectError
+from dlcexp.names import UNIQUE
 from dlcexp.project.dlc_tables import read_table
 
-# The individual under which DeepLabCut files the bodyparts that exist once in a frame.
-_UNIQUE = "single"
 _FRAME_NUMBER = re.compile(r"\D*0*(\d+)")
 
 
@@ -107,8 +106,8 @@ def _read_poses(path: Path) -> Predictions:
         keys = [("", *key) for key in keys]
     if not any(key[2] == "likelihood" for key in keys):
         raise ProjectError(f"{path}: has no likelihood; it holds labels and not predictions.")
-    individuals = list(dict.fromkeys(key[0] for key in keys if key[0] != _UNIQUE))
-    bodyparts = list(dict.fromkeys(key[1] for key in keys if key[0] != _UNIQUE))
+    individuals = list(dict.fromkeys(key[0] for key in keys if key[0] != UNIQUE))
+    bodyparts = list(dict.fromkeys(key[1] for key in keys if key[0] != UNIQUE))
     places = {key: place for place, key in enumerate(keys)}
     try:
         values = table.to_numpy(dtype=np.float64, na_value=np.nan)

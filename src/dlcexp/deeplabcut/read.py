@@ -12,6 +12,7 @@ from dlcexp.deeplabcut.flat import PLACES, unflatten, with_menus
 from dlcexp.deeplabcut.layout import LAYOUT, Part, Stage
 from dlcexp.errors import ConfigError, ProjectError, nearest
 from dlcexp.files import expanded
+from dlcexp.names import PROJECT_FILE
 from dlcexp.project import Project, open_project
 from dlcexp.trees import ABSENT, join, select
 
@@ -279,7 +280,7 @@ def _same_folder(one: Path, other: Path) -> bool:
 
 def _project_around(source: Path) -> Path | None:
     for folder in dict.fromkeys([*source.parents, *source.resolve().parents]):
-        if (folder / "config.yaml").is_file():
+        if (folder / PROJECT_FILE).is_file():
             try:
                 open_project(str(folder))
             except ProjectError:

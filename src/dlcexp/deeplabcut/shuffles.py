@@ -18,6 +18,7 @@ from dlcexp.config.overrides import Override
 from dlcexp.deeplabcut.export import shuffle_conditions
 from dlcexp.deeplabcut.snapshots import best_snapshot
 from dlcexp.errors import ConfigError, ProjectError
+from dlcexp.names import ITERATION, LABELS, MODELS, POSE_CONFIG, TRAINING_SETS
 from dlcexp.project import Project
 from dlcexp.project.dlc_tables import read_table
 from dlcexp.project.frames import frame_name
@@ -26,7 +27,6 @@ from dlcexp.yaml_files import read_yaml
 
 DOCUMENTATION = re.compile(r"Documentation_data-.*_(?P<percent>\d+)shuffle(?P<shuffle>\d+)\.pickle")
 MODEL = re.compile(r".*-trainset(?P<percent>\d+)shuffle(?P<shuffle>\d+)")
-_ITERATION = "iteration-"
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,11 @@ def find_trained_shuffle(project: Project, shuffle: int, key: str = "conditions"
     Raises:
         ConfigError: there is no such shuffle; names those there are.
     """
-    parent = project.root / "dlc-models-pytorch" / f"{_ITERATION}{project.iteration}"
+    parent = project.root / MODELS / f"{ITERATION}{project.iteration}"
     found = {
         (int(match["shuffle"]), int(match["percent"])): path / "train"
         for path in sorted(parent.glob("*"))
-        if (match := MODEL.fullmatch(path.name))
-        and (path / "train" / "pytorch_config.yaml").is_file()
+        if (match := MODEL.fullmatch(path.name)) and (path / "train" / POSE_CONFIG).is_file()
     }
     folders = [folder for (number, _), folder in sorted(found.items()) if number == shuffle]
     if project.kind != "dlc" or not folders:
@@ -95,19 +94,19 @@ def split_overrides(folder: Path) -> list[Override]:
     """Return the overrides that choose the split of a shuffle, by its folder `train`; else none."""
     match = MODEL.fullmatch(folder.parent.name)
     iteration = folder.parent.parent.name
-    if match is None or not iteration.startswith(_ITERATION):
+    if match is None or not iteration.startswith(ITERATION):
         return []
     return [
         Override("split", "dlc_shuffle"),
         Override("split.shuffle", int(match["shuffle"])),
         Override("split.trainset_fraction", int(match["percent"]) / 100),
-        Override("split.iteration", int(iteration.removeprefix(_ITERATION))),
+        Override("split.iteration", int(iteration.removeprefix(ITERATION))),
     ]
 
 
 def trained_shuffles(root: Path) -> list[Path]:
     """Return the folders `train` of all shuffles of a project that have a snapshot."""
-    files = root.glob("dlc-models-pytorch/*/*/train/pytorch_config.yaml")
+    files = root.glob(f"{MODELS}/*/*/train/{POSE_CONFIG}")
     return sorted(file.parent for file in files if any(file.parent.glob("snapshot*.pt")))
 
 
@@ -115,12 +114,12 @@ def _dataset_folder(project: Project, iteration: int) -> Path:
     """training-datasets/iteration-I/UnaugmentedDataSet_<Task><date>."""
     if project.kind != "dlc":
         raise ConfigError("split", f"{project.source.name} is a COCO file, which has no shuffles.")
-    parent = project.root / "training-datasets"
-    found = sorted(parent.glob(f"{_ITERATION}{iteration}/UnaugmentedDataSet_*"))
+    parent = project.root / TRAINING_SETS
+    found = sorted(parent.glob(f"{ITERATION}{iteration}/UnaugmentedDataSet_*"))
     named = [path for path in found if path.name.endswith(f"_{project.name}{project.date}")]
     if named or len(found) == 1:
         return (named or found)[0]
-    others = [path.name.removeprefix(_ITERATION) for path in parent.glob(f"{_ITERATION}*")]
+    others = [path.name.removeprefix(ITERATION) for path in parent.glob(f"{ITERATION}*")]
     if not others:
         raise ConfigError(
             "split",
@@ -166,10 +165,10 @@ def _documentation(folder: Path, shuffle: int, trainset_fraction: float | None) 
 
 
 def _merged_labels(folder: Path, scorer: str) -> Path:
-    named = folder / f"CollectedData_{scorer}.h5"
-    found = [named] if named.is_file() else sorted(folder.glob("CollectedData_*.h5"))
+    named = folder / f"{LABELS}{scorer}.h5"
+    found = [named] if named.is_file() else sorted(folder.glob(f"{LABELS}*.h5"))
     if len(found) != 1:
-        raise ProjectError(f"{folder}: has no CollectedData_{scorer}.h5, the labels of its rows.")
+        raise ProjectError(f"{folder}: has no {LABELS}{scorer}.h5, the labels of its rows.")
     return found[0]
 
 
@@ -233,7 +232,7 @@ def find_copy(project: Project, snapshot: Path) -> Path | None:
     """Return `train` of the first shuffle of the project whose best snapshot is this one."""
     for folder in trained_shuffles(project.root):
         best = best_snapshot(folder)
-        current = folder.parents[1].name == f"iteration-{project.iteration}"
+        current = folder.parents[1].name == f"{ITERATION}{project.iteration}"
         if (
             current
             and best

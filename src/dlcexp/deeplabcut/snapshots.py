@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcexp.errors import SnapshotError
 from dlcexp.files import replacing
+from dlcexp.names import SNAPSHOTS
 
 if TYPE_CHECKING:
     import torch
@@ -120,7 +121,7 @@ def load_plain(path: Path, *, mmap: bool = False) -> dict[str, Any]:
 
 def snapshot_folder(run: Path) -> Path:
     """Return the folder with a run's snapshots: `snapshots/`, or that of DeepLabCut's files."""
-    return inside if (inside := run / "snapshots").is_dir() else run
+    return inside if (inside := run / SNAPSHOTS).is_dir() else run
 
 
 def list_snapshots(folder: Path, prefix: str = POSE_PREFIX) -> list[Path]:

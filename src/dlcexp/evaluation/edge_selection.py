@@ -20,6 +20,7 @@ from dlcexp.evaluation.evaluate import score_split
 from dlcexp.evaluation.model_poses import in_evaluation, in_original, with_progress
 from dlcexp.models.predictors import PartAffinityFieldPredictor
 from dlcexp.models.targets.base import to_map
+from dlcexp.names import BODYPART
 
 # Graphs that are tried, from the spanning tree to all edges.
 GRAPHS = 10
@@ -69,7 +70,7 @@ def select_edges(
         device: where to compute.
         progress: draw a bar, if there is a terminal.
     """
-    head: Any = model.heads["bodypart"]  # type: ignore[index, union-attr]
+    head: Any = model.heads[BODYPART]  # type: ignore[index, union-attr]
     predictor: PartAffinityFieldPredictor = head.predictor
     frames = _frames(model, predictor, data, device, "choosing edges" if progress else "")
     separability = np.array(
@@ -102,11 +103,11 @@ def _frames(
     device: torch.device | str,
     description: str,
 ) -> list[_Frame]:
-    stride = model.stride("bodypart")
+    stride = model.stride(BODYPART)
     frames = []
     with in_evaluation(model):
         for sample in with_progress(data.frames("train"), description):
-            outputs = model(sample["image"][None].to(device))["bodypart"]
+            outputs = model(sample["image"][None].to(device))[BODYPART]
             outputs = {name: maps.float() for name, maps in outputs.items()}
             detections, cells = predictor.detections(stride, outputs)
             affinities = predictor.affinities(cells, outputs["paf"])

@@ -15,6 +15,7 @@ from dlcexp.data.loading import PoseData, SplitName
 from dlcexp.evaluation.detected_boxes import SPLITS, Boxes, evaluate_detector
 from dlcexp.evaluation.metrics import evaluate_poses, mean_pose_error
 from dlcexp.evaluation.model_poses import predict_crops, predict_heads
+from dlcexp.names import BODYPART, IDENTITY, UNIQUE_BODYPART
 from dlcexp.runs.metric_names import BY_LABELS, GT_BOXES, GT_CONDITIONS, by_split
 
 
@@ -127,16 +128,16 @@ def evaluate_model(
         started = monotonic()
         if data.top_down:
             size = (len(data.project.individuals), len(data.project.bodyparts))
-            heads = {"bodypart": predict_crops(model, frames, rows, size, device, description)}
+            heads = {BODYPART: predict_crops(model, frames, rows, size, device, description)}
         else:
             heads = predict_heads(model, frames, device, description=description)
         seconds[split] = monotonic() - started
         empty = np.zeros((0, len(data.project.individuals), len(data.project.bodyparts), 3))
-        poses[split] = heads.get("bodypart", empty.astype(np.float32))
+        poses[split] = heads.get(BODYPART, empty.astype(np.float32))
         names[split] = tuple(data.labels.names[i] for i in rows)
-        if "unique_bodypart" in heads:
-            unique[split] = heads["unique_bodypart"]
-        identity = "identity" in cfg.model.heads
+        if UNIQUE_BODYPART in heads:
+            unique[split] = heads[UNIQUE_BODYPART]
+        identity = IDENTITY in cfg.model.heads
         metrics[split] = score_split(
             data, cfg.evaluation, split, poses[split], heads, identity=identity
         )
@@ -235,7 +236,7 @@ def score_split(
     unique_kept = compared_bodyparts(data.project.unique_bodyparts, settings.comparison_bodyparts)
     labels = data.labels.keypoints[:, :, kept]
     unique_labels = data.labels.unique[:, None, unique_kept]
-    unique = heads.get("unique_bodypart")
+    unique = heads.get(UNIQUE_BODYPART)
     scores = evaluate_poses(
         by_row(rows, labels[rows]),
         by_row(rows, poses[:, :, kept]),

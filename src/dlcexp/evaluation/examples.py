@@ -12,6 +12,7 @@ from dlcexp.evaluation.canvas import save_figure
 from dlcexp.evaluation.evaluate import Evaluation
 from dlcexp.evaluation.figures import Example, Skeleton, draw_example
 from dlcexp.evaluation.ranking import FrameError, rank_frames
+from dlcexp.names import IDENTITY
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,7 @@ def chosen_frames(
     ranking = rank_frames(truth, poses)
     chosen = {"worst": ranking[:worst], "best": ranking[worst:][::-1][:best]}
     project = data.project
-    names = _names(project.individuals, with_identity="identity" in cfg.model.heads)
+    names = _names(project.individuals, with_identity=IDENTITY in cfg.model.heads)
     bodyparts = project.bodyparts
     if column in evaluation.unique:
         truth = _beside(truth, data.labels.unique[rows, None])

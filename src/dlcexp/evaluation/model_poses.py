@@ -15,6 +15,7 @@ from dlcexp.data.ahead import ahead, behind
 from dlcexp.data.dataset import Sample
 from dlcexp.evaluation.pairs import stack
 from dlcexp.models.predictors import assign_identities, identity_scores
+from dlcexp.names import BODYPART, IDENTITY
 
 # Turns images (b, 3, h, w), and conditions if it takes any, into the maps of each head.
 Network = Callable[..., Mapping[str, Mapping[str, torch.Tensor]]]
@@ -42,7 +43,7 @@ def predict_frames(
         further individual was found.
     """
     heads = predict_heads(model, dataset, device, batch_size=batch_size, description=description)
-    return heads["bodypart"]
+    return heads[BODYPART]
 
 
 def predict_heads(
@@ -107,7 +108,7 @@ def predict_crops(
     frames = {row: place for place, row in enumerate(rows)}
     found = np.full((len(rows), *size, 3), np.nan, np.float32)
     for sample, heads in _predictions(model, dataset, device, None, description, network):
-        found[frames[int(sample["index"])], int(sample["individual"])] = heads["bodypart"][0]
+        found[frames[int(sample["index"])], int(sample["individual"])] = heads[BODYPART][0]
     return found
 
 
@@ -188,9 +189,9 @@ def _decode(
 def _poses(outputs: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     """Poses (b, n, k, 3) of each head that has some, animals in the order of their identities."""
     poses = {head: output["poses"] for head, output in outputs.items() if "poses" in output}
-    if "identity" in outputs:
-        scores = identity_scores(poses["bodypart"], outputs["identity"]["heatmap"])
-        poses["bodypart"] = assign_identities(poses["bodypart"], scores)
+    if IDENTITY in outputs:
+        scores = identity_scores(poses[BODYPART], outputs[IDENTITY]["heatmap"])
+        poses[BODYPART] = assign_identities(poses[BODYPART], scores)
     return poses
 
 

@@ -15,10 +15,8 @@ from dlcexp.evaluation.evaluate import (
 )
 from dlcexp.evaluation.oks import MIN_KEYPOINTS, box_sides
 from dlcexp.evaluation.pairs import PosePairs, pair_poses
+from dlcexp.names import UNIQUE
 from dlcexp.runs.metric_names import split_of
-
-# The individual of points that a frame has once, as in DeepLabCut's tables.
-UNIQUE = "single"
 
 COLUMNS = (
     "split",

@@ -14,7 +14,8 @@ import pandas as pd
 from dlcexp.data.loading import PoseData
 from dlcexp.evaluation.evaluate import Evaluation
 from dlcexp.evaluation.ranking import FrameError, rank_frames
-from dlcexp.evaluation.records import UNIQUE, animal_counts
+from dlcexp.evaluation.records import animal_counts
+from dlcexp.names import IDENTITY, UNIQUE
 from dlcexp.runs.metric_names import split_of
 
 # All keypoints together, in addition to the bodyparts.
@@ -185,7 +186,7 @@ def _individuals(rows: pd.DataFrame, data: PoseData, cfg: Any, column: str) -> N
         for name, group in animals.groupby("individual", sort=False)
     }
     # In the boxes of the labels every place is right.
-    identified = "identity" in cfg.model.heads and column == split_of(column)
+    identified = IDENTITY in cfg.model.heads and column == split_of(column)
     return {
         "errors": {name: errors[name] for name in names if name in errors},
         "taken_for": taken_for(animals, names) if identified else None,

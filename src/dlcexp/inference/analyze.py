@@ -20,6 +20,7 @@ from dlcexp.inference.sources import Source, VideoSource
 from dlcexp.inference.stream import find_poses, shapes
 from dlcexp.inference.unfinished import Unfinished
 from dlcexp.locks import held
+from dlcexp.names import BODYPART, IDENTITY, POSE_CONFIG, UNIQUE_BODYPART
 from dlcexp.project import open_project
 from dlcexp.project.dlc_tables import read_table
 from dlcexp.text import listed, shows_bars
@@ -166,7 +167,7 @@ def _find(
     _warn_of_unreadable(source, readable)
     frames = len(readable)
     metadata = finder.cfg.metadata
-    unique = poses.get("unique_bodypart", np.zeros((frames, 1, 0, 3), np.float32))
+    unique = poses.get(UNIQUE_BODYPART, np.zeros((frames, 1, 0, 3), np.float32))
     analysis = Analysis(
         scorer=scorer,
         names=source.names,
@@ -174,9 +175,9 @@ def _find(
         unique_bodyparts=list(metadata.unique_bodyparts) if unique.shape[2] else [],
         individuals=list(metadata.individuals),
         multianimal=bool(metadata.multianimal),
-        poses=poses["bodypart"],
+        poses=poses[BODYPART],
         unique=unique[:, 0],
-        with_identity="identity" in finder.cfg.model.heads,
+        with_identity=IDENTITY in finder.cfg.model.heads,
     )
     return analysis, time.monotonic() - started
 
@@ -211,7 +212,7 @@ def _warn_of_unreadable(source: Source, readable: np.ndarray) -> None:
 
 def _scorer(finder: PoseFinder, shuffle: int) -> str:
     cfg = finder.cfg
-    config = read_mapping(finder.run.folder / "pytorch_config.yaml")
+    config = read_mapping(finder.run.folder / POSE_CONFIG)
     try:
         project = open_project(cfg.project)
         name = f"{project.name}{project.date}"
@@ -227,7 +228,7 @@ def _meta(finder: PoseFinder, source: Source, seconds: float) -> dict[str, Any]:
         "start": now - seconds,
         "stop": now,
         "run_duration": seconds,
-        "pytorch-config": read_mapping(finder.run.folder / "pytorch_config.yaml"),
+        "pytorch-config": read_mapping(finder.run.folder / POSE_CONFIG),
         "batch_size": finder.batch_size,
         "dlcexp run": str(finder.run.folder),
     }

@@ -20,6 +20,7 @@ from dlcexp.evaluation.model_poses import Network, predict_crops, predict_heads
 from dlcexp.files import digest, hashed
 from dlcexp.inference.network import TorchNetwork
 from dlcexp.models.pose_model import PoseModel
+from dlcexp.names import BODYPART, IDENTITY
 from dlcexp.runs.folder import plain
 from dlcexp.runs.hardware import choose_hardware
 from dlcexp.runs.run import Run
@@ -99,7 +100,7 @@ class PoseFinder:
     @property
     def heads(self) -> list[str]:
         """The heads that find keypoints."""
-        return [name for name in self.cfg.model.heads if name != "identity"]
+        return [name for name in self.cfg.model.heads if name != IDENTITY]
 
     def check_head(self, head: str) -> None:
         """Refuse a head that the model does not have.
@@ -122,7 +123,7 @@ class PoseFinder:
         """
         with allowing(self.cfg.allow_targets):
             if data.top_down:
-                return {"bodypart": self._in_crops(data)}
+                return {BODYPART: self._in_crops(data)}
             return predict_heads(
                 self.model,
                 data.frames("test"),

@@ -9,6 +9,7 @@ from dlcexp.data.cache import read_image
 from dlcexp.inference.finder import PoseFinder
 from dlcexp.inference.sources import ImageSource, find_sources
 from dlcexp.inference.stream import find_poses
+from dlcexp.names import BODYPART
 from dlcexp.runs.run import Run
 
 
@@ -18,7 +19,7 @@ def predict(
     *,
     snapshot: Path | None = None,
     conditions: str | int | Path | None = None,
-    head: str = "bodypart",
+    head: str = BODYPART,
 ) -> dict[str, np.ndarray]:
     """Find the animals in images and videos.
 

@@ -12,6 +12,7 @@ from dlcexp.data.cache import DecodedImages, Image
 from dlcexp.data.loading import unlabelled_frames
 from dlcexp.inference.finder import PoseFinder
 from dlcexp.inference.sources import Source
+from dlcexp.names import UNIQUE_BODYPART
 
 # Frames decoded at once, or as many as make whole batches; three chunks are in memory.
 CHUNK = 16
@@ -72,4 +73,4 @@ def shapes(finder: PoseFinder) -> dict[str, tuple[int, int, int]]:
     metadata = finder.cfg.metadata
     individuals = (metadata.num_individuals, metadata.num_bodyparts, 3)
     unique = (1, metadata.num_unique_bodyparts, 3)
-    return {head: unique if head == "unique_bodypart" else individuals for head in finder.heads}
+    return {head: unique if head == UNIQUE_BODYPART else individuals for head in finder.heads}

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dlcexp.models.backbones import Backbone
 from dlcexp.models.keypoint_axes import CENTER, Axis, KeypointAxes, Points
+from dlcexp.names import BODYPART
 
 # A backbone of which less than this part finds its weights in a file is another architecture.
 SAME_ARCHITECTURE = 0.9
@@ -151,7 +152,7 @@ def _owner(model: nn.Module, name: str) -> tuple[str, nn.Module | None]:
 
 def _head(path: str) -> str:
     parts = path.split(".")
-    return parts[1] if parts[0] == "heads" else "bodypart"
+    return parts[1] if parts[0] == "heads" else BODYPART
 
 
 def _by_shape(name: str, tensor: Tensor, stored: Mapping[str, Tensor]) -> _Plan:

@@ -5,6 +5,7 @@
 
 from platformdirs import user_cache_path
 
+from dlcexp.names import PROJECT_FILE
 from dlcexp.project.model import Project
 
 # Raised with every change of the drawing, so that no cache holds an older one.
@@ -41,7 +42,7 @@ def demo_head() -> Project:
     """Return the demo project in the user's cache, whether or not it has been drawn."""
     root = user_cache_path("dlcexp") / f"demo-{DRAWING}"
     return Project(
-        source=root / "config.yaml",
+        source=root / PROJECT_FILE,
         root=root,
         kind="dlc",
         name="demo",

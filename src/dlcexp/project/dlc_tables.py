@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlcexp.errors import ProjectError, nearest
-from dlcexp.project.frames import LABELED_DATA, frame_name, video_folders
+from dlcexp.names import LABELED_DATA, LABELS, UNIQUE
+from dlcexp.project.frames import frame_name, video_folders
 from dlcexp.project.hdf_tables import read_hdf
 from dlcexp.project.model import Labels, Project
 from dlcexp.project.usable import usable_labels
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The individual under which DeepLabCut files the bodyparts that exist once in a frame.
-_UNIQUE = "single"
 _SHOWN = 3
 
 
@@ -34,7 +33,7 @@ def load_dlc_labels(project: Project) -> Labels:
     if not tables:
         raise ProjectError(
             f"{project.root / LABELED_DATA}: no folder in it holds labels "
-            f"(CollectedData_{project.scorer}.h5 or .csv)."
+            f"({LABELS}{project.scorer}.h5 or .csv)."
         )
     scorers = {file: _scorer(table, file, project) for file, table in tables.items()}
     own = [file for file in tables if scorers[file] == project.scorer in file.stem]
@@ -91,11 +90,11 @@ def _label_file(folder: Path, project: Project) -> Path | None:
     files = sorted(
         path
         for suffix in ("h5", "csv")
-        for path in folder.glob(f"CollectedData_*.{suffix}")
+        for path in folder.glob(f"{LABELS}*.{suffix}")
         if not path.name.startswith(".")
     )
     stems = {path.stem for path in files}
-    wanted = f"CollectedData_{project.scorer}"
+    wanted = f"{LABELS}{project.scorer}"
     if wanted not in stems and len(stems) > 1:
         raise ProjectError(
             f"{folder}: has labels of several scorers ({', '.join(sorted(stems))}), and none of "
@@ -171,7 +170,7 @@ def _read_video(path: Path, table: "pd.DataFrame", scorer: str, project: Project
     names = [frame_name(row, folder) for row in table.index]
     animals = [columns.points(animal, project.bodyparts) for animal in project.individuals]
     keypoints = np.stack(animals, axis=1)
-    unique = columns.points(_UNIQUE, project.unique_bodyparts)
+    unique = columns.points(UNIQUE, project.unique_bodyparts)
     points = np.concatenate([keypoints.reshape(len(names), -1), unique.reshape(len(names), -1)], 1)
     labelled: NDArray[np.bool_] = np.any(np.isfinite(points), axis=1)
     kept = _rows_of_frames(names, labelled, columns.labelled, path)
@@ -234,7 +233,7 @@ class _Columns:
         strangers = {
             key[0]: None
             for key, place in self._place.items()
-            if key[0] not in (*project.individuals, _UNIQUE)
+            if key[0] not in (*project.individuals, UNIQUE)
             and np.isfinite(self._values[:, place]).any()
         }
         if strangers:

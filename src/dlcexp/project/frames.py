@@ -5,9 +5,9 @@ import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from dlcexp.errors import ProjectError
+from dlcexp.names import LABELED_DATA
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
-LABELED_DATA = "labeled-data"
 
 
 def video_folders(root: Path) -> list[Path]:

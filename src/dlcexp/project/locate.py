@@ -4,6 +4,7 @@ from pathlib import Path
 
 from dlcexp.errors import ProjectError, nearest
 from dlcexp.files import expanded, kind_of_folder
+from dlcexp.names import PROJECT_FILE
 from dlcexp.text import listed
 
 
@@ -17,7 +18,7 @@ def locate(value: str | Path) -> Path:
         if kind := kind_of_folder(path):
             use = f"dlcexp report {path}" if kind == "sweep" else f"dlcexp evaluate run={path}"
             raise ProjectError(f"{path}: is the folder of a {kind}, not a project: {use}.")
-        config = path / "config.yaml"
+        config = path / PROJECT_FILE
         if not config.is_file():
             raise ProjectError(_no_config(path))
         return config
@@ -32,11 +33,11 @@ def locate(value: str | Path) -> Path:
 
 
 def _no_config(folder: Path) -> str:
-    inside = sorted(config.parent.name for config in folder.glob("*/config.yaml"))
+    inside = sorted(config.parent.name for config in folder.glob(f"*/{PROJECT_FILE}"))
     if inside:
         hint = f" There is one in its folder {listed(inside)}."
     else:
-        hint = _project_around(folder) or nearest("config.yaml", _names_in(folder))
+        hint = _project_around(folder) or nearest(PROJECT_FILE, _names_in(folder))
     content = _content(folder)
     return f"{folder}: has no config.yaml, so it is not a DeepLabCut project; {content}{hint}"
 
@@ -49,7 +50,7 @@ def _no_such_path(path: Path) -> str:
 
 
 def _project_around(path: Path) -> str:
-    parents = [parent for parent in path.parents if (parent / "config.yaml").is_file()]
+    parents = [parent for parent in path.parents if (parent / PROJECT_FILE).is_file()]
     return f" The project around it is {parents[0]}." if parents else ""
 
 

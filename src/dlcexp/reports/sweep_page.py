@@ -8,6 +8,7 @@ import cv2
 from dlcexp.config.overrides import Override, command_line
 from dlcexp.deeplabcut.export import cannot_build
 from dlcexp.files import write_text
+from dlcexp.names import ENVIRONMENT, FIGURES, LOG
 from dlcexp.reports.html_page import Picture, embedded_picture, render
 from dlcexp.reports.plotly_charts import embedded
 from dlcexp.reports.sweep_charts import (
@@ -55,7 +56,7 @@ def report_page(sweep: Sweep) -> str:
         speed=embedded(speed_chart(sweep)),
         worst_job=worst,
         pictures=[(job, pictures(job)) for job in (sweep.best_job, worst) if job],
-        failures=[(job, _last_lines(job.folder / "log.txt")) for job in sweep.failed],
+        failures=[(job, _last_lines(job.folder / LOG)) for job in sweep.failed],
         commands=commands(sweep),
         environment=_environment(sweep.best_job),
     )
@@ -91,7 +92,7 @@ def pictures(job: Job) -> list[Picture]:
     """Return example frames and plots of a run, small enough for a page."""
     found = []
     for name in _PICTURES:
-        path = job.folder / "figures" / f"{name}.png"
+        path = job.folder / FIGURES / f"{name}.png"
         image = cv2.imread(str(path)) if path.is_file() else None
         if image is None:
             continue
@@ -137,7 +138,7 @@ def _environment(job: Job | None) -> list[tuple[str, str]]:
     if job is None:
         return []
     try:
-        content = json.loads((job.folder / "environment.json").read_text(encoding="utf-8"))
+        content = json.loads((job.folder / ENVIRONMENT).read_text(encoding="utf-8"))
         packages = content.pop("packages", {})
         return [(str(name), str(value)) for name, value in {**content, **packages}.items() if value]
     except (OSError, ValueError, AttributeError, TypeError):

@@ -8,6 +8,7 @@ from typing import Any
 
 from dlcexp.config.resolvers import larger_is_better
 from dlcexp.errors import ConfigError, nearest
+from dlcexp.names import METRICS
 from dlcexp.results.ledger import Objective
 from dlcexp.runs.metric_names import GT_BOXES, GT_CONDITIONS, MAXIMIZE, MINIMIZE
 
@@ -73,7 +74,7 @@ def unmeasured(folder: Path, wanted: Sequence[Objective]) -> str | None:
 def _measured(folder: Path) -> dict[str, Any]:
     """Return the `metrics.json` of a run folder; empty where it has none that can be read."""
     try:
-        content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

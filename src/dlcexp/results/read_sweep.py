@@ -16,6 +16,7 @@ from typing import Any
 
 from dlcexp.errors import ProjectError, UserError, nearest
 from dlcexp.files import expanded, has_ended
+from dlcexp.names import HISTORY, METRICS, OVERRIDES, SNAPSHOTS, STATUS, TREE_FILE
 from dlcexp.results.factors import Factor, find_factors, values_by_key
 from dlcexp.results.ledger import TREES, Objective
 from dlcexp.results.objective import gain, natural
@@ -339,8 +340,8 @@ def _run_folders(root: Path) -> list[str]:
 
 def _is_run(folder: Path) -> bool:
     """Return whether a folder is a run's; a `config.yaml` alone may be that of a project."""
-    typed = (folder / "config.yaml").is_file() and (folder / "overrides.yaml").is_file()
-    return typed or (folder / "status.json").is_file()
+    typed = (folder / TREE_FILE).is_file() and (folder / OVERRIDES).is_file()
+    return typed or (folder / STATUS).is_file()
 
 
 def _natural_order(path: Path) -> tuple[bool, int, str]:
@@ -360,11 +361,11 @@ def _read_job(root: Path, name: str, number: int, overrides: Iterable[Any]) -> J
             problems.append(str(error))
             return {}
 
-    status = read(folder / "status.json")
-    metrics = read(folder / "metrics.json")
-    tree = read(folder / "config.yaml") or read(root / "conf" / TREES / f"{name}.json")
-    overrides = tuple(map(str, _list(_read_yaml(folder / "overrides.yaml")) or overrides))
-    history = _history(folder / "metrics.csv")
+    status = read(folder / STATUS)
+    metrics = read(folder / METRICS)
+    tree = read(folder / TREE_FILE) or read(root / "conf" / TREES / f"{name}.json")
+    overrides = tuple(map(str, _list(_read_yaml(folder / OVERRIDES)) or overrides))
+    history = _history(folder / HISTORY)
     epochs = max((epoch for values in history.values() for epoch in values), default=0)
     planned = tree.get("epochs")
     snapshot = metrics.get("snapshot")
@@ -377,7 +378,7 @@ def _read_job(root: Path, name: str, number: int, overrides: Iterable[Any]) -> J
         "tree": tree,
         "overrides": overrides,
         "typed": values_by_key(overrides),
-        "snapshot": folder / "snapshots" / str(snapshot) if snapshot else None,
+        "snapshot": folder / SNAPSHOTS / str(snapshot) if snapshot else None,
     }
     label = folder.resolve().name if name == "." else name
     if problems:

@@ -19,6 +19,16 @@ from dlcexp.deeplabcut.snapshots import (
 from dlcexp.errors import ConfigError, StorageError, UserError
 from dlcexp.files import clear_leftovers, expanded, storage, this_process, write_json, write_text
 from dlcexp.locks import RUN_LOCK, held
+from dlcexp.names import (
+    ENVIRONMENT,
+    FIGURES,
+    LOG,
+    METRICS,
+    OVERRIDES,
+    POSE_CONFIG,
+    SNAPSHOTS,
+    TREE_FILE,
+)
 from dlcexp.runs.environment import describe_environment
 from dlcexp.runs.stages import POSE, file_suffix, snapshot_prefix
 from dlcexp.runs.status import (
@@ -105,11 +115,11 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = expanded(path)
-        self.snapshots = self.path / "snapshots"
-        self.figures = self.path / "figures"
-        self.config = self.path / "config.yaml"
+        self.snapshots = self.path / SNAPSHOTS
+        self.figures = self.path / FIGURES
+        self.config = self.path / TREE_FILE
         self.weights = self.path / "weights.json"
-        self.configurations = (self.config, self.path / "pytorch_config.yaml")
+        self.configurations = (self.config, self.path / POSE_CONFIG)
 
     def checkpoint(self, stage: str) -> Path:
         """Return the full state of a stage after its last whole epoch, to resume from."""
@@ -137,16 +147,16 @@ class RunFolder:
         for folder in (self.snapshots, self.figures):
             folder.mkdir(parents=True, exist_ok=True)
             clear_leftovers(folder)
-        write_text(self.path / "overrides.yaml", without_passwords(dump_yaml(list(overrides))))
+        write_text(self.path / OVERRIDES, without_passwords(dump_yaml(list(overrides))))
         self.write_tree(cfg)
-        write_json(self.path / "environment.json", describe_environment(device))
+        write_json(self.path / ENVIRONMENT, describe_environment(device))
 
     def write_tree(self, cfg: DictConfig) -> None:
         """Write the tree, for dlcexp and for DeepLabCut, there with the command that made it."""
         from dlcexp.deeplabcut.export import export_config
 
         tree = plain(cfg)
-        typed = self.path / "overrides.yaml"
+        typed = self.path / OVERRIDES
         overrides = read_yaml(typed) if typed.is_file() else []
         command = ["train", *map(str, overrides)]
         write_text(self.config, without_passwords(OmegaConf.to_yaml(OmegaConf.create(tree))))
@@ -161,7 +171,7 @@ class RunFolder:
             *self.figures.glob("*.png"),
             self.checkpoint(stage),
             self.metrics_table(stage),
-            self.path / "metrics.json",
+            self.path / METRICS,
             *([self.weights] if stage == POSE else []),
         ):
             path.unlink(missing_ok=True)
@@ -176,7 +186,7 @@ class RunFolder:
             seconds = round(time.monotonic() - started, 1)
             write_status(self.path, Status(name, error, kind, seconds, stamp, this_process()))
 
-        with storage(self.path), _log_file(self.path / "log.txt"):
+        with storage(self.path), _log_file(self.path / LOG):
             status(RUNNING)
             try:
                 with storage(self.path):
@@ -189,14 +199,14 @@ class RunFolder:
                     status(FAILED, explain(error), kind_of(error))
                 if not isinstance(error, UserError | KeyboardInterrupt | SystemExit):
                     # Into the folder only: whoever called prints the traceback.
-                    with (self.path / "log.txt").open("a", encoding="utf-8") as file:
+                    with (self.path / LOG).open("a", encoding="utf-8") as file:
                         traceback.print_exception(error, file=file)
                 raise
             status(COMPLETED)
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Write the final numbers; NaN becomes null."""
-        write_json(self.path / "metrics.json", metrics)
+        write_json(self.path / METRICS, metrics)
 
     def differences(self, cfg: DictConfig) -> list[str]:
         """Return the differences to the tree that this folder was made with, `key: there, here`."""

@@ -27,6 +27,7 @@ from dlcexp.deeplabcut.snapshots import (
 )
 from dlcexp.errors import SnapshotError, UserError
 from dlcexp.files import expanded
+from dlcexp.names import METRICS, TREE_FILE
 from dlcexp.runs.shuffle_run import no_run, shuffle_folder, shuffle_tree
 from dlcexp.runs.trust import allow_own_only
 from dlcexp.text import first_line, listed
@@ -65,7 +66,7 @@ class Run:
         if isinstance(folder, Run):
             return folder
         path = expanded(folder)
-        config = path / "config.yaml"
+        config = path / TREE_FILE
         if not config.is_file() and (inside := shuffle_folder(path)):
             return cls(inside, shuffle_tree(inside, overrides))
         tree: Any = _read_tree(config) if config.is_file() else {}
@@ -74,7 +75,7 @@ class Run:
         allow_own_only(tree, config)
         if typed := [each for each in parse_overrides(overrides) if each.key == _ALLOWED]:
             put_values(tree, typed)
-        return cls(path, tree, _read_metrics(path / "metrics.json"))
+        return cls(path, tree, _read_metrics(path / METRICS))
 
     @property
     def best_snapshot(self) -> Path:

@@ -9,15 +9,14 @@ from dlcexp.composition import compose
 from dlcexp.config.overrides import Override
 from dlcexp.deeplabcut.shuffles import split_overrides, trained_shuffles
 from dlcexp.files import kind_of_folder
+from dlcexp.names import POSE_CONFIG, TREE_FILE
 from dlcexp.text import listed
-
-_FILE = "pytorch_config.yaml"
 
 
 def shuffle_folder(folder: Path) -> Path | None:
     """Return the folder of DeepLabCut's file and snapshots: `folder` itself, or its `train`."""
     places = (folder, folder / "train")
-    return next((place for place in places if (place / _FILE).is_file()), None)
+    return next((place for place in places if (place / POSE_CONFIG).is_file()), None)
 
 
 def shuffle_tree(folder: Path, overrides: Sequence[str] = ()) -> DictConfig:
@@ -34,7 +33,7 @@ def shuffle_tree(folder: Path, overrides: Sequence[str] = ()) -> DictConfig:
         UserError: the file cannot be imported.
     """
     project = [text for text in overrides if Override.with_text(text).key == "project"]
-    file = Override("pytorch_config", str(folder / _FILE))
+    file = Override("pytorch_config", str(folder / POSE_CONFIG))
     split = split_overrides(folder.resolve()) or [Override("split", "all")]
     return compose(*project, *map(str, [file, *split]))
 
@@ -46,7 +45,8 @@ def no_run(folder: Path) -> str:
             f"{folder} is the folder of a sweep, not of a run. "
             f"'dlcexp best {folder}' names its best run."
         )
-    if not (folder / "config.yaml").is_file():
-        return f"{folder} is not a run folder: it has no config.yaml, and no {_FILE} of DeepLabCut"
+    if not (folder / TREE_FILE).is_file():
+        missing = f"it has no {TREE_FILE}, and no {POSE_CONFIG} of DeepLabCut"
+        return f"{folder} is not a run folder: {missing}"
     found = listed(path.as_posix() for path in trained_shuffles(folder))
     return f"{folder} is not a run folder, but a project; shuffles with a snapshot: {found}"

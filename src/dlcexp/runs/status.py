@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dlcexp.errors import StorageError, UserError
 from dlcexp.files import storage, write_text
+from dlcexp.names import STATUS
 
 QUEUED, RUNNING, COMPLETED = "queued", "running", "completed"
 FAILED, PRUNED, KILLED = "failed", "pruned", "killed"
@@ -41,7 +42,7 @@ class Status:
 
 def read_status(folder: Path) -> Status:
     """Read the state of a run folder; queued where there is none, failed where it is damaged."""
-    path = folder / "status.json"
+    path = folder / STATUS
     if not path.is_file():
         return Status()
     try:
@@ -57,7 +58,7 @@ def write_status(folder: Path, status: Status) -> None:
     Raises:
         StorageError: the folder cannot be written to.
     """
-    path = folder / "status.json"
+    path = folder / STATUS
     text = json.dumps(asdict(status), indent=2) + "\n"
     try:
         write_text(path, text)

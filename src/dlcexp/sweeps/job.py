@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from dlcexp.errors import StorageError
 from dlcexp.files import storage
 from dlcexp.locks import RUN_LOCK, file_lock
+from dlcexp.names import LOG
 from dlcexp.results.ledger import Job, Ledger
 from dlcexp.runs.status import (
     COMPLETED,
@@ -56,7 +57,7 @@ def run_job(cfg: DictConfig) -> None:
     with file_lock(folder / RUN_LOCK):
         if read_status(folder).status == COMPLETED:
             return
-        with _printing_to(folder / "log.txt"):
+        with _printing_to(folder / LOG):
             try:
                 with storage(folder):
                     _train(folder, HydraConfig.get().sweeper)
@@ -104,7 +105,7 @@ def record_failure(folder: Path, error: BaseException) -> None:
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with suppress(StorageError):
         write_status(folder, Status(FAILED, explain(error), kind, 0.0, started))
-    with suppress(OSError), (folder / "log.txt").open("a", encoding="utf-8") as file:
+    with suppress(OSError), (folder / LOG).open("a", encoding="utf-8") as file:
         if kind in (MISTAKE, INTERRUPTED):
             print(explain(error), file=file)
         else:

@@ -25,6 +25,7 @@ from dlcexp.errors import ConfigError, ProjectError, UserError, nearest
 from dlcexp.evaluation.detected_boxes import SPLITS
 from dlcexp.evaluation.model_poses import predict_frames
 from dlcexp.files import expanded
+from dlcexp.names import POSE_CONFIG
 from dlcexp.project import open_project
 from dlcexp.runs.run import Run, load_model
 from dlcexp.text import listed
@@ -204,7 +205,7 @@ def _of_shuffle(cfg: DictConfig, shuffle: int, bodyparts: Sequence[str]) -> Mode
     """
     folder = find_trained_shuffle(open_project(cfg.project), shuffle)
     origin = f"shuffle {shuffle} ({folder})"
-    file = folder / "pytorch_config.yaml"
+    file = folder / POSE_CONFIG
     try:
         method = str(read_mapping(file).get("method")).lower()
     except ProjectError as error:

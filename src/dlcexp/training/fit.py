@@ -34,6 +34,7 @@ from dlcexp.files import write_json
 from dlcexp.models import PoseModel
 from dlcexp.models.detectors import available_weights
 from dlcexp.models.detectors.pretrained import AUTO
+from dlcexp.names import IDENTITY, UNIQUE_BODYPART
 from dlcexp.runs.folder import DETECTOR_WEIGHTS, Pruned, RunFolder, anchored, new_run_folder, plain
 from dlcexp.runs.hardware import Hardware, choose_hardware
 from dlcexp.runs.metric_names import by_split
@@ -375,13 +376,13 @@ def check_key_metric(cfg: DictConfig, stage: Stage) -> None:
 def _pose_metrics(cfg: DictConfig) -> Iterable[str]:
     metadata = cfg.metadata
     pose = np.zeros((metadata.num_individuals, metadata.num_bodyparts, 3))
-    unique = metadata.unique_bodyparts if "unique_bodypart" in cfg.model.heads else []
+    unique = metadata.unique_bodyparts if UNIQUE_BODYPART in cfg.model.heads else []
     return evaluate_poses(
         {"frame": pose},
         {"frame": pose},
         bodyparts=list(metadata.bodyparts),
         unique_bodyparts=list(unique),
-        with_identity="identity" in cfg.model.heads,
+        with_identity=IDENTITY in cfg.model.heads,
         pck_thresholds=list(cfg.evaluation.pck_thresholds),
         single_animal=metadata.num_individuals == 1,
     )

@@ -16,9 +16,9 @@ from torch import nn
 
 from dlcexp.errors import ConfigError, SnapshotError
 from dlcexp.models.transfer import ABSENT, Entry, Transfer, transfer
+from dlcexp.names import BODYPART
 from dlcexp.text import listed
 from dlcexp.training.weights_file import (
-    BODYPART,
     Source,
     adapted,
     likely_net_type,

@@ -17,6 +17,7 @@ from dlcexp.deeplabcut.snapshots import (
     best_snapshot,
     load_plain,
     load_snapshot,
+    snapshot_folder,
 )
 from dlcexp.errors import ConfigError, SnapshotError
 from dlcexp.files import expanded, replacing
@@ -106,7 +107,7 @@ def foreign_detector(cfg: DictConfig) -> Path | None:
         return None
     path = expanded(cfg.detector.snapshot)
     if path.is_dir():
-        inside = path / "snapshots" if (path / "snapshots").is_dir() else path
+        inside = snapshot_folder(path)
         path = best_snapshot(inside, DETECTOR_PREFIX) or inside / f"{DETECTOR_PREFIX}-*.pt"
     if not path.is_file():
         raise ConfigError(

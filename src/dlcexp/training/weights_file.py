@@ -16,12 +16,11 @@ from dlcexp.errors import ConfigError, ProjectError, SnapshotError
 from dlcexp.files import expanded
 from dlcexp.models.keypoint_axes import Points
 from dlcexp.models.transfer import Layout
+from dlcexp.names import BODYPART, IDENTITY, POSE_CONFIG, SNAPSHOTS, UNIQUE_BODYPART
 from dlcexp.project import open_project
 from dlcexp.project.superanimal import SUPERANIMALS, superanimal_of
 from dlcexp.yaml_files import read_as_text
 
-# The head of the bodyparts, by whose points backbone and neck go too.
-BODYPART = "bodypart"
 # Where in a file its weights may be, and what may stand before the name of each.
 _SECTIONS = ("model", "state_dict")
 _PREFIXES = ("module.", "model.")
@@ -77,7 +76,7 @@ def find_file(value: str) -> Path:
     """
     path = expanded(value)
     if path.is_dir():
-        inside = [path / "snapshots", path / "train", path]
+        inside = [path / SNAPSHOTS, path / "train", path]
         found = (best_snapshot(folder) for folder in inside if folder.is_dir())
         path = next((each for each in found if each), path / "snapshot-*.pt")
     if not path.is_file():
@@ -156,11 +155,9 @@ def _as_convolutions(state: Mapping[str, Tensor], names: Collection[str]) -> dic
 
 def _config_beside(path: Path) -> dict[str, Any] | None:
     """Return the pytorch_config.yaml of the run or the shuffle that a snapshot is of."""
-    folders = (
-        [path.parent, path.parent.parent] if path.parent.name == "snapshots" else [path.parent]
-    )
+    folders = [path.parent, path.parent.parent] if path.parent.name == SNAPSHOTS else [path.parent]
     for folder in folders:
-        file = folder / "pytorch_config.yaml"
+        file = folder / POSE_CONFIG
         if file.is_file():
             try:
                 content = read_as_text(file)
@@ -225,8 +222,8 @@ def _layout(metadata: Mapping[str, Any], graph: Sequence[Sequence[Any]]) -> dict
         ) from error
     return {
         BODYPART: Points(bodyparts, edges),
-        "unique_bodypart": Points(names("unique_bodyparts")),
-        "identity": Points(names("individuals")),
+        UNIQUE_BODYPART: Points(names("unique_bodyparts")),
+        IDENTITY: Points(names("individuals")),
     }
 
 

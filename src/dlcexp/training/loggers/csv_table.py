@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 
 from dlcexp.files import replacing
+from dlcexp.names import HISTORY
 from dlcexp.training.loggers.naming import DETECTOR, of_detector
 
 
@@ -24,7 +25,7 @@ class CSVLogger(Logger):
 
     def __init__(self, save_dir: str | Path = ".") -> None:
         super().__init__()
-        self._pose = _Table(Path(save_dir) / "metrics.csv")
+        self._pose = _Table(Path(save_dir) / HISTORY)
         self._detector = _Table(Path(save_dir) / "metrics-detector.csv")
 
     @property

@@ -1,0 +1,32 @@
+"""Names of files, folders and heads, by which DeepLabCut and later commands find them."""
+
+# A project of DeepLabCut, and its labels
+PROJECT_FILE = "config.yaml"
+LABELED_DATA = "labeled-data"
+LABELS = "CollectedData_"
+LABEL_TABLE = "df_with_missing"
+# The individual under which tables have the bodyparts that exist once in a frame.
+UNIQUE = "single"
+
+# Its shuffles
+TRAINING_SETS = "training-datasets"
+MODELS = "dlc-models-pytorch"
+ITERATION = "iteration-"
+SHUFFLES = "metadata.yaml"
+POSE_CONFIG = "pytorch_config.yaml"
+
+# A run folder, which has a POSE_CONFIG, too
+TREE_FILE = "config.yaml"
+OVERRIDES = "overrides.yaml"
+ENVIRONMENT = "environment.json"
+STATUS = "status.json"
+METRICS = "metrics.json"
+HISTORY = "metrics.csv"
+SNAPSHOTS = "snapshots"
+FIGURES = "figures"
+LOG = "log.txt"
+
+# Heads of a model
+BODYPART = "bodypart"
+UNIQUE_BODYPART = "unique_bodypart"
+IDENTITY = "identity"
