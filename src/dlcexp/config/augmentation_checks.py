@@ -60,9 +60,7 @@ def validate_data(
     for section in SECTIONS:
         full, menu = f"{key}.{section}", data.get(section) or {}
         if not isinstance(menu, Mapping):
-            raise ConfigError(
-                full, f"{menu!r} is not allowed. Allowed: a mapping of augmentations."
-            )
+            raise ConfigError(full, f"{menu!r} is not a mapping of augmentations.")
         # Null switches off a custom transform that is directly under `data`.
         checked = {n: v for n, v in menu.items() if not (n in own and is_off(v))}
         _validate_menu(checked, full, method)
@@ -91,7 +89,13 @@ def _validate_menu(
             if not isinstance(value["_target_"], str) or "." not in value["_target_"]:
                 raise ConfigError(f"{full}._target_", f"{value['_target_']!r} names no class.")
         else:
-            raise _unknown(full, str(name), value, (*AUGMENTATIONS.keys, *also))
+            known = (*AUGMENTATIONS.keys, *also)
+            raise ConfigError(
+                full,
+                f"unknown augmentation with value {value!r}. Allowed: {', '.join(sorted(known))}; "
+                "or a mapping with _target_: albumentations.<Class>."
+                f"{nearest(str(name), known)}",
+            )
 
 
 def _check_method(full: str, name: str, value: Any, method: str) -> None:
@@ -187,7 +191,8 @@ def sides_divisible(menu: Mapping[str, Any], divisor: int) -> bool:
     """Return True if the last step of `menu` that sets sizes makes them multiples of `divisor`."""
     collate, padding = menu.get("collate"), menu.get("auto_padding") or {}
     if collate and "scales" in collate:
-        return all(side % divisor == 0 for scale in collate["scales"] for side in _as_list(scale))
+        scales = (scale if is_sequence(scale) else [scale] for scale in collate["scales"])
+        return all(side % divisor == 0 for scale in scales for side in scale)
     if collate:
         return (collate.get("multiple_of") or 1) % divisor == 0
     fixed: Mapping[str, Any] = menu.get("crop_sampling") or menu.get("resize") or {}
@@ -204,18 +209,6 @@ def _padded(size: int | None, padding: Mapping[str, Any], side: str) -> int:
     """Return the size of a side of fixed `size` after padding; 1 if it is not fixed."""
     multiple = padding.get(f"pad_{side}_divisor") or 1
     return max(-(-size // multiple) * multiple, padding.get(f"min_{side}") or 1) if size else 1
-
-
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if is_sequence(value) else [value]
-
-
-def _unknown(full: str, name: str, value: Any, known: Sequence[str]) -> ConfigError:
-    return ConfigError(
-        full,
-        f"unknown augmentation with value {value!r}. Allowed: {', '.join(sorted(known))}; or a "
-        f"mapping with _target_: albumentations.<Class>.{nearest(name, known)}",
-    )
 
 
 def _check_collate(value: Mapping[str, Any], key: str) -> None:

@@ -249,21 +249,14 @@ def arguments(cls: type) -> tuple[dict[str, Argument], bool]:
     Raises:
         ValueError: the class is written in C and has no signature.
     """
-    parameters = _signature(cls).parameters.values()
-    named = {
-        p.name: Argument(p.name, *_without_marks(p.annotation, p.default))
-        for p in parameters
-        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-    }
+    named, parameters = {}, _signature(cls).parameters.values()
+    for p in parameters:
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY):
+            annotation, marks = p.annotation, [None]
+            if get_origin(annotation) is Annotated:
+                annotation, *marks = get_args(annotation)
+            named[p.name] = Argument(p.name, annotation, p.default, marks[0])
     return named, any(p.kind is p.VAR_KEYWORD for p in parameters)
-
-
-def _without_marks(annotation: Any, default: Any) -> tuple[Any, Any, type | None]:
-    """Return the annotation, the default, and the class that `Annotated` names."""
-    if get_origin(annotation) is not Annotated:
-        return annotation, default, None
-    plain, cls, *_ = get_args(annotation)
-    return plain, default, cls
 
 
 def _signature(cls: type) -> inspect.Signature:

@@ -46,15 +46,11 @@ def check_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
     bodyparts = [*metadata["bodyparts"], *metadata["unique_bodyparts"]]
     validate_data(checked["data"], bodyparts, method=method)
     if method == "td":
-        _check_detector_keys(checked)
+        for name in DETECTOR_KEYS:
+            if checked[name] is None:
+                raise ConfigError(name, "must be given with method=td.")
         validate_data(checked["data_detector"], bodyparts, method=method, key="data_detector")
     return checked
-
-
-def _check_detector_keys(tree: Mapping[str, Any]) -> None:
-    for name in DETECTOR_KEYS:
-        if tree[name] is None:
-            raise ConfigError(name, "must be given with method=td.")
 
 
 def check_tree(tree: Mapping[str, Any]) -> None:
@@ -72,18 +68,11 @@ def check_nodes(tree: Mapping[str, Any]) -> None:
     """Check every target of a tree against its signature, and schedules; imports torch."""
     detector = tree["detector"] or {}
     with allowing(tree["allow_targets"]):
-        nodes = {
-            **{group: tree[group] for group in ("model", "optimizer", "scheduler", "logger")},
-            **{
-                f"detector.{group}": detector.get(group)
-                for group in ("model", "optimizer", "scheduler")
-            },
-            **{
-                f"{data}.{menu}": (tree[data] or {}).get(menu)
-                for data in ("data", "data_detector")
-                for menu in SECTIONS
-            },
-        }
+        parts = ("model", "optimizer", "scheduler")
+        nodes = {part: tree[part] for part in (*parts, "logger")}
+        nodes |= {f"detector.{part}": detector.get(part) for part in parts}
+        for data in ("data", "data_detector"):
+            nodes |= {f"{data}.{menu}": (tree[data] or {}).get(menu) for menu in SECTIONS}
         run_checks(
             *(partial(check_targets, node, key) for key, node in nodes.items()),
             partial(check_callbacks, tree),
@@ -129,10 +118,8 @@ def _check_run(folder: Path, conditions: str) -> None:
     config = folder / TREE_FILE
     run = read_yaml(config) if config.is_file() else None
     if not isinstance(run, dict) or "method" not in run:
-        raise ConfigError(
-            "conditions",
-            f"{conditions!r} is not a dlcexp run folder. Allowed: {CONDITIONS.text}.",
-        )
+        problem = f"{conditions!r} is not a dlcexp run folder. Allowed: {CONDITIONS.text}."
+        raise ConfigError("conditions", problem)
     if run["method"] != "bu":
         raise ConfigError(
             "conditions",

@@ -95,12 +95,7 @@ def compose_tree(
     """
     whole = any(override.is_hydras for override in overrides)
     fewer = [] if whole else [Override(f"hydra/{group}", prefix="~") for group in _HYDRAS_OWN]
-    return _without_hydra(_composed(overrides, config_dir, packaged, fewer))
-
-
-def compose_raw(overrides: Sequence[Override], config_dir: Path | None = None) -> DictConfig:
-    """The same with Hydra's own settings, its `hydra` node."""
-    return _composed(overrides, config_dir)
+    return _without_hydra(compose_raw(overrides, config_dir, packaged, fewer))
 
 
 def composed_files(
@@ -116,24 +111,22 @@ def composed_files(
         merged = loader.compute_defaults_list(CONFIG_NAME, lines, RunMode.RUN).defaults
     hydras = Path(str(resources.files("hydra.conf")))
     folders = [hydras, conf_folder(), *([config_dir.resolve()] if config_dir else [])]
-    return [
-        ComposedFile(path, each.config_path.rpartition("/")[0], each.package or "")
-        for each in merged
-        for path in _first_file(folders, f"{each.config_path}.yaml")
-    ]
+    files = []
+    for each in merged:
+        paths = (folder / f"{each.config_path}.yaml" for folder in folders)
+        if path := next(filter(Path.is_file, paths), None):  # as Hydra finds it
+            group = each.config_path.rpartition("/")[0]
+            files.append(ComposedFile(path, group, each.package or ""))
+    return files
 
 
-def _first_file(folders: Iterable[Path], name: str) -> list[Path]:
-    """Return the file of that name in the first folder that has one, as Hydra finds it."""
-    return [folder / name for folder in folders if (folder / name).is_file()][:1]
-
-
-def _composed(
+def compose_raw(
     overrides: Sequence[Override],
-    config_dir: Path | None,
+    config_dir: Path | None = None,
     packaged: Path | None = None,
     settings: Sequence[Override] = (),
 ) -> DictConfig:
+    """Return the tree as `compose_tree`, with Hydra's own settings, its `hydra` node."""
     from hydra import compose as hydra_compose
     from hydra.errors import HydraException
 

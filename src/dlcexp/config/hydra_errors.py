@@ -124,20 +124,17 @@ def unfit(tree: DictConfig, override: Override) -> ConfigError | None:
         return missing or ConfigError(key, f"'{override}' names a package of what is not a group.")
     if prefix == "++":
         return None
-    if prefix == "+":
-        return None if missing or isinstance(value, dict | list) else _already_there(tree, override)
+    if prefix == "+" and (missing or isinstance(value, dict | list)):
+        return None
     found = OmegaConf.select(tree, key, throw_on_resolution_failure=False)
+    if prefix == "+":
+        if found is None:  # Hydra adds to a null
+            return None
+        change = replace(override, prefix="", text="")
+        return ConfigError(key, f"it is there already, {found!r}. Write '{change}'.")
     if prefix == "~" and not missing and value is not None and found != value:
         return ConfigError(key, f"it is {found!r} and not {value!r}. Write '~{key}'.")
     return missing
-
-
-def _already_there(tree: DictConfig, override: Override) -> ConfigError | None:
-    """An error if the key to be added has a value; Hydra takes null for none."""
-    found = OmegaConf.select(tree, override.key, throw_on_resolution_failure=False)
-    change = replace(override, prefix="", text="")
-    message = f"it is there already, {found!r}. Write '{change}'."
-    return None if found is None else ConfigError(override.key, message)
 
 
 def missing_key(

@@ -32,7 +32,8 @@ def edges_of(
         seed: of the pruning.
     """
     if graph == "complete":
-        return _as_lists(_pruned(list(combinations(range(len(bodyparts)), 2)), bodyparts, seed))
+        every = list(combinations(range(len(bodyparts)), 2))
+        return [list(edge) for edge in _pruned(every, bodyparts, seed)]
     if graph == "skeleton":
         if not skeleton:
             raise ConfigError(
@@ -41,30 +42,20 @@ def edges_of(
         known = set(bodyparts)
         within = [edge for edge in skeleton if known.issuperset(edge)]
         if not within:
+            names = ", ".join("-".join(map(str, edge)) for edge in skeleton)
             raise ConfigError(
                 KEY,
-                f"'skeleton', but no edge of the project's skeleton ({_text(skeleton)}) joins two "
+                f"'skeleton', but no edge of the project's skeleton ({names}) joins two "
                 f"of its bodyparts ({', '.join(bodyparts)}). Use complete, or give edges.",
             )
-        return _as_lists(_unique(_index(edge, bodyparts) for edge in within))
+        ends = (sorted(_index(edge, bodyparts)) for edge in within)
+        return [list(edge) for edge in dict.fromkeys(map(tuple, ends))]
     if isinstance(graph, str) or not isinstance(graph, Sequence):
         hint = nearest(str(graph), ("complete", "skeleton"))
         raise ConfigError(
             KEY, f"{graph!r}; allowed are complete, skeleton, or edges such as [[0,1],[1,2]].{hint}"
         )
-    return _as_lists(_index(edge, bodyparts) for edge in graph)
-
-
-def unconnected(edges: Iterable[Sequence[int]], bodyparts: int) -> list[int]:
-    """The bodyparts that no chain of edges connects with the first one."""
-    reached, size = {0}, 0
-    edges = list(edges)
-    while len(reached) > size:
-        size = len(reached)
-        for edge in edges:
-            if reached.intersection(edge):
-                reached.update(edge)
-    return [bodypart for bodypart in range(bodyparts) if bodypart not in reached]
+    return [list(_index(edge, bodyparts)) for edge in graph]
 
 
 def check_graph(predictor: Mapping[str, Any], key: str, bodyparts: Sequence[str]) -> None:
@@ -130,12 +121,18 @@ def _check_edges(key: str, graph: Sequence[Sequence[int]], bodyparts: Sequence[s
     _check_connected(key, graph, bodyparts)
 
 
-def _check_connected(key: str, edges: Iterable[Sequence[int]], bodyparts: Sequence[str]) -> None:
-    apart = unconnected(edges, len(bodyparts))
+def _check_connected(key: str, edges: Sequence[Sequence[int]], bodyparts: Sequence[str]) -> None:
+    reached, size = {0}, 0
+    while len(reached) > size:
+        size = len(reached)
+        for edge in edges:
+            if reached.intersection(edge):
+                reached.update(edge)
+    apart = [name for number, name in enumerate(bodyparts) if number not in reached]
     if apart:
         raise ConfigError(
             key,
-            f"does not connect {bodyparts[0]} with {', '.join(bodyparts[each] for each in apart)};"
+            f"does not connect {bodyparts[0]} with {', '.join(apart)};"
             " individuals are assembled along it. Add edges that do.",
         )
 
@@ -180,15 +177,3 @@ def _bodypart(name: Any, bodyparts: Sequence[str]) -> int:
             f"{nearest(str(name), bodyparts)}",
         )
     return list(bodyparts).index(name)
-
-
-def _unique(edges: Iterable[Edge]) -> list[Edge]:
-    return list(dict.fromkeys((min(edge), max(edge)) for edge in edges))
-
-
-def _as_lists(edges: Iterable[Edge]) -> list[list[int]]:
-    return [list(edge) for edge in edges]
-
-
-def _text(edges_by_name: Sequence[Sequence[str]]) -> str:
-    return ", ".join("-".join(map(str, edge)) for edge in edges_by_name)

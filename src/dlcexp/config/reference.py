@@ -47,17 +47,8 @@ class Description:
     unit: str = ""
 
 
-def tree_keys(defaults: Any) -> Iterator[Description]:
-    """Yield the keys of the tree, depth first, with the values of a composed, unresolved one."""
-    return _declared(TREE, defaults, "")
-
-
-def augmentation_keys() -> Iterator[Description]:
-    """Yield the augmentations and their settings."""
-    return _declared(AUGMENTATIONS, {}, "")
-
-
 def _declared(fields: Fields, defaults: Any, path: str) -> Iterator[Description]:
+    """Yield declared keys, depth first; `defaults` is the mapping of an unresolved tree."""
     for name, key in fields.keys.items():
         full = join(path, name)
         value = defaults.get(name, NO_DEFAULT) if isinstance(defaults, Mapping) else NO_DEFAULT
@@ -134,16 +125,14 @@ def _class_in(node: Mapping[str, Any]) -> type | None:
 
 def argument_meanings(cls: type) -> dict[str, str]:
     """Return the meanings of a class's arguments, from its docstring and those of its bases."""
-    meanings = dict(MEANINGS) if _is_torchs(cls) else {}
+    meanings: dict[str, str] = {}
     for each in reversed(cls.__mro__):
+        if each.__module__.startswith("torch.optim."):
+            meanings = dict(MEANINGS)
         if each.__module__.startswith("dlcexp."):
             own = _documented(inspect.cleandoc(each.__doc__ or ""))
             meanings |= {name: text for name, text in own.items() if not text.startswith("see ")}
     return meanings
-
-
-def _is_torchs(cls: type) -> bool:
-    return any(each.__module__.startswith("torch.optim.") for each in cls.__mro__)
 
 
 def _documented(docstring: str) -> dict[str, str]:
@@ -203,8 +192,8 @@ def reference_page(defaults: DictConfig, options: Iterable[Option]) -> str:
     """
     header = _HEADER.replace("{torch}", version("torch"))
     values = OmegaConf.to_container(defaults, resolve=False)
-    parts = [header, "## The tree\n", _table(tree_keys(values))]
-    parts += [_AUGMENTATIONS, _table(augmentation_keys())]
+    parts = [header, "## The tree\n", _table(_declared(TREE, values, ""))]
+    parts += [_AUGMENTATIONS, _table(_declared(AUGMENTATIONS, {}, ""))]
     groups: dict[str, list[Option]] = {}
     for option in options:
         if option.group:

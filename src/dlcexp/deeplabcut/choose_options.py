@@ -7,6 +7,7 @@ from typing import Any
 
 from dlcexp.config.options import option, options
 from dlcexp.config.overrides import Override
+from dlcexp.deeplabcut.class_names import class_name
 from dlcexp.errors import ConfigError, not_one_of
 from dlcexp.project import Project
 from dlcexp.trees import merged, same, select
@@ -46,28 +47,26 @@ def choose(sections: Mapping[str, Any], source: Path, project: Project) -> Choic
         source: for messages.
         project: a plain net type means another model in a multi-animal project.
     """
-    name, choices = _model(sections, source, project)
-    model = _model_of(choices, name)
+    name, model, choices = _model(sections, source, project)
     choices += _stage(sections, source, "", "runner", _default_scheduler(name, model))
     if sections["method"] == "td" and isinstance(sections.get("detector"), Mapping):
         choices += _detector(sections["detector"], source)
         choices += _stage(sections, source, "detector", "detector.runner", "lr_list")
     logger = sections.get("logger")
-    if isinstance(logger, Mapping):
-        kind = logger.get("type")
-        if kind == "WandbLogger":
-            choices.append(Override("logger", ["csv", "wandb"]))
-        elif kind != "CSVLogger":
-            raise _no_such_type("logger", kind, ("WandbLogger", "CSVLogger"), source)
+    kind = logger.get("type") if isinstance(logger, Mapping) else "CSVLogger"
+    if kind == "WandbLogger":
+        choices.append(Override("logger", ["csv", "wandb"]))
+    elif kind != "CSVLogger":
+        raise _no_such_type("logger", kind, ("WandbLogger", "CSVLogger"), source)
     return Choice(name, tuple(choices))
 
 
 def _model(
     sections: Mapping[str, Any], source: Path, project: Project
-) -> tuple[str | None, list[Override]]:
-    """The net type of a model, or else its groups."""
+) -> tuple[str | None, str, list[Override]]:
+    """The net type of a model, or None; its option of the group; and the choices."""
     method, model = str(sections["method"]), sections["model"]
-    head = _kind(model, "heads.bodypart")
+    head = select(model, "heads.bodypart.type")
     nets = list(_nets())
     methods = sorted({net.method for net in nets})
     if method not in methods:
@@ -76,25 +75,20 @@ def _model(
     fitting = [net for net in nets if net.method == method and _head_of(net.model) == head]
     plural = project.multianimal and method == "bu"
     hint = str(sections.get("net_type"))
-    named = [
-        net
-        for net in fitting
-        if net.backbone == best_backbone and _means_the_same(net, nets, plural)
-    ]
+    named = [net for net in fitting if net.backbone == best_backbone]
+    named = [net for net in named if _means_the_same(net, nets, plural)]
     if named:
         net = max(named, key=lambda net: (_likeness(net.node(), model), hint in net.name))
         name = net.name.removeprefix(_MULTI)
-        return name, [Override("net_type", name)]
+        return name, net.model, [Override("net_type", name)]
     models = [name for name in options("model") if _head_of(name) == head]
     if not models:
         known = sorted({_head_of(name) for name in options("model")})
         raise _no_such_type("model.heads.bodypart", head, known, source)
     used = {net.model for net in fitting}
-    best = max(
-        models, key=lambda name: (name in used, _likeness(option("model", name).whole, model))
-    )
+    best = max(models, key=lambda name: (name in used, _likeness(_whole_model(name), model)))
     choices = [Override("model", best), Override("model/backbone", best_backbone)]
-    return None, choices if method == "bu" else [Override("method", method), *choices]
+    return None, best, choices if method == "bu" else [Override("method", method), *choices]
 
 
 def _means_the_same(net: _Net, nets: Iterable[_Net], plural: bool) -> bool:
@@ -105,28 +99,26 @@ def _means_the_same(net: _Net, nets: Iterable[_Net], plural: bool) -> bool:
 
 
 def _best_backbone(model: Mapping[str, Any], source: Path) -> str:
-    node = model.get("backbone")
     group = "model/backbone"
-    kinds = {name: _class(option(group, name).whole) for name in options(group)}
-    kind = _kind(model, "backbone")
-    fitting = [name for name, other in kinds.items() if other == kind]
-    if not fitting:
-        raise _no_such_type("model.backbone", kind, sorted(set(kinds.values())), source)
-    return max(fitting, key=lambda name: _likeness(option(group, name).whole, node))
+    nodes = {name: option(group, name).whole for name in options(group)}
+    return _likest(nodes, model.get("backbone"), "model.backbone", source)
 
 
 def _detector(node: Mapping[str, Any], source: Path) -> list[Override]:
-    model = node.get("model")
-    kinds = {
+    nodes = {
         name: option("detector", name).values.get("model") or {} for name in options("detector")
     }
-    kind = _kind(node, "model")
-    fitting = [name for name, other in kinds.items() if _class(other) == kind]
-    if not fitting:
-        known = sorted({_class(other) for other in kinds.values()})
-        raise _no_such_type("detector.model", kind, known, source)
-    best = max(fitting, key=lambda name: _likeness(kinds[name], model))
+    best = _likest(nodes, node.get("model"), "detector.model", source)
     return [] if best == "ssdlite" else [Override("detector", best)]
+
+
+def _likest(nodes: Mapping[str, Any], node: Any, key: str, source: Path) -> str:
+    """Return the option whose node is of the class of a file's node, and likest it."""
+    kinds = {name: class_name(values) for name, values in nodes.items()}
+    fitting = [name for name, kind in kinds.items() if kind == select(node, "type")]
+    if not fitting:
+        raise _no_such_type(key, select(node, "type"), sorted({*kinds.values()} - {""}), source)
+    return max(fitting, key=lambda name: _likeness(nodes[name], node))
 
 
 def _stage(
@@ -147,39 +139,18 @@ def _stage(
     return choices
 
 
-def _option_of(group: str, node: Any, key: str, source: Path, default: str) -> str:
-    kind = node.get("type") if isinstance(node, Mapping) else node
-    kinds = {name: _class(option(group, name).values) for name in options(group)}
-    fitting = [name for name, other in kinds.items() if other == kind and other]
-    if not fitting:
-        raise _no_such_type(key, kind, sorted({k for k in kinds.values() if k}), source)
-    params = node.get("params") or {}
-    if not isinstance(params, Mapping):
-        raise ConfigError(f"{key}.params", f"{source}: {params!r} is not a mapping of keys.")
-    if default in fitting:
+def _option_of(group: str, node: Mapping[str, Any], key: str, source: Path, default: str) -> str:
+    if class_name(option(group, default).values) == node.get("type"):
         return default
-    return max(fitting, key=lambda name: _likeness(option(group, name).values, params))
+    nodes = {name: option(group, name).values for name in options(group)}
+    return _likest(nodes, {**(node.get("params") or {}), "type": node.get("type")}, key, source)
 
 
 def _default_scheduler(name: str | None, model: str) -> str:
     """The option that comes with a net type or else with a model."""
-    chosen = [("net_type", name), ("model", model)]
-    choices = (
-        choice
-        for group, option_name in chosen
-        if option_name in options(group)
-        for choice in option(group, option_name).choices
-    )
+    chosen = [option("net_type", name)] if name in options("net_type") else []
+    choices = (each for source in (*chosen, option("model", model)) for each in source.choices)
     return next((str(each.value) for each in choices if each.key == "scheduler"), "lr_list")
-
-
-def _model_of(choices: Iterable[Override], name: str | None) -> str:
-    if name is None:
-        return next(str(choice.value) for choice in choices if choice.key == "model")
-    return next(net.model for net in _nets() if net.name.removeprefix(_MULTI) == name)
-
-
-# Options, read without composition
 
 
 def _nets() -> Iterator[_Net]:
@@ -190,9 +161,6 @@ def _nets() -> Iterator[_Net]:
             yield _Net(name, picks.get("method", "bu"), picks["model"], picks["model/backbone"])
 
 
-# Comparison
-
-
 def _likeness(values: Any, node: Any) -> int:
     """Literal values that an option and a node of a file share, less those that differ."""
     if not isinstance(values, Mapping) or not isinstance(node, Mapping):
@@ -200,7 +168,7 @@ def _likeness(values: Any, node: Any) -> int:
     score = 0
     for name, value in values.items():
         if name == "_target_":
-            score += 1 if _class(values) == node.get("type") else -3
+            score += 1 if class_name(values) == node.get("type") else -3
         elif isinstance(value, Mapping):
             score += _likeness(value, node.get(name))
         elif name in node and not (isinstance(value, str) and "${" in value):
@@ -208,16 +176,12 @@ def _likeness(values: Any, node: Any) -> int:
     return score
 
 
-def _class(values: Mapping[str, Any]) -> str:
-    return str(values.get("_target_", "")).rpartition(".")[2]
+def _whole_model(name: str) -> dict[str, Any]:
+    return option("model", name).whole
 
 
 def _head_of(model: str) -> str:
-    return _class(select(option("model", model).whole, "heads.bodypart", {}))
-
-
-def _kind(node: Any, path: str) -> Any:
-    return select(node, f"{path}.type")
+    return class_name(select(_whole_model(model), "heads.bodypart", {}))
 
 
 def _no_such_type(key: str, kind: Any, known: Iterable[str], source: Path) -> ConfigError:

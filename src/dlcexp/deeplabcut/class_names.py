@@ -5,7 +5,9 @@ subclass is another class, which DeepLabCut does not have.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 LR_LIST = "dlcexp.training.schedulers.LRListScheduler"
 
@@ -43,59 +45,44 @@ class Kind:
 POSE_MODEL = Kind("pose model", "dlcexp.models", ("PoseModel",))
 LOGGER = Kind("logger", "dlcexp.training.loggers", ("WandbLogger",))
 
+
+def _ours(noun: str, package: str, names: str) -> Kind:
+    return Kind(noun, f"dlcexp.models.{package}", tuple(names.split()))
+
+
 # By the key that holds such classes, directly or deeper.
 KINDS = {
-    "backbone": Kind(
-        "backbone",
-        "dlcexp.models.backbones",
-        ("HRNet", "ResNet", "CSPNeXt", "DLCRNet", "HRNetCoAM", "CondPreNet"),
-    ),
-    "kpt_encoder": Kind("keypoint encoder", "dlcexp.models.backbones", ("StackedKeypointEncoder",)),
-    "neck": Kind("neck", "dlcexp.models.necks", ("Transformer",)),
-    "heads": Kind(
-        "head",
-        "dlcexp.models.heads",
-        ("DEKRHead", "DLCRNetHead", "HeatmapHead", "RTMCCHead", "TransformerHead"),
-    ),
-    "target_generator": Kind(
+    "backbone": _ours("backbone", "backbones", "HRNet ResNet CSPNeXt DLCRNet HRNetCoAM CondPreNet"),
+    "kpt_encoder": _ours("keypoint encoder", "backbones", "StackedKeypointEncoder"),
+    "neck": _ours("neck", "necks", "Transformer"),
+    "heads": _ours("head", "heads", "DEKRHead DLCRNetHead HeatmapHead RTMCCHead TransformerHead"),
+    "target_generator": _ours(
         "target generator",
-        "dlcexp.models.targets",
-        (
-            "DEKRGenerator",
-            "HeatmapGaussianGenerator",
-            "HeatmapPlateauGenerator",
-            "PartAffinityFieldGenerator",
-            "SequentialGenerator",
-            "SimCCGenerator",
-        ),
+        "targets",
+        "DEKRGenerator HeatmapGaussianGenerator HeatmapPlateauGenerator PartAffinityFieldGenerator "
+        "SequentialGenerator SimCCGenerator",
     ),
-    "criterion": Kind(
+    "criterion": _ours(
         "criterion",
-        "dlcexp.models.criterions",
-        (
-            "DEKRHeatmapLoss",
-            "DEKROffsetLoss",
-            "KLDiscreteLoss",
-            "WeightedBCECriterion",
-            "WeightedHuberCriterion",
-            "WeightedMSECriterion",
-        ),
+        "criterions",
+        "DEKRHeatmapLoss DEKROffsetLoss KLDiscreteLoss WeightedBCECriterion WeightedHuberCriterion "
+        "WeightedMSECriterion",
     ),
-    "predictor": Kind(
+    "predictor": _ours(
         "predictor",
-        "dlcexp.models.predictors",
-        (
-            "DEKRPredictor",
-            "HeatmapPredictor",
-            "IdentityPredictor",
-            "PartAffinityFieldPredictor",
-            "SimCCPredictor",
-        ),
+        "predictors",
+        "DEKRPredictor HeatmapPredictor IdentityPredictor PartAffinityFieldPredictor "
+        "SimCCPredictor",
     ),
-    "detector": Kind("detector", "dlcexp.models.detectors", ("FasterRCNN", "SSDLite")),
+    "detector": _ours("detector", "detectors", "FasterRCNN SSDLite"),
     "optimizer": Kind("optimizer", "torch.optim"),
     "scheduler": Kind("scheduler", "torch.optim.lr_scheduler", others=(LR_LIST,)),
 }
+
+
+def class_name(node: Mapping[str, Any]) -> str:
+    """Return the name of the class of a node; empty if it has none."""
+    return str(node.get("_target_", "")).rpartition(".")[2]
 
 
 def kind_at(path: str) -> Kind | None:

@@ -17,7 +17,7 @@ from dlcexp.config.augmentation_keys import is_off
 from dlcexp.config.build import iterate_targets, plain
 from dlcexp.config.options import option, options
 from dlcexp.config.resolvers import tree_hash
-from dlcexp.deeplabcut.class_names import KINDS, LOGGER, POSE_MODEL, kind_at
+from dlcexp.deeplabcut.class_names import KINDS, LOGGER, POSE_MODEL, class_name, kind_at
 from dlcexp.deeplabcut.defaults import MENU, schema_of, without_what_is_off, write_like
 from dlcexp.deeplabcut.flat import flatten
 from dlcexp.deeplabcut.layout import LAYOUT, fill
@@ -41,26 +41,16 @@ _DLCRNET_DEFAULTS = {"apply_sigmoid": True, "clip_scores": False, "gradient_mask
 # What it notes there, and does not read.
 _DLCRNET_NOTE = {"stride": 8}
 
-# DeepLabCut's conditional models: backbone and head, and what they are made of.
+# DeepLabCut's conditional models: backbone, head, and the family and sizes of their backbone.
 _CONDITIONAL = {
-    **{
-        ("HRNetCoAM", "HeatmapHead", f"hrnet_{size}"): f"ctd_coam_{size}" for size in ("w32", "w48")
-    },
-    **{
-        ("CondPreNet", "HeatmapHead", f"hrnet_{size}"): f"ctd_prenet_hrnet_{size}"
-        for size in ("w32", "w48")
-    },
-    **{
-        ("CondPreNet", "RTMCCHead", f"cspnext_{size}"): f"ctd_prenet_rtmpose_{size}"
-        for size in "smx"
-    },
+    ("HRNetCoAM", "HeatmapHead", "hrnet"): "ctd_coam",
+    ("CondPreNet", "HeatmapHead", "hrnet"): "ctd_prenet_hrnet",
+    ("CondPreNet", "RTMCCHead", "cspnext"): "ctd_prenet_rtmpose",
 }
+_CONDITIONAL_SIZES = {"hrnet": ("w32", "w48"), "cspnext": ("s", "m", "x")}
 # What DeepLabCut leaves out of their configurations.
-_CONDITIONAL_DEFAULTS = {
-    "gradient_masking": False,
-    "apply_softmax": True,
-    "normalize_outputs": False,
-}
+_CONDITIONAL_DEFAULTS = {"gradient_masking": False, "apply_softmax": True}
+_CONDITIONAL_DEFAULTS |= {"normalize_outputs": False}
 # Those that it also has for the tall crops of people (height, width, px).
 _OF_PEOPLE = ("ctd_coam_w48", "ctd_prenet_rtmpose_x")
 _TALL = [384, 288]
@@ -86,17 +76,13 @@ def export_config(
         ProjectError: `export.like` names a file that is not there or no YAML.
     """
     tree = plain(tree)
-    sections = export_sections(tree, schema=schema, path=path)
-    text = dump_yaml(sections)
-    return (_header(tree, schema, command) if command else "") + text
-
-
-def _header(tree: Mapping[str, Any], schema: str, command: Sequence[str]) -> str:
-    line = without_passwords(shlex.join(["dlcexp", *command])).splitlines()
-    made = ["# " + part for part in line]
-    return "\n".join(
-        [*made, f"# dlcexp {version('dlcexp')}, {schema}, tree {tree_hash(dict(tree))}", ""]
-    )
+    text = dump_yaml(export_sections(tree, schema=schema, path=path))
+    if not command:
+        return text
+    line = without_passwords(shlex.join(["dlcexp", *command]))
+    made = [f"# {part}" for part in line.splitlines()]
+    made.append(f"# dlcexp {version('dlcexp')}, {schema}, tree {tree_hash(dict(tree))}")
+    return "\n".join([*made, text])
 
 
 def export_sections(
@@ -107,18 +93,15 @@ def export_sections(
     like = export.get("like")
     template = read_mapping(expanded(like)) if like else None
     sections = _dlc3(tree, path)
+    flat = schema == "flat"
     if template is None or schema_of(template) != schema:
-        return _in_schema(sections, schema)
+        if schema == "sectioned":
+            return without_what_is_off(sections)
+        return flatten(sections) if flat else sections
     explicit = _dlc3(tree, path, every_parameter=True)
-    if schema == "flat":
+    if flat:
         sections, explicit = flatten(sections), flatten(explicit)
     return write_like(template, sections, explicit, schema)
-
-
-def _in_schema(sections: dict[str, Any], schema: str) -> dict[str, Any]:
-    if schema == "flat":
-        return flatten(sections)
-    return without_what_is_off(sections) if schema == "sectioned" else sections
 
 
 def cannot_build(tree: Mapping[str, Any] | DictConfig) -> str | None:
@@ -157,13 +140,8 @@ def cannot_say(tree: Mapping[str, Any] | DictConfig) -> str | None:
     callbacks = [f"callbacks.{name}" for name in tree.get("callbacks") or {}]
     if not given and not callbacks:
         return None
-    consequences = []
-    if given:
-        consequences.append(
-            "trains all of the model, at one learning rate, from the weights of model.backbone"
-        )
-    if callbacks:
-        consequences.append("runs no callbacks")
+    all_of_it = "trains all of the model, at one learning rate, from the weights of model.backbone"
+    consequences = [all_of_it] * bool(given) + ["runs no callbacks"] * bool(callbacks)
     return (
         f"DeepLabCut has no key for {', '.join([*given, *callbacks])}: with this file it "
         f"{', and '.join(consequences)}."
@@ -179,26 +157,25 @@ def net_type(model: Mapping[str, Any]) -> str:
     """
     head = KINDS["heads"].name_of(model["heads"][BODYPART]["_target_"])
     node = model["backbone"]
-    if head == "DLCRNetHead" and _is_dlcrnet(model):
+    if head == "DLCRNetHead" and _backbone(model) == "DLCRNet":
         return f"dlcrnet_stride{node.get('output_stride', 32)}_ms5"
     inner = node.get("backbone") or node
     name = inner.get("model_name") or inner.get("base_model_name")
-    backbone = re.sub(r"^(resnet)(\d+)(_gn)?$", r"\1_\2", str(name or _class_name(node)))
+    backbone = re.sub(r"^(resnet)(\d+)(_gn)?$", r"\1_\2", str(name or class_name(node)))
     family, _, size = backbone.partition("_")
     own_class = _backbone(model)
     if own_class is None or head is None:
         return backbone
-    if conditional := _CONDITIONAL.get((own_class, head, backbone)):
-        return conditional + ("_human" if _is_of_people(conditional, node) else "")
+    conditional = _CONDITIONAL.get((own_class, head, family))
+    if conditional and size in _CONDITIONAL_SIZES[family]:
+        conditional = f"{conditional}_{size}"
+        of_people = conditional in _OF_PEOPLE and node.get("img_size") == _TALL
+        return f"{conditional}_human" if of_people else conditional
     if (head, family) == ("DEKRHead", "hrnet"):
         return f"dekr_{size}"
     if (head, family) == ("RTMCCHead", "cspnext"):
         return f"rtmpose_{size}"
     return "animaltokenpose_base" if head == "TransformerHead" else backbone
-
-
-def _is_of_people(name: str, backbone: Mapping[str, Any]) -> bool:
-    return name in _OF_PEOPLE and backbone.get("img_size") == _TALL
 
 
 def _dlc3(
@@ -228,7 +205,7 @@ def _dlc3(
 def _sorted_model(node: Mapping[str, Any]) -> dict[str, Any]:
     model = _model(node)
     names = ("backbone", "heads", "backbone_output_channels", "neck")
-    note = _DLCRNET_NOTE if _is_dlcrnet(node) else None
+    note = _DLCRNET_NOTE if _backbone(node) == "DLCRNet" else None
     return {name: model[name] for name in names} | {"pose_model": note}
 
 
@@ -269,10 +246,14 @@ def write_conditions(conditions: Any) -> dict[str, Any] | None:
     path = expanded(conditions).resolve()
     if not path.is_dir():
         return {"source": "file", "filepath": str(path)}
+    snapshot = best_snapshot(path / SNAPSHOTS)
+    if snapshot is None:
+        problem = f"{conditions!r} has no snapshot; its training must finish."
+        raise ConfigError("conditions", problem)
     return {
         "source": "model",
         "config_path": str(path / POSE_CONFIG),
-        "snapshot_path": str(_snapshot_of(path, conditions)),
+        "snapshot_path": str(snapshot),
         "scorer": None,
     }
 
@@ -293,15 +274,6 @@ def shuffle_conditions(
         "snapshot": snapshot,
         "snapshot_index": None,
     }
-
-
-def _snapshot_of(run: Path, conditions: str) -> Path:
-    found = best_snapshot(run / SNAPSHOTS)
-    if found is None:
-        raise ConfigError(
-            "conditions", f"{conditions!r} has no snapshot; its training must finish."
-        )
-    return found
 
 
 def _menu(data: Mapping[str, Any], section: str) -> dict[str, Any]:
@@ -335,7 +307,7 @@ def _model(node: Mapping[str, Any]) -> dict[str, Any]:
     head = model["heads"][BODYPART]
     if _backbone(node) in _FROZEN_BACKBONES:
         _omit(_FROZEN, model["backbone"])
-    if _is_dlcrnet(node) and "paf_config" in head:
+    if _backbone(node) == "DLCRNet" and "paf_config" in head:
         _omit(_DLCRNET_DEFAULTS, head["predictor"], head["target_generator"]["generators"][0])
     if "kpt_encoder" in node["backbone"]:
         _omit(_CONDITIONAL_DEFAULTS, head["predictor"], head["target_generator"])
@@ -360,18 +332,10 @@ def _backbone(model: Mapping[str, Any]) -> str | None:
     return KINDS["backbone"].name_of(model["backbone"]["_target_"])
 
 
-def _is_dlcrnet(model: Mapping[str, Any]) -> bool:
-    return _backbone(model) == "DLCRNet"
-
-
-def _class_name(node: Mapping[str, Any]) -> str:
-    return str(node["_target_"]).rpartition(".")[2]
-
-
 def _typed(node: Any) -> Any:
     """A model node with `type: Name` where the tree has `_target_: package.Name`."""
     if isinstance(node, Mapping):
-        typed = {"type": _class_name(node)} if "_target_" in node else {}
+        typed = {"type": class_name(node)} if "_target_" in node else {}
         rest = {k: _typed(v) for k, v in node.items() if k != "_target_" and k not in _OURS}
         return typed | rest
     if isinstance(node, list):

@@ -50,27 +50,18 @@ _MODEL = ("backbone", "backbone_output_channels", "neck", "heads", "pose_model")
 _INFERENCE = ("auto_padding", "resize", "normalize_images", "longest_max_size", "top_down_crop")
 
 # Arguments that came later, at the value that the flat form implies.
+_UNFROZEN = {"freeze_bn_stats": False, "freeze_bn_weights": False}
 _LATER: dict[str, dict[str, Any]] = {
-    "HRNet": {
-        "freeze_bn_stats": False,
-        "freeze_bn_weights": False,
-        "increased_channel_count": False,
-    },
-    "ResNet": {"freeze_bn_stats": False, "freeze_bn_weights": False, "output_stride": 32},
+    "HRNet": {**_UNFROZEN, "increased_channel_count": False},
+    "ResNet": {**_UNFROZEN, "output_stride": 32},
     "DLCRNet": {},
     "TransformerHead": {"head_stride": 1},
     "FasterRCNN": {
-        "freeze_bn_stats": False,
-        "freeze_bn_weights": False,
+        **_UNFROZEN,
         "variant": "fasterrcnn_resnet50_fpn_v2",
         "box_score_thresh": 0.01,
     },
-    "SSDLite": {
-        "freeze_bn_stats": False,
-        "freeze_bn_weights": False,
-        "variant": None,
-        "box_score_thresh": 0.01,
-    },
+    "SSDLite": {**_UNFROZEN, "variant": None, "box_score_thresh": 0.01},
 }
 # What a `PlateauGenerator` always did, and its arguments that have other names now.
 _PLATEAU = {"heatmap_mode": "KEYPOINT", "generate_locref": True}
