@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dlcexp.deeplabcut.snapshots import is_best, snapshot_epoch
 from dlcexp.files import replacing
 from dlcexp.names import LABEL_TABLE, UNIQUE
+from dlcexp.project import Project
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,22 +73,13 @@ class Analysis:
     with_identity: bool = False
 
     def table(self) -> "pd.DataFrame":
-        """Return one row per frame; column levels: scorer, [individuals,] bodyparts, coords."""
+        """Return one row per frame; its columns are those of `point_columns`."""
         import pandas as pd
 
-        owners = [(animal, part) for animal in self.individuals for part in self.bodyparts]
-        owners += [(UNIQUE, part) for part in self.unique_bodyparts]
-        columns = [
-            (self.scorer, *(owner if self.multianimal else owner[1:]), coordinate)
-            for owner in owners
-            for coordinate in ("x", "y", "likelihood")
-        ]
-        individuals = ["individuals"] if self.multianimal else []
-        levels = ["scorer", *individuals, "bodyparts", "coords"]
-        index = pd.MultiIndex.from_tuples(columns, names=levels)
         frames = len(self.poses)
         values = [self.poses.reshape(frames, -1), self.unique.reshape(frames, -1)]
-        return pd.DataFrame(np.concatenate(values, axis=1), list(self.names), index)
+        columns = point_columns(self.scorer, self, ("x", "y", "likelihood"))
+        return pd.DataFrame(np.concatenate(values, axis=1), list(self.names), columns)
 
     def write(self, stem: Path, *, csv: bool, meta: Mapping[str, Any]) -> list[Path]:
         """Write every file, each whole or not at all, the table last, with `csv` also as text.
@@ -187,6 +179,20 @@ class _Plain(pickle.Unpickler):
 
 def _pickled(stem: Path, kind: str) -> Path:
     return stem.with_name(f"{stem.name}_{kind}.pickle")
+
+
+def point_columns(
+    scorer: str, names: "Analysis | Project", coordinates: Sequence[str]
+) -> "pd.MultiIndex":
+    """Return the columns of a table of points: scorer, [individuals,] bodyparts, coords."""
+    import pandas as pd
+
+    owners = [(animal, part) for animal in names.individuals for part in names.bodyparts]
+    owners += [(UNIQUE, part) for part in names.unique_bodyparts]
+    start = 0 if names.multianimal else 1
+    columns = [(scorer, *owner[start:], each) for owner in owners for each in coordinates]
+    levels = ["scorer", *("individuals", "bodyparts")[start:], "coords"]
+    return pd.MultiIndex.from_tuples(columns, names=levels)
 
 
 def _present(poses: NDArray[Any]) -> NDArray[Any]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dlcexp.deeplabcut.analysis import point_columns
 from dlcexp.deeplabcut.shuffles import DOCUMENTATION, MODEL
 from dlcexp.errors import ConfigError, ProjectError, UserError
 from dlcexp.files import clear_leftovers, is_leftover, remove, replacing, temporary_name, write_text
@@ -32,7 +33,6 @@ from dlcexp.names import (
     POSE_CONFIG,
     SHUFFLES,
     TRAINING_SETS,
-    UNIQUE,
 )
 from dlcexp.project import Labels, Project
 from dlcexp.project.dlc_tables import read_table
@@ -263,24 +263,11 @@ def label_table(project: Project, labels: Labels) -> "pd.DataFrame":
     """Return all labels in the form of DeepLabCut's `CollectedData_<scorer>.h5`, in px."""
     import pandas as pd
 
-    scorer, axes = project.scorer, ("x", "y")
     frames = len(labels)
     values = [labels.keypoints.reshape(frames, -1), labels.unique.reshape(frames, -1)]
-    if project.multianimal:
-        levels = ["scorer", "individuals", "bodyparts", "coords"]
-        columns = [
-            (scorer, animal, bodypart, axis)
-            for animal in project.individuals
-            for bodypart in project.bodyparts
-            for axis in axes
-        ]
-        columns += [(scorer, UNIQUE, b, axis) for b in project.unique_bodyparts for axis in axes]
-    else:
-        levels = ["scorer", "bodyparts", "coords"]
-        columns = [(scorer, b, axis) for b in project.bodyparts for axis in axes]  # type: ignore[misc]
     index = pd.MultiIndex.from_tuples([tuple(name.rsplit("/", 2)) for name in labels.names])
-    header = pd.MultiIndex.from_tuples(columns, names=levels)
-    return pd.DataFrame(np.concatenate(values, axis=1), index=index, columns=header)
+    columns = point_columns(project.scorer, project, ("x", "y"))
+    return pd.DataFrame(np.concatenate(values, axis=1), index=index, columns=columns)
 
 
 def _next_split(metadata: Mapping[str, Any]) -> int:

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from dlcexp.names import PROJECT_FILE
 from dlcexp.project import Project, open_project
 from dlcexp.trees import ABSENT, join, select
 
-# Keys of the flat form without a meaning.
-_FLAT_IGNORED = ("cfg_path",)
+# A key of the flat form without a meaning.
+_FLAT_IGNORED = "cfg_path"
 
 # Settings that DeepLabCut documents or once wrote, in addition to those of the layout.
 KNOWN = (
@@ -61,27 +62,24 @@ def read_request(source: Path, document: dict[str, Any]) -> Request:
     """
     schema, project = schema_of(document), document.keys() & {"Task", "multianimalproject"}
     if schema is None or project:
-        hint = ""
-        if project:
-            hint = f" It is the config.yaml of a project: {shlex.quote(f'project={source}')}."
+        named = shlex.quote(f"project={source}")
+        hint = f" It is the config.yaml of a project: {named}." if project else ""
         known = ", ".join(name for name in LAYOUT if name != "config_version")
         raise ProjectError(f"{source}: is not a pytorch_config.yaml; it has none of {known}.{hint}")
     if schema == "flat":
         _check_names(document, _flat_names(), source, "")
         check_shapes(document, source)
         sections = with_menus(unflatten(document))
-        notes = [
-            f"{name} = {document[name]!r}: dropped, as it has no meaning"
-            for name in _FLAT_IGNORED
-            if document.get(name) is not None
-        ]
-        if "normalize_images" not in (document.get("data") or {}):
-            notes.append("data.normalize_images: the file has none, so images are not normalised")
     else:
-        sections, notes = assume(document), []
+        sections = assume(document)
         _check_names(sections, LAYOUT, source, "")
         check_shapes(document, source)
     sections["method"] = str(sections.get("method") or "bu").lower()
+    notes, ignored = [], document.get(_FLAT_IGNORED)
+    if ignored is not None:
+        notes.append(f"{_FLAT_IGNORED} = {ignored!r}: dropped, as it has no meaning")
+    if schema == "flat" and "normalize_images" not in (document.get("data") or {}):
+        notes.append("data.normalize_images: the file has none, so images are not normalised")
     without_effect = _set_aside(sections)
     return Request(source, schema, sections, notes, without_effect=without_effect)
 
@@ -116,7 +114,7 @@ def _set_aside(sections: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flat_names() -> dict[str, Any]:
-    names: dict[str, Any] = {name: None for name in (*PLACES, *_FLAT_IGNORED) if "." not in name}
+    names: dict[str, Any] = {name: None for name in (*PLACES, _FLAT_IGNORED) if "." not in name}
     inside = [name.partition(".")[2] for name in PLACES if "." in name]
     return names | {"detector": dict.fromkeys(inside)}
 
@@ -142,12 +140,8 @@ def _check_names(document: Any, layout: Any, source: Path, path: str) -> None:
         _check_names(value, layout.get(name), source, full)
 
 
-@dataclass(frozen=True)
-class OrOff:
-    """A shape, or false."""
-
-    shape: Mapping[str, Any]
-
+# A mapping of keys, or false.
+_OR_OFF = object()
 
 # The kinds of the values of every form of the file, as far as reading and writing it rests on them;
 # plain values elsewhere are checked in the tree. A mapping means one with these keys, `*` for those
@@ -164,13 +158,13 @@ _HEAD = _NODE | {
     "predictor": _NODE,
     "target_generator": _NODE | {"generators": [_NODE]},
 }
-_MENU = {
-    name: OrOff({})
-    for name in (
+_MENU = dict.fromkeys(
+    (
         *("resize", "affine", "random_bbox_transform", "crop_sampling", "auto_padding"),
         *("top_down_crop", "collate"),
-    )
-}
+    ),
+    _OR_OFF,
+)
 _DATA = _MENU | {"train": _MENU, "inference": _MENU, "gen_sampling": {}, "loader": {}}
 _CONDITIONS = {"shuffle": int, "filepath": str, "config_path": str, "snapshot_path": str}
 SHAPES: dict[str, Any] = {
@@ -216,12 +210,10 @@ def check_shapes(document: Mapping[str, Any], source: Path) -> None:
 
 
 def _check(value: Any, shape: Any, source: Path, path: str) -> None:
-    if value is None or (isinstance(shape, OrOff) and value is False):
+    if value is None or (shape is _OR_OFF and value is False):
         return
     if problem := _mismatch(value, shape):
         raise ConfigError(path, f"{source}: {value!r:.60} is not {problem}.")
-    if isinstance(shape, OrOff):
-        shape = shape.shape
     if isinstance(shape, Mapping):
         for name, child in value.items():
             inner = shape.get(name, shape.get("*", ABSENT))
@@ -234,7 +226,7 @@ def _check(value: Any, shape: Any, source: Path, path: str) -> None:
 
 def _mismatch(value: Any, shape: Any) -> str | None:
     """Return the kind that the value must have; None if it has it."""
-    if isinstance(shape, OrOff):
+    if shape is _OR_OFF:
         return None if isinstance(value, Mapping) else "a mapping of keys (or null, for off)"
     if isinstance(shape, Mapping):
         return None if isinstance(value, Mapping) else "a mapping of keys"
@@ -256,14 +248,12 @@ def find_project(request: Request, overrides: Sequence[Override]) -> tuple[Overr
         return first, open_project(str(first.value))
     named = str(select(request.sections, "metadata.project_path") or "")
     around = _project_around(request.source)
-    if around and named and _same_folder(expanded(named), around):
-        around = Path(named)
-    for path in (around, named):
-        try:
-            if path:
-                return Override("project", str(path)), open_project(str(path))
-        except ProjectError:
-            continue
+    with suppress(OSError, ValueError):
+        if around and named and expanded(named).samefile(around):
+            around = Path(named)
+    for path in filter(None, (around, named)):
+        with suppress(ProjectError):
+            return Override("project", str(path)), open_project(str(path))
     request.notes.append(
         f"project: the file names {named or 'none'!r}, which is not here, and lies in no project, "
         "so what it records of its project is used. To train, give the project with project=PATH."
@@ -271,21 +261,12 @@ def find_project(request: Request, overrides: Sequence[Override]) -> tuple[Overr
     return Override("project", str(request.source)), open_project(request.source)
 
 
-def _same_folder(one: Path, other: Path) -> bool:
-    try:
-        return one.is_dir() and one.resolve() == other.resolve()
-    except (OSError, ValueError):
-        return False
-
-
 def _project_around(source: Path) -> Path | None:
     for folder in dict.fromkeys([*source.parents, *source.resolve().parents]):
         if (folder / PROJECT_FILE).is_file():
-            try:
+            with suppress(ProjectError):
                 open_project(str(folder))
-            except ProjectError:
-                continue
-            return folder
+                return folder
     return None
 
 
