@@ -205,11 +205,7 @@ AUGMENTATIONS = fields(
         "fraction",
     ),
     gaussian_noise=_optional(
-        (
-            SWITCH,
-            _STD,
-            fields(std=Key(_STD, "standard deviation", "grey levels of 255"), p=_P),
-        ),
+        (SWITCH, _STD, fields(std=Key(_STD, "standard deviation", "grey levels of 255"), p=_P)),
         "add noise of this standard deviation",
         "grey levels of 255",
     ),
@@ -277,10 +273,7 @@ SETTINGS = fields(
 )
 
 # Keys that only some methods have anything to apply to.
-METHODS_OF = {
-    "top_down_crop": ("td", "ctd"),
-    "random_bbox_transform": ("td", "ctd"),
-}
+METHODS_OF = {"top_down_crop": ("td", "ctd"), "random_bbox_transform": ("td", "ctd")}
 
 
 def is_off(value: Any) -> bool:

@@ -46,9 +46,8 @@ def build(node: Any, *args: Any, key: str = "", **kwargs: Any) -> Any:
 
     Args:
         node: a mapping with `_target_` (`DictConfig` or plain), or a list or mapping of such.
-        args: positional arguments put before those of the node.
+        args, kwargs: arguments before those of the node, and those that complete them.
         key: dotted path of the node in the tree, for messages.
-        kwargs: keyword arguments that complete those of the node.
 
     Returns:
         The object; a `functools.partial` where the node has `_partial_: true`.
@@ -126,10 +125,9 @@ def bind(node: Mapping[str, Any], key: str, *, only_named: bool = False) -> None
 
 
 def find_class(target: Any, key: str) -> type:
-    """The class that `target` names, if it is on the allow-list under its own name.
+    """Return the class that `target` names, if it is on the allow-list under its own name.
 
-    A name that merely passes through an allowed module (`dlcexp.files.os.system`) is refused,
-    because what it denotes does not come from there.
+    One that merely passes through an allowed module (`dlcexp.files.os.system`) is refused.
     """
     prefixes = (*ALLOWED, *_extra_targets.get())
     if not isinstance(target, str) or not target.startswith(prefixes):

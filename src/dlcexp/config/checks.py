@@ -159,8 +159,7 @@ def check_weights_file(path: str | None) -> None:
     if not file.exists():
         names = names_in(file.parent)
         raise ConfigError(
-            "weights.path",
-            f"there is no {path!r}. Allowed: {_PATH}.{nearest(file.name, names)}",
+            "weights.path", f"there is no {path!r}. Allowed: {_PATH}.{nearest(file.name, names)}"
         )
 
 

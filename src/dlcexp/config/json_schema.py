@@ -66,7 +66,7 @@ def _of_fields(fields: Fields, path: str, known: Mapping[str, list[Description]]
         elif path in _MENUS and name in SECTIONS:
             value, others = {"$ref": "#/$defs/menu"}, [{"type": "null"}]
         elif key.type is MAPPING:
-            value, others = _of_keys(known.get(full.partition(".")[0], []), full), []
+            value = _of_keys(known.get(full.partition(".")[0], []), full)
             others = [{"type": "null"}]
         else:
             value = _loosened(key.schema)
@@ -94,8 +94,7 @@ def _of_keys(keys: Iterable[Description], path: str) -> dict[str, Any]:
 def _name_keys(node: Any) -> None:
     """Put the keys that are possible into every node whose classes are known.
 
-    Where an option defines a node, the argument of a class that takes any object is not an
-    alternative.
+    A class that takes any object there is not an alternative to a node that an option defines.
     """
     if isinstance(node, dict):
         choices = node.get("anyOf", [])
@@ -193,11 +192,8 @@ def _menu() -> dict[str, Any]:
 def _or_interpolation(value: dict[str, Any], *others: dict[str, Any]) -> dict[str, Any]:
     if not value:
         return {}
-    return (
-        {"anyOf": [*value.pop("anyOf"), *others, _REFERENCE]}
-        if "anyOf" in value
-        else {"anyOf": [value, *others, _REFERENCE]}
-    )
+    choices = value.pop("anyOf") if "anyOf" in value else [value]
+    return {"anyOf": [*choices, *others, _REFERENCE]}
 
 
 def _defaults_list(options: Iterable[Option]) -> dict[str, Any]:

@@ -30,10 +30,7 @@ class Crop:
 
     def check_multiple(self, width: int, height: int) -> None:
         """Reject a crop whose sides are not multiples of a width and a height, px."""
-        for side, size, divisor in (
-            ("width", self.width, width),
-            ("height", self.height, height),
-        ):
+        for side, size, divisor in (("width", self.width, width), ("height", self.height, height)):
             if size % divisor:
                 raise ConfigError(
                     f"data.top_down_crop.{side}",

@@ -40,10 +40,7 @@ def options(group: str, folder: Path | None = None) -> list[str]:
 
 @cache
 def groups() -> tuple[str, ...]:
-    """Return every config group that comes with dlcexp, in the order of its path.
-
-    A folder whose name begins with an underscore is loaded by options, and is not a group.
-    """
+    """Return every config group that comes with dlcexp, but those whose name begins with `_`."""
     root = conf_folder()
     folders = (path.parent.relative_to(root).as_posix() for path in root.rglob("*.yaml"))
     own = (

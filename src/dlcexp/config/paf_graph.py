@@ -72,8 +72,7 @@ def check_graph(predictor: Mapping[str, Any], key: str, bodyparts: Sequence[str]
     outside = [edge for edge in kept if not 0 <= edge < len(graph)]
     if outside:
         raise ConfigError(
-            key,
-            f"{outside[0]} is not an index of the graph; its edges are 0 to {len(graph) - 1}.",
+            key, f"{outside[0]} is not an index of the graph; its edges are 0 to {len(graph) - 1}."
         )
     if len(set(kept)) != len(kept):
         raise ConfigError(key, f"{kept!r} has an edge twice.")
@@ -100,8 +99,7 @@ def check_fields(head: Mapping[str, Any], key: str) -> None:
     for path, generator in generators:
         if generator.get("graph", graph) != graph:
             raise ConfigError(
-                f"{path}.graph",
-                f"is not {key}.predictor.graph, by which the fields are decoded.",
+                f"{path}.graph", f"is not {key}.predictor.graph, by which the fields are decoded."
             )
 
 

@@ -125,8 +125,7 @@ def _fitting_net_types(overrides: list[Override], project: str) -> list[Override
     """Return the overrides with net types as they are meant in the project.
 
     DeepLabCut gives a plain name such as `hrnet_w32` heatmaps in a single-animal project and
-    part-affinity fields in a multi-animal one; top-down it is always heatmaps:
-    `net_type=hrnet_w32` becomes `net_type=multi_animal/hrnet_w32`.
+    part-affinity fields, `multi_animal/hrnet_w32`, in another; top-down it is always heatmaps.
     """
     ambiguous = options("net_type/multi_animal")
     if _last(overrides, "net_type") not in ambiguous or _last(overrides, "method") == "td":
@@ -147,10 +146,7 @@ def _heads_of_project(overrides: Sequence[Override], project: str) -> list[Overr
         metadata = open_project(project)
     except ProjectError:
         return []  # raised when the tree is resolved
-    present = {
-        UNIQUE_BODYPART: metadata.unique_bodyparts,
-        IDENTITY: metadata.with_identity,
-    }
+    present = {UNIQUE_BODYPART: metadata.unique_bodyparts, IDENTITY: metadata.with_identity}
     heads = [head for head, there in present.items() if there]
     return [Override(HEADS, heads)] if heads else []
 

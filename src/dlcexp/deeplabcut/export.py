@@ -69,11 +69,7 @@ def export_config(
         tree: the validated tree.
         schema: `dlc3`, `sectioned` or `flat`.
         path: where the file will stand, for `pose_config_path`; by default inside the project.
-        command: the arguments of `dlcexp` that make the file; it begins with them, the versions
-            and the hash of the tree, as comments.
-
-    Raises:
-        ProjectError: `export.like` names a file that is not there or no YAML.
+        command: the arguments of `dlcexp` that make the file, which begins with them as comments.
     """
     tree = plain(tree)
     text = dump_yaml(export_sections(tree, schema=schema, path=path))
@@ -298,10 +294,9 @@ def _merged_affine(menu: Mapping[str, Any]) -> Any:
 
 
 def _model(node: Mapping[str, Any]) -> dict[str, Any]:
-    """The model node, without the settings of heatmaps that are off.
+    """Return the model node, without the settings of heatmaps that are off.
 
-    With DLCRNet and with conditions the defaults of the predictor, of the targets and of the
-    backbone go too, as DeepLabCut's own do.
+    With DLCRNet and with conditions the defaults of some parts go too, as in DeepLabCut's own.
     """
     model: dict[str, Any] = _typed(node)
     head = model["heads"][BODYPART]

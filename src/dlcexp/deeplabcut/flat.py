@@ -56,11 +56,7 @@ _LATER: dict[str, dict[str, Any]] = {
     "ResNet": {**_UNFROZEN, "output_stride": 32},
     "DLCRNet": {},
     "TransformerHead": {"head_stride": 1},
-    "FasterRCNN": {
-        **_UNFROZEN,
-        "variant": "fasterrcnn_resnet50_fpn_v2",
-        "box_score_thresh": 0.01,
-    },
+    "FasterRCNN": {**_UNFROZEN, "variant": "fasterrcnn_resnet50_fpn_v2", "box_score_thresh": 0.01},
     "SSDLite": {**_UNFROZEN, "variant": None, "box_score_thresh": 0.01},
 }
 # What a `PlateauGenerator` always did, and its arguments that have other names now.

@@ -73,12 +73,12 @@ def find_trained_shuffle(project: Project, shuffle: int, key: str = "conditions"
         ConfigError: there is no such shuffle; names those there are.
     """
     parent = project.root / MODELS / f"{ITERATION}{project.iteration}"
-    found = {
-        (int(match["shuffle"]), int(match["percent"])): path / "train"
-        for path in sorted(parent.glob("*"))
-        if (match := MODEL.fullmatch(path.name)) and (path / "train" / POSE_CONFIG).is_file()
-    }
-    folders = [folder for (number, _), folder in sorted(found.items()) if number == shuffle]
+    found = [
+        (number, path / "train")
+        for number, _, path in _numbered(parent, MODEL)
+        if (path / "train" / POSE_CONFIG).is_file()
+    ]
+    folders = [folder for number, folder in found if number == shuffle]
     if project.kind != "dlc" or not folders:
         numbers = sorted({number for number, _ in found})
         raise ConfigError(
@@ -88,6 +88,12 @@ def find_trained_shuffle(project: Project, shuffle: int, key: str = "conditions"
         )
     trained = [folder for folder in folders if any(folder.glob("snapshot*.pt"))]
     return (trained or folders)[-1]
+
+
+def _numbered(folder: Path, names: re.Pattern[str]) -> list[tuple[int, int, Path]]:
+    """Return the paths in a folder that are of a shuffle, by its number and its percent."""
+    matches = [(names.fullmatch(path.name), path) for path in folder.glob("*")]
+    return sorted((int(m["shuffle"]), int(m["percent"]), path) for m, path in matches if m)
 
 
 def split_overrides(folder: Path) -> list[Override]:
@@ -135,14 +141,10 @@ def _dataset_folder(project: Project, iteration: int) -> Path:
 
 def _documentation(folder: Path, shuffle: int, trainset_fraction: float | None) -> Path:
     """The pickle of a shuffle; its name holds the fraction as whole percent, rounded down."""
-    found = {
-        (int(match["shuffle"]), int(match["percent"])): path
-        for path in folder.iterdir()
-        if (match := DOCUMENTATION.fullmatch(path.name))
-    }
-    percents = {percent: path for (number, percent), path in found.items() if number == shuffle}
+    found = _numbered(folder, DOCUMENTATION)
+    percents = {percent: path for number, percent, path in found if number == shuffle}
     if not percents:
-        numbers = sorted({number for number, _ in found})
+        numbers = sorted({number for number, *_ in found})
         raise ConfigError(
             "split.shuffle",
             f"there is no shuffle {shuffle} in {folder}; it has {listed(numbers, None)}.",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dlcexp.errors import SnapshotError
 from dlcexp.files import replacing
 from dlcexp.names import SNAPSHOTS
+from dlcexp.text import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -51,10 +52,7 @@ class Snapshot:
 
 
 def save_snapshot(path: Path, snapshot: Snapshot) -> None:
-    """Write a file that DeepLabCut loads, whole or not at all.
-
-    Weights are stored in single precision at least: DeepLabCut computes with nothing smaller.
-    """
+    """Write a file that DeepLabCut loads, whole or not at all, in single precision at least."""
     content: dict[str, Any] = {
         "metadata": {
             "epoch": snapshot.epoch,
@@ -110,7 +108,7 @@ def load_plain(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # torch raises whatever the bytes lead it to
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         if reason.startswith("Weights only load failed"):
             reason = "it is not a file of torch.save, or holds more than tensors and plain values"
         raise SnapshotError(f"{path} cannot be read as tensors: {reason}") from error
@@ -167,8 +165,7 @@ class SnapshotManager:
     caller stores the state from which a killed run resumes.
 
     Args:
-        folder: where the files go.
-        prefix: how the names of the files begin.
+        folder, prefix: where the files go, and how their names begin.
         max_snapshots: periodic files kept.
         key_metric: the metric that ranks, a key of `Snapshot.metrics`.
         key_metric_asc: larger is better.

@@ -36,8 +36,7 @@ class Imported:
     """The overrides that a file amounts to.
 
     Attributes:
-        source: the file.
-        schema: `dlc3`, `sectioned` or `flat`.
+        source, schema: the file, and its form: `dlc3`, `sectioned` or `flat`.
         net_type: the net type that its model equals, or None.
         overrides: the command line: group choices, then overrides of keys.
         notes: what the line does not have, or has differently from the file.
