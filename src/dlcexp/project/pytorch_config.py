@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from dlcexp.errors import ProjectError
+from dlcexp.names import BODYPART, UNIQUE_BODYPART
 from dlcexp.project.model import SINGLE_ANIMAL, Project
 from dlcexp.trees import select
 
@@ -34,7 +35,7 @@ def described_project(source: Path, fields: Mapping[str, Any]) -> Project:
     metadata = metadata if isinstance(metadata, Mapping) else {}
     animals = _count(select(fields, _ANIMALS)) or 1
     individuals = _names(metadata, "individuals") or _numbered("individual", animals)
-    bodyparts = _names(metadata, "bodyparts") or _numbered("bodypart", _width(fields, "bodypart"))
+    bodyparts = _names(metadata, "bodyparts") or _numbered("bodypart", _width(fields, BODYPART))
     if not bodyparts:
         raise ProjectError(
             f"{source}: names no bodyparts, and its heads do not state how many there are. "
@@ -51,7 +52,7 @@ def described_project(source: Path, fields: Mapping[str, Any]) -> Project:
         date="",
         multianimal=several,
         bodyparts=bodyparts,
-        unique_bodyparts=unique or _numbered("unique", _width(fields, "unique_bodypart")),
+        unique_bodyparts=unique or _numbered("unique", _width(fields, UNIQUE_BODYPART)),
         individuals=individuals if several else SINGLE_ANIMAL,
         with_identity=str(metadata.get("with_identity")).lower() == "true" or None,
         skeleton=(),
