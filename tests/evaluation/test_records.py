@@ -5,7 +5,7 @@ import pytest
 
 from dlcexp.evaluation.evaluate import Evaluation, score_split
 from dlcexp.evaluation.records import COLUMNS, animal_counts, pose_records
-from dlcexp.names import UNIQUE
+from dlcexp.vocabulary import UNIQUE
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dlcexp.commands.report import DIRECTION, METRIC, SWEEP
 from dlcexp.commands.settings import Command, switch
 from dlcexp.errors import UserError
-from dlcexp.names import POSE_CONFIG
+from dlcexp.vocabulary import POSE_CONFIG
 
 if TYPE_CHECKING:
     from dlcexp.results.read_sweep import Job, Sweep

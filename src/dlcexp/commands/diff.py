@@ -9,7 +9,7 @@ from typing import Any
 from dlcexp.commands.settings import CONFIG_DIR, Command, Kind, Section, Setting
 from dlcexp.errors import ConfigError, ProjectError, UserError
 from dlcexp.files import expanded
-from dlcexp.names import TREE_FILE
+from dlcexp.vocabulary import TREE_FILE
 
 _EXPERIMENT = "a run folder, a file, or a command line in quotes"
 _KIND = Kind(str, paths="files", any_text=True)

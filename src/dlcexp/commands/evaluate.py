@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcexp.commands.settings import FOLDER, RUN, SNAPSHOT, Command, Section, Setting
 from dlcexp.errors import UserError
-from dlcexp.names import SNAPSHOTS, TREE_FILE
+from dlcexp.vocabulary import SNAPSHOTS, TREE_FILE
 
 if TYPE_CHECKING:
     from dlcexp.runs.run import Run

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dlcexp.commands.settings import PATH, PROJECT, Command, Setting
 from dlcexp.errors import UserError
-from dlcexp.names import POSE_CONFIG
+from dlcexp.vocabulary import POSE_CONFIG
 
 COMMAND = Command(
     name="import",

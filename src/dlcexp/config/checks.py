@@ -23,8 +23,8 @@ from dlcexp.config.model_checks import (
 from dlcexp.config.schema import PREDICTION_FILES, TREE
 from dlcexp.errors import ConfigError, nearest, run_checks
 from dlcexp.files import expanded, names_in
-from dlcexp.names import TREE_FILE
 from dlcexp.project.superanimal import SUPERANIMALS
+from dlcexp.vocabulary import TREE_FILE
 from dlcexp.yaml_files import read_yaml
 
 

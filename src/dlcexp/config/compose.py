@@ -29,7 +29,7 @@ from dlcexp.config.overrides import Override
 from dlcexp.config.rewrite import expand
 from dlcexp.errors import ConfigError
 from dlcexp.files import expanded
-from dlcexp.names import SNAPSHOTS
+from dlcexp.vocabulary import SNAPSHOTS
 from dlcexp.yaml_files import refuse_excess
 
 logger = logging.getLogger(__name__)

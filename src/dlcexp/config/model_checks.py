@@ -13,8 +13,8 @@ from typing import Any
 from dlcexp.config.augmentation_keys import SECTIONS, effective_menu, image_size
 from dlcexp.config.build import find_class, iterate_targets
 from dlcexp.errors import ConfigError, nearest, not_one_of
-from dlcexp.names import BODYPART, IDENTITY, UNIQUE_BODYPART
 from dlcexp.text import listed
+from dlcexp.vocabulary import BODYPART, IDENTITY, UNIQUE_BODYPART
 
 # Keys that only a top-down tree has.
 DETECTOR_KEYS = ("detector", "data_detector")

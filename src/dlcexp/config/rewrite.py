@@ -20,8 +20,8 @@ from dlcexp.config.options import (
 )
 from dlcexp.config.overrides import Override
 from dlcexp.errors import ConfigError, ProjectError
-from dlcexp.names import IDENTITY, UNIQUE_BODYPART
 from dlcexp.project import DEMO, open_project
+from dlcexp.vocabulary import IDENTITY, UNIQUE_BODYPART
 
 
 def expand(overrides: Iterable[Override], config_dir: Path | None = None) -> list[Override]:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from dlcexp.errors import ProjectError, UserError
 from dlcexp.files import expanded
-from dlcexp.names import LABEL_TABLE, LABELED_DATA, LABELS, PROJECT_FILE
 from dlcexp.project import demo, open_project
+from dlcexp.vocabulary import LABEL_TABLE, LABELED_DATA, LABELS, PROJECT_FILE
 from dlcexp.yaml_files import dump_yaml
 
 if TYPE_CHECKING:

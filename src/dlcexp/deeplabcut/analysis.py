@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from dlcexp.deeplabcut.snapshots import is_best, snapshot_epoch
 from dlcexp.files import replacing
-from dlcexp.names import LABEL_TABLE, UNIQUE
 from dlcexp.project import Project
+from dlcexp.vocabulary import LABEL_TABLE, UNIQUE
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -24,9 +24,9 @@ from dlcexp.deeplabcut.layout import LAYOUT, fill
 from dlcexp.deeplabcut.snapshots import best_snapshot
 from dlcexp.errors import ConfigError
 from dlcexp.files import expanded
-from dlcexp.names import BODYPART, IDENTITY, POSE_CONFIG, SNAPSHOTS, UNIQUE_BODYPART
 from dlcexp.text import without_passwords
 from dlcexp.trees import merged, select
+from dlcexp.vocabulary import BODYPART, IDENTITY, POSE_CONFIG, SNAPSHOTS, UNIQUE_BODYPART
 from dlcexp.yaml_files import dump_yaml, read_mapping
 
 # Keys of ours that DeepLabCut's classes do not have.

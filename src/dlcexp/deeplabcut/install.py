@@ -25,7 +25,10 @@ from dlcexp.deeplabcut.analysis import point_columns
 from dlcexp.deeplabcut.shuffles import DOCUMENTATION, MODEL
 from dlcexp.errors import ConfigError, ProjectError, UserError
 from dlcexp.files import clear_leftovers, is_leftover, remove, replacing, temporary_name, write_text
-from dlcexp.names import (
+from dlcexp.project import Labels, Project
+from dlcexp.project.dlc_tables import read_table
+from dlcexp.project.frames import frame_name
+from dlcexp.vocabulary import (
     ITERATION,
     LABEL_TABLE,
     LABELS,
@@ -34,9 +37,6 @@ from dlcexp.names import (
     SHUFFLES,
     TRAINING_SETS,
 )
-from dlcexp.project import Labels, Project
-from dlcexp.project.dlc_tables import read_table
-from dlcexp.project.frames import frame_name
 from dlcexp.yaml_files import dump_yaml, parse_yaml, read_yaml
 
 if TYPE_CHECKING:

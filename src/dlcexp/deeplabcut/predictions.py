@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from dlcexp.config.schema import PREDICTION_FILES
 from dlcexp.errors import ProjectError
-from dlcexp.names import UNIQUE
 from dlcexp.project.dlc_tables import read_table
+from dlcexp.vocabulary import UNIQUE
 
 _FRAME_NUMBER = re.compile(r"\D*0*(\d+)")
 

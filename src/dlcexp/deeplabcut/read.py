@@ -13,9 +13,9 @@ from dlcexp.deeplabcut.flat import PLACES, unflatten, with_menus
 from dlcexp.deeplabcut.layout import LAYOUT, Part, Stage
 from dlcexp.errors import ConfigError, ProjectError, nearest
 from dlcexp.files import expanded
-from dlcexp.names import PROJECT_FILE
 from dlcexp.project import Project, open_project
 from dlcexp.trees import ABSENT, join, select
+from dlcexp.vocabulary import PROJECT_FILE
 
 # A key of the flat form without a meaning.
 _FLAT_IGNORED = "cfg_path"

@@ -18,11 +18,11 @@ from dlcexp.config.overrides import Override
 from dlcexp.deeplabcut.export import shuffle_conditions
 from dlcexp.deeplabcut.snapshots import best_snapshot
 from dlcexp.errors import ConfigError, ProjectError
-from dlcexp.names import ITERATION, LABELS, MODELS, POSE_CONFIG, TRAINING_SETS
 from dlcexp.project import Project
 from dlcexp.project.dlc_tables import read_table
 from dlcexp.project.frames import frame_name
 from dlcexp.text import listed
+from dlcexp.vocabulary import ITERATION, LABELS, MODELS, POSE_CONFIG, TRAINING_SETS
 from dlcexp.yaml_files import read_yaml
 
 DOCUMENTATION = re.compile(r"Documentation_data-.*_(?P<percent>\d+)shuffle(?P<shuffle>\d+)\.pickle")

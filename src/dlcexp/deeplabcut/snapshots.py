@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from dlcexp.errors import SnapshotError
 from dlcexp.files import replacing
-from dlcexp.names import SNAPSHOTS
 from dlcexp.text import first_line
+from dlcexp.vocabulary import SNAPSHOTS
 
 if TYPE_CHECKING:
     import torch

@@ -20,7 +20,7 @@ from dlcexp.evaluation.evaluate import score_split
 from dlcexp.evaluation.model_poses import in_evaluation, in_original, with_progress
 from dlcexp.models.predictors import PartAffinityFieldPredictor
 from dlcexp.models.targets.base import to_map
-from dlcexp.names import BODYPART
+from dlcexp.vocabulary import BODYPART
 
 # Graphs that are tried, from the spanning tree to all edges.
 GRAPHS = 10

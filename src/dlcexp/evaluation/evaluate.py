@@ -15,8 +15,8 @@ from dlcexp.data.loading import PoseData, SplitName
 from dlcexp.evaluation.detected_boxes import SPLITS, Boxes, evaluate_detector
 from dlcexp.evaluation.metrics import evaluate_poses, mean_pose_error
 from dlcexp.evaluation.model_poses import predict_crops, predict_heads
-from dlcexp.names import BODYPART, IDENTITY, UNIQUE_BODYPART
 from dlcexp.runs.metric_names import BY_LABELS, GT_BOXES, GT_CONDITIONS, by_split
+from dlcexp.vocabulary import BODYPART, IDENTITY, UNIQUE_BODYPART
 
 
 @dataclass(frozen=True, eq=False)

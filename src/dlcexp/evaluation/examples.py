@@ -12,7 +12,7 @@ from dlcexp.evaluation.canvas import save_figure
 from dlcexp.evaluation.evaluate import Evaluation
 from dlcexp.evaluation.figures import Example, Skeleton, draw_example
 from dlcexp.evaluation.ranking import FrameError, rank_frames
-from dlcexp.names import IDENTITY
+from dlcexp.vocabulary import IDENTITY
 
 
 @dataclass(frozen=True, eq=False)

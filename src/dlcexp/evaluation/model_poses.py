@@ -15,7 +15,7 @@ from dlcexp.data.ahead import ahead, behind
 from dlcexp.data.dataset import Sample
 from dlcexp.evaluation.pairs import stack
 from dlcexp.models.predictors import assign_identities, identity_scores
-from dlcexp.names import BODYPART, IDENTITY
+from dlcexp.vocabulary import BODYPART, IDENTITY
 
 # Turns images (b, 3, h, w), and conditions if it takes any, into the maps of each head.
 Network = Callable[..., Mapping[str, Mapping[str, torch.Tensor]]]

@@ -15,8 +15,8 @@ from dlcexp.evaluation.evaluate import (
 )
 from dlcexp.evaluation.oks import MIN_KEYPOINTS, box_sides
 from dlcexp.evaluation.pairs import PosePairs, pair_poses
-from dlcexp.names import UNIQUE
 from dlcexp.runs.metric_names import split_of
+from dlcexp.vocabulary import UNIQUE
 
 COLUMNS = (
     "split",

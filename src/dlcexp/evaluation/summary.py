@@ -15,8 +15,8 @@ from dlcexp.data.loading import PoseData
 from dlcexp.evaluation.evaluate import Evaluation
 from dlcexp.evaluation.ranking import FrameError, rank_frames
 from dlcexp.evaluation.records import animal_counts
-from dlcexp.names import IDENTITY, UNIQUE
 from dlcexp.runs.metric_names import split_of
+from dlcexp.vocabulary import IDENTITY, UNIQUE
 
 # All keypoints together, in addition to the bodyparts.
 ALL = "all"

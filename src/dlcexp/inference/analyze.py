@@ -20,10 +20,10 @@ from dlcexp.inference.sources import Source, VideoSource
 from dlcexp.inference.stream import find_poses, shapes
 from dlcexp.inference.unfinished import Unfinished
 from dlcexp.locks import held
-from dlcexp.names import BODYPART, IDENTITY, POSE_CONFIG, UNIQUE_BODYPART
 from dlcexp.project import open_project
 from dlcexp.project.dlc_tables import read_table
 from dlcexp.text import listed, shows_bars
+from dlcexp.vocabulary import BODYPART, IDENTITY, POSE_CONFIG, UNIQUE_BODYPART
 from dlcexp.yaml_files import read_mapping
 
 logger = logging.getLogger(__name__)

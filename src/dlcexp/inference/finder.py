@@ -20,11 +20,11 @@ from dlcexp.evaluation.model_poses import Network, predict_crops, predict_heads
 from dlcexp.files import digest, hashed
 from dlcexp.inference.network import TorchNetwork
 from dlcexp.models.pose_model import PoseModel
-from dlcexp.names import BODYPART, IDENTITY
 from dlcexp.runs.folder import plain
 from dlcexp.runs.hardware import choose_hardware
 from dlcexp.runs.run import Run
 from dlcexp.training.conditions import condition_source
+from dlcexp.vocabulary import BODYPART, IDENTITY
 
 # Of the command line and of Lightning; None computes in float32 throughout.
 PRECISIONS = {"32": None, "bf16": torch.bfloat16, "16": torch.float16}

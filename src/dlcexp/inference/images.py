@@ -9,8 +9,8 @@ from dlcexp.data.cache import read_image
 from dlcexp.inference.finder import PoseFinder
 from dlcexp.inference.sources import ImageSource, find_sources
 from dlcexp.inference.stream import find_poses
-from dlcexp.names import BODYPART
 from dlcexp.runs.run import Run
+from dlcexp.vocabulary import BODYPART
 
 
 def predict(

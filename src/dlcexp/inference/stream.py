@@ -12,7 +12,7 @@ from dlcexp.data.cache import DecodedImages, Image
 from dlcexp.data.loading import unlabelled_frames
 from dlcexp.inference.finder import PoseFinder
 from dlcexp.inference.sources import Source
-from dlcexp.names import UNIQUE_BODYPART
+from dlcexp.vocabulary import UNIQUE_BODYPART
 
 # Frames decoded at once, or as many as make whole batches; three chunks are in memory.
 CHUNK = 16

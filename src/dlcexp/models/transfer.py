@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dlcexp.models.backbones import Backbone
 from dlcexp.models.keypoint_axes import CENTER, Axis, KeypointAxes, Points
-from dlcexp.names import BODYPART
+from dlcexp.vocabulary import BODYPART
 
 # A backbone of which less than this part finds its weights in a file is another architecture.
 SAME_ARCHITECTURE = 0.9

@@ -5,8 +5,8 @@
 
 from platformdirs import user_cache_path
 
-from dlcexp.names import PROJECT_FILE
 from dlcexp.project.model import Project
+from dlcexp.vocabulary import PROJECT_FILE
 
 # Raised with every change of the drawing, so that no cache holds an older one.
 DRAWING = 1

@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlcexp.errors import ProjectError, nearest
-from dlcexp.names import LABELED_DATA, LABELS, UNIQUE
 from dlcexp.project.frames import frame_name, video_folders
 from dlcexp.project.hdf_tables import read_hdf
 from dlcexp.project.model import Labels, Project
 from dlcexp.project.usable import usable_labels
 from dlcexp.text import first_line, listed
+from dlcexp.vocabulary import LABELED_DATA, LABELS, UNIQUE
 
 if TYPE_CHECKING:
     import pandas as pd

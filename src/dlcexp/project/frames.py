@@ -5,7 +5,7 @@ import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from dlcexp.errors import ProjectError
-from dlcexp.names import LABELED_DATA
+from dlcexp.vocabulary import LABELED_DATA
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 

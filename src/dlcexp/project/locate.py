@@ -4,8 +4,8 @@ from pathlib import Path
 
 from dlcexp.errors import ProjectError, nearest
 from dlcexp.files import expanded, kind_of_folder
-from dlcexp.names import PROJECT_FILE
 from dlcexp.text import listed
+from dlcexp.vocabulary import PROJECT_FILE
 
 
 def locate(value: str | Path) -> Path:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from dlcexp.errors import ProjectError
-from dlcexp.names import BODYPART, UNIQUE_BODYPART
 from dlcexp.project.model import SINGLE_ANIMAL, Project
 from dlcexp.trees import select
+from dlcexp.vocabulary import BODYPART, UNIQUE_BODYPART
 
 # Where heads state how many keypoints they have, and how many animals they find.
 _KEYPOINTS = ("num_joints", "num_heatmaps", "generators.0.num_heatmaps", "generators.0.num_joints")

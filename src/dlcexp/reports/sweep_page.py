@@ -8,7 +8,6 @@ import cv2
 from dlcexp.config.overrides import Override, command_line
 from dlcexp.deeplabcut.export import cannot_build
 from dlcexp.files import write_text
-from dlcexp.names import ENVIRONMENT, FIGURES, LOG
 from dlcexp.reports.html_page import Picture, embedded_picture, render
 from dlcexp.reports.plotly_charts import embedded
 from dlcexp.reports.sweep_charts import (
@@ -23,6 +22,7 @@ from dlcexp.results import recipe_text
 from dlcexp.results.read_sweep import Job, Recipe, Sweep
 from dlcexp.runs.status import COMPLETED
 from dlcexp.text import number
+from dlcexp.vocabulary import ENVIRONMENT, FIGURES, LOG
 
 # Pictures of a run, in this order.
 _PICTURES = ("best-1", "worst-1", "worst-2", "errors")

@@ -8,9 +8,9 @@ from typing import Any
 
 from dlcexp.config.resolvers import larger_is_better
 from dlcexp.errors import ConfigError, nearest
-from dlcexp.names import METRICS
 from dlcexp.results.ledger import Objective
 from dlcexp.runs.metric_names import GT_BOXES, GT_CONDITIONS, MAXIMIZE, MINIMIZE
+from dlcexp.vocabulary import METRICS
 
 
 def objectives(tree: Mapping[str, Any]) -> tuple[Objective, ...]:

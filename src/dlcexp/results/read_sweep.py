@@ -16,7 +16,6 @@ from typing import Any
 
 from dlcexp.errors import ProjectError, UserError, nearest
 from dlcexp.files import expanded, has_ended
-from dlcexp.names import HISTORY, METRICS, OVERRIDES, SNAPSHOTS, STATUS, TREE_FILE
 from dlcexp.results.factors import Factor, find_factors, values_by_key
 from dlcexp.results.ledger import TREES, Objective
 from dlcexp.results.objective import gain, natural
@@ -24,6 +23,7 @@ from dlcexp.runs.metric_names import spelling
 from dlcexp.runs.status import COMPLETED, FAILED, KILLED, QUEUED, RUNNING
 from dlcexp.text import first_line, listed
 from dlcexp.trees import ABSENT, select
+from dlcexp.vocabulary import HISTORY, METRICS, OVERRIDES, SNAPSHOTS, STATUS, TREE_FILE
 from dlcexp.yaml_files import read_yaml
 
 logger = logging.getLogger(__name__)

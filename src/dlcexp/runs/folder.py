@@ -19,16 +19,6 @@ from dlcexp.deeplabcut.snapshots import (
 from dlcexp.errors import ConfigError, StorageError, UserError
 from dlcexp.files import clear_leftovers, expanded, storage, this_process, write_json, write_text
 from dlcexp.locks import RUN_LOCK, held
-from dlcexp.names import (
-    ENVIRONMENT,
-    FIGURES,
-    LOG,
-    METRICS,
-    OVERRIDES,
-    POSE_CONFIG,
-    SNAPSHOTS,
-    TREE_FILE,
-)
 from dlcexp.runs.environment import describe_environment
 from dlcexp.runs.stages import POSE, file_suffix, snapshot_prefix
 from dlcexp.runs.status import (
@@ -44,6 +34,16 @@ from dlcexp.runs.status import (
 from dlcexp.runs.trust import record_own
 from dlcexp.text import without_passwords
 from dlcexp.trees import leaves
+from dlcexp.vocabulary import (
+    ENVIRONMENT,
+    FIGURES,
+    LOG,
+    METRICS,
+    OVERRIDES,
+    POSE_CONFIG,
+    SNAPSHOTS,
+    TREE_FILE,
+)
 from dlcexp.yaml_files import dump_yaml, read_yaml
 
 # Keys that a resumed run may change: where it computes, how it is shown, how long it trains.

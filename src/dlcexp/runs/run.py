@@ -27,10 +27,10 @@ from dlcexp.deeplabcut.snapshots import (
 )
 from dlcexp.errors import SnapshotError, UserError
 from dlcexp.files import expanded
-from dlcexp.names import METRICS, TREE_FILE
 from dlcexp.runs.shuffle_run import no_run, shuffle_folder, shuffle_tree
 from dlcexp.runs.trust import allow_own_only
 from dlcexp.text import first_line, listed
+from dlcexp.vocabulary import METRICS, TREE_FILE
 
 logger = logging.getLogger(__name__)
 

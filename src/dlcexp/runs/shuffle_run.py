@@ -9,8 +9,8 @@ from dlcexp.composition import compose
 from dlcexp.config.overrides import Override
 from dlcexp.deeplabcut.shuffles import split_overrides, trained_shuffles
 from dlcexp.files import kind_of_folder
-from dlcexp.names import POSE_CONFIG, TREE_FILE
 from dlcexp.text import listed
+from dlcexp.vocabulary import POSE_CONFIG, TREE_FILE
 
 
 def shuffle_folder(folder: Path) -> Path | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dlcexp.errors import StorageError, UserError
 from dlcexp.files import storage, write_text
-from dlcexp.names import STATUS
+from dlcexp.vocabulary import STATUS
 
 QUEUED, RUNNING, COMPLETED = "queued", "running", "completed"
 FAILED, PRUNED, KILLED = "failed", "pruned", "killed"

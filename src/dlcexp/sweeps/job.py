@@ -18,7 +18,6 @@ from omegaconf import DictConfig, OmegaConf
 from dlcexp.errors import StorageError
 from dlcexp.files import storage
 from dlcexp.locks import RUN_LOCK, file_lock
-from dlcexp.names import LOG
 from dlcexp.results.ledger import Job, Ledger
 from dlcexp.runs.status import (
     COMPLETED,
@@ -33,6 +32,7 @@ from dlcexp.runs.status import (
 )
 from dlcexp.sweeps.devices import use_devices_of_its_own
 from dlcexp.sweeps.submitted import hand_back
+from dlcexp.vocabulary import LOG
 
 if TYPE_CHECKING:
     from dlcexp.training.epochs import Watch

@@ -25,10 +25,10 @@ from dlcexp.errors import ConfigError, ProjectError, UserError, nearest
 from dlcexp.evaluation.detected_boxes import SPLITS
 from dlcexp.evaluation.model_poses import predict_frames
 from dlcexp.files import expanded
-from dlcexp.names import POSE_CONFIG
 from dlcexp.project import open_project
 from dlcexp.runs.run import Run, load_model
 from dlcexp.text import listed
+from dlcexp.vocabulary import POSE_CONFIG
 from dlcexp.yaml_files import read_mapping
 
 logger = logging.getLogger(__name__)

@@ -34,7 +34,6 @@ from dlcexp.files import write_json
 from dlcexp.models import PoseModel
 from dlcexp.models.detectors import available_weights
 from dlcexp.models.detectors.pretrained import AUTO
-from dlcexp.names import IDENTITY, UNIQUE_BODYPART
 from dlcexp.runs.folder import DETECTOR_WEIGHTS, Pruned, RunFolder, anchored, new_run_folder, plain
 from dlcexp.runs.hardware import Hardware, choose_hardware
 from dlcexp.runs.metric_names import by_split
@@ -63,6 +62,7 @@ from dlcexp.training.resume import (
     take_over_detector,
 )
 from dlcexp.training.select_edges import settle_edges
+from dlcexp.vocabulary import IDENTITY, UNIQUE_BODYPART
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,6 @@ from torch import nn
 
 from dlcexp.errors import ConfigError, SnapshotError
 from dlcexp.models.transfer import ABSENT, Entry, Transfer, transfer
-from dlcexp.names import BODYPART
 from dlcexp.text import listed
 from dlcexp.training.weights_file import (
     Source,
@@ -26,6 +25,7 @@ from dlcexp.training.weights_file import (
     read_source,
     target_layout,
 )
+from dlcexp.vocabulary import BODYPART
 
 # Columns of the table; a narrow terminal has fewer.
 WIDTH = 100

@@ -16,9 +16,9 @@ from dlcexp.errors import ConfigError, ProjectError, SnapshotError
 from dlcexp.files import expanded
 from dlcexp.models.keypoint_axes import Points
 from dlcexp.models.transfer import Layout
-from dlcexp.names import BODYPART, IDENTITY, POSE_CONFIG, SNAPSHOTS, UNIQUE_BODYPART
 from dlcexp.project import open_project
 from dlcexp.project.superanimal import SUPERANIMALS, superanimal_of
+from dlcexp.vocabulary import BODYPART, IDENTITY, POSE_CONFIG, SNAPSHOTS, UNIQUE_BODYPART
 from dlcexp.yaml_files import read_as_text
 
 # Where in a file its weights may be, and what may stand before the name of each.

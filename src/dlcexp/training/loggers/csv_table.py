@@ -9,8 +9,8 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 
 from dlcexp.files import replacing
-from dlcexp.names import HISTORY
 from dlcexp.training.loggers.naming import DETECTOR, of_detector
+from dlcexp.vocabulary import HISTORY
 
 
 class CSVLogger(Logger):
