@@ -163,6 +163,7 @@ def write_mouse(project: Path) -> None:
         "Task": "mouse",
         "multianimalproject": False,
         "bodyparts": config["multianimalbodyparts"],
+        "video_sets": {f"{folder.name}.avi": {} for folder in project.glob("labeled-data/*")},
     }
     (project / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
 

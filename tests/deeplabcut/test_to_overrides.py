@@ -173,7 +173,11 @@ EDITS = {
             f"data.{menu}.resize": {"width": 320, "height": 256, "keep_ratio": True}
             for menu in ("train", "inference")
         },
-        ["data.resize.width=320", "data.resize.height=256"],
+        [
+            *("data.resize.width=320", "data.resize.height=256"),
+            # The crops of the file, which would follow the resized frames.
+            *("data.train.crop_sampling.width=448", "data.train.crop_sampling.height=448"),
+        ],
     ),
     "resize in inference alone": (
         {"data.inference.resize": {"width": 320, "height": 256, "keep_ratio": True}},

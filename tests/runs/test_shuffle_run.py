@@ -79,7 +79,7 @@ def test_elsewhere_than_in_a_shuffle_every_frame_tests(run, shuffle, tmp_path):
     file = tmp_path / "copied" / "pytorch_config.yaml"
     file.write_text(file.read_text().replace(str(run.folder.parent), "/gone"))
     with pytest.raises(ProjectError, match="project="):
-        Run.open(copied)
+        dlcexp.evaluate(Run.open(copied))
     opened = Run.open(copied, [f"project={run.folder.parent / 'project'}"])
     evaluation = dlcexp.evaluate(opened)
     assert (len(evaluation.names["test"]), len(evaluation.names["train"])) == (12, 0)
