@@ -183,7 +183,10 @@ def kind_of_folder(path: Path) -> Literal["run", "sweep", ""]:
 
 def expanded(path: str | Path) -> Path:
     """Expand `~` and `~name` of a path; that of an unknown user stays as it is."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111 (that of pathlib raises RuntimeError)
+    try:
+        return Path(os.path.expanduser(path))  # noqa: PTH111 (that of pathlib raises RuntimeError)
+    except ValueError:  # a NUL in the name of the user
+        return Path(path)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -185,7 +185,7 @@ def test_a_failure_leaves_the_project_as_it_was(root, snapshot, tmp_path):
 @pytest.mark.parametrize(
     ("text", "expected", "index"),
     [
-        (":\n- 0.95\niteration: 0\n", ":\n- 0.95\n- 0.75\niteration: 0\n", 1),
+        (":\n- 0.95\nb: 0\n", ":\n- 0.95\n- 0.75\nb: 0\n", 1),
         (":\n  - 0.95 # most\nb: 1\n", ":\n  - 0.95 # most\n  - 0.75\nb: 1\n", 1),
         (": [0.95, 0.8]\n", ": [0.95, 0.8, 0.75]\n", 2),
         (": []\n", ": [0.75]\n", 0),

@@ -35,7 +35,7 @@ def finished(small_tree: dict, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_run_leaves_its_folder(finished: Run) -> None:
     names = {p.name for p in finished.folder.rglob("*") if p.is_file()}
     described = {"config.yaml", "overrides.yaml", "pytorch_config.yaml", "environment.json"}
-    written = {"status.json", "metrics.json", "metrics.csv", "log.txt", "last.ckpt"}
+    written = {"status.json", "frames.json", "metrics.json", "metrics.csv", "log.txt", "last.ckpt"}
     snapshots = {"snapshot-002.pt", "snapshot-004.pt", finished.best_snapshot.name}
     figures = {p.name for p in (finished.folder / "figures").iterdir()}
     assert names - figures == described | written | snapshots

@@ -221,8 +221,8 @@ def test_evaluation_takes_another_detector_on_request(finished: Run, tmp_path: P
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"optimizer.lr": -1.0}, r"^optimizer: .*-1\.0"),
-        ({"detector.optimizer.lr": -1.0}, r"^detector\.optimizer: .*-1\.0"),
+        ({"optimizer.lr": -1.0}, r"^optimizer\.lr: .*-1\.0"),
+        ({"detector.optimizer.lr": -1.0}, r"^detector\.optimizer\.lr: .*-1\.0"),
         ({"detector.model.weights": "nowhere.pt"}, r"detector\.model\.weights: 'nowhere\.pt'"),
         ({"model.backbone.weights": "nowhere.pt"}, r"model\.backbone\.weights: 'nowhere\.pt'"),
     ],
