@@ -276,8 +276,9 @@ class Reading:
         hint = nearest(name, [each for each in self.command.by_name if each.startswith("-")])
         if hint or not name.startswith("--"):
             return hint
-        if text is None and self._left and not self._left[0].startswith(("-", "~")):
-            text = self._left.popleft() if "=" not in self._left[0] else None
+        following = self._left[0] if self._left and self.command.takes_overrides else "-"
+        if text is None and following and "=" not in following and following[0] not in "-~":
+            text = self._left.popleft()
         key = name.removeprefix("--").replace("-", "_")
         return f" Write it without dashes: {key}={'VALUE' if text is None else text}"
 
