@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(given)
     except KeyboardInterrupt:
+        if arguments is None:  # the program ends, which a further Ctrl-C must not disturb
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("dlcexp: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:

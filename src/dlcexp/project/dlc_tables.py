@@ -136,6 +136,8 @@ def _parse_csv(path: Path) -> "pd.DataFrame":
     if "coords" not in first:
         raise ValueError("its first lines are not scorer, (individuals,) bodyparts, coords")
     header = head[: first.index("coords") + 1]
+    if not header[0]:
+        raise ValueError("its first line is empty")
     # The header leaves the columns of the index empty, but for the first.
     width = next((i for i, cell in enumerate(header[0][1:], start=1) if cell), len(header[0]))
 
