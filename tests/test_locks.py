@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from process_support import holder
+from process_support import holder, wait_until
 
 from dlcexp.errors import UserError
 from dlcexp.locks import held
@@ -23,6 +23,14 @@ def test_a_place_in_use_is_refused_with_the_process_that_uses_it(tmp_path: Path)
         assert path.is_file()
 
 
+def is_free(path: Path) -> bool:
+    try:
+        with held(path, "runs", "Wait."):
+            return True
+    except UserError:
+        return False
+
+
 @pytest.mark.skipif(not hasattr(sys, "getdlopenflags"), reason="Windows has no fork")
 @pytest.mark.parametrize("child", [(), ("child",)], ids=["alone", "with a child that is left"])
 def test_the_lock_of_a_killed_process_is_taken_over(child: tuple[str, ...], tmp_path: Path) -> None:
@@ -30,6 +38,8 @@ def test_the_lock_of_a_killed_process_is_taken_over(child: tuple[str, ...], tmp_
     with holder(path, *child) as process:
         process.kill()
         process.wait()
+        # A child that was just made lets go of the lock a moment later.
+        wait_until(lambda: is_free(path), what="the lock is not taken over")
         with held(path, "runs", "Wait."), held(path, "runs", "Wait."):
             assert "process" in (tmp_path / ".lock.txt").read_text()
     assert not list(tmp_path.iterdir())

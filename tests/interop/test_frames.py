@@ -198,6 +198,8 @@ def test_projects_that_deeplabcut_refuses_are_refused(deeplabcut: Any, tmp_path:
         make(root)
     theirs = deeplabcut("list_frames", *roots)
     for root in roots:
-        assert "Error" in str(theirs[root.name]), root.name
+        # It reads the rows of both scorers.
+        refused = "Error" in str(theirs[root.name])
+        assert refused or root.name == "two_scorers_row_under_row", root.name
         with pytest.raises(ProjectError):
             load_labels(open_project(root))
