@@ -108,7 +108,7 @@ def _scorer(table: "pd.DataFrame", path: Path, project: Project) -> str:
     """Return the scorer whose labels a table holds.
 
     Raises:
-        ProjectError: it holds those of several, of which DeepLabCut can use none.
+        ProjectError: it holds those of several, and which are right cannot be known.
     """
     names = table.columns.get_level_values(0).astype(str)
     labelled = names[table.notna().any()].unique()
