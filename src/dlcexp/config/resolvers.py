@@ -1,7 +1,7 @@
 """Interpolations of the tree: metadata of the project, and the little arithmetic that sizes heads.
 
 Registered under `dlcexp.`, so that `${dlcexp.metadata:${project}}` reads as what it is. None
-of them needs torch, except the two that ask timm about one of its models.
+of them needs torch, except those that ask timm about one of its models.
 """
 
 import hashlib
@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -45,7 +45,8 @@ def register() -> None:
         "simcc_sigma": _simcc_sigma,
         "timm_channels": lambda name, level: timm_feature_info(name, level)[0],
         "timm_stride": lambda name, level: timm_feature_info(name, level)[1],
-        "timm_padding": lambda name, level: max(32, timm_feature_info(name, level)[1]),
+        "timm_padding": lambda name, level: timm_padding(timm_feature_info(name, level)[1]),
+        "whole_multiple": lambda most, step: most // (step or 1) * (step or 1),
         "hash": _hash,
         **_OF_OLD_SWEEPS,
     }
@@ -155,19 +156,81 @@ def timm_feature_info(model_name: str, feature_level: int) -> tuple[int, int]:
     return levels[feature_level]
 
 
-@cache
+def timm_padding(stride: int) -> int:
+    """Return px that the sides of images must be a multiple of: 32, but 14 for patches of 14."""
+    return max(32, stride) if 32 % stride == 0 or stride > 32 else stride
+
+
+class TimmFeatures(NamedTuple):
+    """What timm reports of the feature maps of a model.
+
+    Attributes:
+        levels: channels and stride, px, of each level, the finest first; of a transformer whose
+            layers are alike, its last ones.
+        indices: timm's index of each level.
+        keywords: of `timm.create_model`, with which the model takes images of any size.
+        plain: True for a vision transformer whose layers are alike, with a layer norm at the end.
+    """
+
+    levels: tuple[tuple[int, int], ...]
+    indices: tuple[int, ...]
+    keywords: dict[str, Any]
+    plain: bool
+
+
+# Keywords with which timm's transformers take images of any size, tried in this order.
+_ANY_SIZE: tuple[dict[str, Any], ...] = (
+    {},
+    {"dynamic_img_size": True},
+    {"strict_img_size": False},
+)
+
+
 def timm_feature_levels(model_name: str) -> tuple[tuple[int, int], ...]:
     """Return channels and stride of each feature level of a timm model, the finest first."""
+    return timm_features(model_name).levels
+
+
+@cache
+def timm_features(model_name: str) -> TimmFeatures:
+    """Return the feature maps of a timm model, and how it takes images of any size.
+
+    Raises:
+        UserError: timm has no such model, or it gives no feature maps, or takes images of one size.
+    """
+    check_model_name(model_name)
+    refusal: Exception | None = None
+    for keywords in _ANY_SIZE:
+        try:
+            found = _meta_features(model_name, keywords)
+        except Exception as error:  # whatever comes first: timm checks neither keywords nor sizes
+            refusal = refusal or error
+        else:
+            return found
+    assert refusal is not None
+    raise UserError(
+        f"model.backbone: timm gives no feature maps of {model_name!r} for images of any size: "
+        f"{first_line(refusal)}"
+    ) from refusal
+
+
+def _meta_features(model_name: str, keywords: dict[str, Any]) -> TimmFeatures:
+    """Pass an image that exists by its size only through the network; raise if it does not fit."""
     import timm
     import torch
+    from timm.models.eva import Eva
+    from timm.models.vision_transformer import VisionTransformer
 
-    check_model_name(model_name)
-    try:
-        with torch.device("meta"):
-            model: Any = timm.create_model(model_name, features_only=True)
-    except Exception as error:  # models that give no feature maps raise whatever comes first
-        raise UserError(
-            f"model.backbone: timm gives no feature maps of {model_name!r}: {first_line(error)}"
-        ) from error
-    channels, strides = model.feature_info.channels(), model.feature_info.reduction()
-    return tuple(zip(channels, strides, strict=True))
+    with torch.device("meta"), torch.no_grad():
+        model: Any = timm.create_model(model_name, features_only=True, **keywords).eval()
+        info = model.feature_info
+        levels = tuple(zip(info.channels(), info.reduction(), strict=True))
+        sides = [count * timm_padding(levels[-1][1]) for count in (3, 4)]
+        maps = model(torch.empty(1, 3, *sides))
+    first = 1 if getattr(model, "output_fmt", "NCHW") == "NHWC" else 2
+    for features, (_, stride) in zip(maps, levels, strict=True):
+        height, width = features.shape[first : first + 2]
+        if height * stride > sides[0] or width * stride > sides[1]:
+            raise ValueError(f"maps of {width} x {height} for an image of {sides[1]} x {sides[0]}")
+    plain = isinstance(getattr(model, "model", None), (VisionTransformer, Eva))
+    return TimmFeatures(levels, tuple(info.out_indices), keywords, plain)
