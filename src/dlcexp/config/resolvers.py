@@ -162,7 +162,7 @@ def timm_padding(stride: int) -> int:
 
 
 class TimmFeatures(NamedTuple):
-    """What timm reports of the feature maps of a model.
+    """The feature maps of a model, as timm reports them.
 
     Attributes:
         levels: channels and stride, px, of each level, the finest first; of a transformer whose
@@ -199,19 +199,16 @@ def timm_features(model_name: str) -> TimmFeatures:
         UserError: timm has no such model, or it gives no feature maps, or takes images of one size.
     """
     check_model_name(model_name)
-    refusal: Exception | None = None
+    refusals = []
     for keywords in _ANY_SIZE:
         try:
-            found = _meta_features(model_name, keywords)
-        except Exception as error:  # whatever comes first: timm checks neither keywords nor sizes
-            refusal = refusal or error
-        else:
-            return found
-    assert refusal is not None
+            return _meta_features(model_name, keywords)
+        except Exception as error:  # timm raises whatever comes first
+            refusals.append(error)
     raise UserError(
         f"model.backbone: timm gives no feature maps of {model_name!r} for images of any size: "
-        f"{first_line(refusal)}"
-    ) from refusal
+        f"{first_line(refusals[0])}"
+    ) from refusals[0]
 
 
 def _meta_features(model_name: str, keywords: dict[str, Any]) -> TimmFeatures:
