@@ -124,7 +124,13 @@ def test_weights_compose(run: str) -> None:
     assert weights.lr_scale == {"backbone": 0.1, "heads.bodypart": 2.0}
     weights = compose(f"weights={{path: {run}, lr_scale: {{backbone: 0.5}}}}").weights
     assert (weights.path, weights.freeze, weights.lr_scale) == (run, [], {"backbone": 0.5})
-    assert compose().weights == {"path": None, "bodyparts": None, "freeze": [], "lr_scale": {}}
+    assert compose().weights == {
+        "path": None,
+        "bodyparts": None,
+        "freeze": [],
+        "lr_scale": {},
+        "layer_decay": None,
+    }
 
 
 def test_an_overlay_names_weights_in_short(run: str, tmp_path: Path) -> None:
@@ -181,6 +187,8 @@ def test_modules_are_told_before_the_network_is_built(words: list[str], message:
             "weights.lr_scale.backbone=0",
             r"lr_scale\.backbone: 0 .*weights\.freeze=backbone",
         ),
+        ("weights.layer_decay=0", r"weights\.layer_decay: 0 .*above 0, at most 1"),
+        ("weights.layer_decay=1.5", r"weights\.layer_decay: 1\.5 .*above 0, at most 1"),
         ("weights.lr_scale=0.1", r"weights\.lr_scale: 0\.1 .*weights\.lr_scale\.backbone=0\.1"),
         ("weights.bodyparts=[nose,nose]", r"weights\.bodyparts: 'nose' "),
         (

@@ -14,6 +14,7 @@ from dlcexp.config.value_types import (
     PATH,
     PLAIN,
     PROBABILITY,
+    SHARE,
     SWITCH,
     TEXT,
     Key,
@@ -142,6 +143,12 @@ WEIGHTS = node(
     ),
     freeze=Key(list_of(TEXT), "modules that are not trained, such as backbone.stage2", absent=[]),
     lr_scale=Key(MAPPING, "factors of optimizer.lr, by module", "factor", absent={}),
+    layer_decay=_optional(
+        SHARE,
+        "factor of the learning rate from a layer of the backbone to the one before it, times that "
+        "of lr_scale",
+        "factor",
+    ),
 )
 
 TRAINER = node(

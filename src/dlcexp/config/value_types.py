@@ -332,3 +332,8 @@ POSITIVE = Type(
     lambda value: _is_number(value) and value > 0,
     {"type": "number", "exclusiveMinimum": 0},
 )
+SHARE = Type(
+    "a number above 0, at most 1",
+    lambda value: _is_number(value) and 0 < value <= 1,
+    {"type": "number", "exclusiveMinimum": 0, "maximum": 1},
+)

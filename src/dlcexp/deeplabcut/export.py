@@ -132,7 +132,11 @@ def _unknown_classes(tree: Mapping[str, Any]) -> Iterator[str]:
 def cannot_say(tree: Mapping[str, Any] | DictConfig) -> str | None:
     """Return what changes training and has no key in DeepLabCut's file; None without any."""
     weights = tree.get("weights") or {}
-    given = [f"weights.{name}" for name in ("path", "freeze", "lr_scale") if weights.get(name)]
+    given = [
+        f"weights.{name}"
+        for name in ("path", "freeze", "lr_scale", "layer_decay")
+        if weights.get(name)
+    ]
     callbacks = [f"callbacks.{name}" for name in tree.get("callbacks") or {}]
     if not given and not callbacks:
         return None

@@ -18,7 +18,7 @@ from dlcexp.deeplabcut.snapshots import Snapshot, SnapshotManager
 from dlcexp.runs.folder import Pruned, RunFolder
 from dlcexp.runs.stages import POSE, Stage
 from dlcexp.training.callbacks import validating, weights_to_keep
-from dlcexp.training.fine_tuning import unscaled
+from dlcexp.training.fine_tuning import GROUPING, unscaled
 from dlcexp.training.module import StageModule, whole_epochs
 from dlcexp.training.progress_bar import Clock
 
@@ -130,8 +130,9 @@ class EpochEnd(Callback):
         self.stage = stage
         self.epochs = int(stage.settings.epochs)
         self.checkpoint = folder.checkpoint(stage.name)
-        factors = (cfg.get("weights") or {}).get("lr_scale")
-        self.groups_of_its_own = bool(factors) and stage.name == POSE
+        node = cfg.get("weights") or {}
+        grouped = any(node.get(key) for key in GROUPING)
+        self.groups_of_its_own = grouped and stage.name == POSE
         self.evaluate = evaluate
         self.manager = SnapshotManager(
             folder.snapshots,

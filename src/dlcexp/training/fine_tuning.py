@@ -13,7 +13,10 @@ from torch.optim import Optimizer
 
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.models import PoseModel
+from dlcexp.training.layer_decay import layer_factors
 
+# Keys of the tree that make separate groups of parameters.
+GROUPING = ("lr_scale", "layer_decay")
 # Entries of a parameter group in addition to torch's.
 NAME, FACTOR, UNSCALED = "name", "lr_scale", "unscaled_lr"
 # The layers of most backbones are in a module of this name, which a path may leave out.
@@ -60,22 +63,37 @@ def _has_weights(module: nn.Module) -> bool:
     return next(module.parameters(), None) is not None
 
 
-def parameter_groups(model: nn.Module, factors: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Return the trained parameters, in a group for each factor; the innermost path counts.
+def parameter_groups(
+    model: PoseModel, factors: Mapping[str, float], layer_decay: float | None = None
+) -> list[dict[str, Any]]:
+    """Return the trained parameters, in a group for each factor.
+
+    Args:
+        factors: of modules, by path; the innermost path counts.
+        layer_decay: factor from one layer of the backbone to the one before it, multiplied by that
+            of the module.
 
     Raises:
-        ConfigError: a path that is not a module.
+        ConfigError: a path that is not a module, or a backbone whose layers are not known.
     """
     key = "weights.lr_scale"
-    scaled = {find_module(model, path, key): (path, factor) for path, factor in factors.items()}
-    groups: dict[str, dict[str, Any]] = {"": {"params": [], NAME: "", FACTOR: 1.0}}
-    for name, (path, factor) in scaled.items():
-        groups[name] = {"params": [], NAME: path, FACTOR: factor}
+    scaled = {"": ("", 1.0)}
+    scaled |= {find_module(model, path, key): (path, factor) for path, factor in factors.items()}
+    order = list(scaled)
+    layers = {} if layer_decay is None else layer_factors(model.backbone, layer_decay)
+    first = min(layers.values(), default=None)
+    groups: dict[tuple[int, float], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
-        around = [each for each in scaled if name.startswith(f"{each}.")]
         if parameter.requires_grad:
-            groups[max(around, key=len, default="")]["params"].append(parameter)
-    return [group for group in groups.values() if group["params"]]
+            around = [each for each in scaled if name.startswith(f"{each}.")]
+            module = max(around, key=len, default="")
+            path, factor = scaled[module]
+            layer = layers.get(name.removeprefix("backbone."), 1.0)
+            if layer != 1.0:  # one of many layers is logged
+                path = f"{path or 'backbone'}.first_layer" if layer == first else ""
+            empty = {"params": [], NAME: path, FACTOR: factor * layer}
+            groups.setdefault((order.index(module), -layer), empty)["params"].append(parameter)
+    return [groups[place] for place in sorted(groups)]
 
 
 def scale_rates(optimizer: Optimizer) -> None:
@@ -96,7 +114,7 @@ def unscaled(optimizer: Optimizer) -> Iterator[None]:
 
 
 def learning_rates(optimizer: Optimizer) -> dict[str, float]:
-    """Return `lr` of the schedule, and `lr.MODULE` of each group with a factor."""
+    """Return `lr` of the schedule, and `lr.MODULE` of each group with a name."""
     groups = optimizer.param_groups
     rates = {"lr": float(groups[0].get(UNSCALED, groups[0]["lr"]))}
     return rates | {f"lr.{group[NAME]}": float(group["lr"]) for group in groups if group.get(NAME)}

@@ -249,7 +249,11 @@ def _record_weights(cfg: DictConfig, starts: Sequence[Start], folder: RunFolder)
     """Log and write what was loaded from the file that `weights` names."""
     node = cfg.get("weights") or {}
     path = node.get("path")
-    given = [f"weights.{name}" for name in ("path", "freeze", "lr_scale") if node.get(name)]
+    given = [
+        f"weights.{name}"
+        for name in ("path", "freeze", "lr_scale", "layer_decay")
+        if node.get(name)
+    ]
     if given and POSE not in [start.stage.name for start in starts]:
         logger.warning(
             "%s: only the pose model takes it, and train.stages=%s trains none",

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from dlcexp.data.loading import PoseData
 from dlcexp.runs.stages import Stage
-from dlcexp.training.fine_tuning import parameter_groups
+from dlcexp.training.fine_tuning import GROUPING, parameter_groups
 from dlcexp.training.module import StageModule
 
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -36,9 +36,11 @@ class PoseModule(StageModule):
         return self.model.losses(outputs, self.model.targets(outputs, batch))
 
     def parameters_to_train(self) -> Sequence[Any]:
-        """Return all parameters; with factors in `weights.lr_scale`, groups of those not frozen."""
-        factors = self.cfg.get("weights", {}).get("lr_scale")
-        return parameter_groups(self.model, factors) if factors else super().parameters_to_train()
+        """Return all parameters; with factors in `weights`, groups of those not frozen."""
+        node = self.cfg.get("weights", {})
+        if not any(node.get(key) for key in GROUPING):
+            return super().parameters_to_train()
+        return parameter_groups(self.model, node.get("lr_scale") or {}, node.get("layer_decay"))
 
     def batches(self, rank: int, world_size: int) -> DataLoader:
         """Return augmented frames or crops with their labels."""
