@@ -64,7 +64,7 @@ def _has_weights(module: nn.Module) -> bool:
 
 
 def parameter_groups(
-    model: PoseModel, factors: Mapping[str, float], layer_decay: float | None = None
+    model: nn.Module, factors: Mapping[str, float], layer_decay: float | None = None
 ) -> list[dict[str, Any]]:
     """Return the trained parameters, in a group for each factor.
 
@@ -80,7 +80,9 @@ def parameter_groups(
     scaled = {"": ("", 1.0)}
     scaled |= {find_module(model, path, key): (path, factor) for path, factor in factors.items()}
     order = list(scaled)
-    layers = {} if layer_decay is None else layer_factors(model.backbone, layer_decay)
+    layers = (
+        {} if layer_decay is None else layer_factors(model.get_submodule("backbone"), layer_decay)
+    )
     first = min(layers.values(), default=None)
     groups: dict[tuple[int, float], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
