@@ -18,6 +18,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dlcexp.cli import main
 from dlcexp.commands import NAMES, command_module
 from dlcexp.commands.settings import parse
 from dlcexp.composition import compose
@@ -28,6 +29,8 @@ from dlcexp.config.rewrite import expand
 from dlcexp.deeplabcut.to_overrides import import_config
 from dlcexp.errors import UserError
 from dlcexp.project import load_labels, open_project
+from dlcexp.runs.folder import RunFolder
+from dlcexp.runs.run import Run
 from dlcexp.yaml_files import read_mapping
 
 INPUTS = int(os.environ.get("DLCEXP_FUZZ", "200"))
@@ -308,3 +311,92 @@ def test_a_damaged_project_is_read_or_refused_in_words(labelled, source, damaged
     path.write_bytes(content)
     for left in (labels, labels.with_suffix(".h5")):
         left.unlink(missing_ok=True)
+
+
+RUN_FILES = [
+    *("config.yaml", "config.yaml", "metrics.json", "status.json", "metrics.csv", "overrides.yaml"),
+    *("pytorch_config.yaml", "environment.json", "frames.json", "weights.json"),
+]
+# A file that was opened in an editor, cut, or is none of ours.
+FOREIGN = [
+    *(b"", b"3", b"null", b"- 1", b"\xff\xfe", b"a: " + b"9" * 5000, b'{"a": NaN, "status": NaN}'),
+    *(b"model: " + b"[" * depth + b"]" * depth for depth in (30, 90, 900, 4000)),
+    *(b'{"a": ' * depth + b"1" + b"}" * depth for depth in (30, 90, 900, 4000)),
+    b"".join(b" " * depth + b"a:\n" for depth in range(900)),
+]
+
+
+@pytest.fixture(scope="module")
+def finished(single, tmp_path_factory) -> dict[str, bytes]:
+    """The files of a run folder, without weights."""
+    cfg = compose(f"project={single.as_posix()}", "model=heatmap")
+    folder = tmp_path_factory.mktemp("finished")
+    RunFolder(folder).start(cfg, ["model=heatmap"], fresh=[], device="cpu")
+    record = {"project": "mouse", "source": str(single / "config.yaml"), "frames": {"0.png": "a"}}
+    for name, content in {
+        "metrics.json": {"epoch": 1, "snapshot": "snapshot-best-001.pt", "test.mAP": 5.0},
+        "status.json": {"status": "completed", "error": None, "kind": None, "seconds": 5.1},
+        "frames.json": record,
+        "weights.json": {"file": "x.pt", "loaded": 3},
+    }.items():
+        (folder / name).write_text(json.dumps(content))
+    (folder / "metrics.csv").write_text("epoch,train.total_loss,test.mAP\n1,0.5,5.0\n2,0.4,nan\n")
+    return {name: (folder / name).read_bytes() for name in RUN_FILES}
+
+
+@st.composite
+def run_files(draw, files: dict[str, bytes]) -> tuple[str, bytes]:
+    """A file of a run folder, and what it holds instead."""
+    name = draw(st.sampled_from(RUN_FILES))
+    kind = draw(st.integers(0, 5))
+    if kind == 0:
+        return name, draw(st.sampled_from(FOREIGN))
+    if kind == 1 or name == "metrics.csv":
+        return name, draw(damages(files[name]))
+    document = yaml.safe_load(files[name])
+    for _ in range(draw(st.integers(1, 3))):
+        *parents, last = draw(st.sampled_from(list(places(document))))
+        node = document
+        for part in parents:
+            node = node[part]
+        if isinstance(node, dict) and draw(st.booleans()):
+            del node[last]
+        else:
+            node[last] = draw(ODD)
+        if not document:
+            break
+    is_json = name.endswith(".json")
+    return name, (json.dumps if is_json else yaml.safe_dump)(document).encode()
+
+
+def test_a_damaged_run_is_read_or_refused_in_words(finished, single, tmp_path, capsys):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (single.parent / "image.png").touch()
+    doors = [
+        ["best", folder, "--export"],
+        ["report", folder],
+        ["export", f"run={folder}"],
+        ["diff", folder, folder / "pytorch_config.yaml"],
+        ["evaluate", folder],
+        ["predict", f"run={folder}", f"source={single.parent / 'image.png'}"],
+        ["install", f"run={folder}"],
+        ["train", f"project={single}", "model=heatmap", f"hydra.run.dir={folder}"],
+    ]
+
+    @fuzz_files
+    @given(run_files(finished))
+    def try_file(damaged):
+        for name, content in [*finished.items(), damaged]:
+            (folder / name).write_bytes(content)
+        assert main(["best", str(folder)]) in (0, 2)
+        is_refused(lambda: Run.open(folder))
+        if one_in(TREE, damaged):
+            arguments = doors[len(damaged[1]) % len(doors)]
+            assert main([str(each) for each in arguments]) in (0, 2)
+        capsys.readouterr()
+
+    with chdir(tmp_path):
+        try_file()
+    (single.parent / "image.png").unlink()
+    assert untouched(single.parent)

@@ -1,9 +1,10 @@
-"""YAML as plain values: our own files, a project's config.yaml, and files of strangers.
+"""YAML and JSON as plain values: our own files, a project's config.yaml, and files of strangers.
 
 In a file of a stranger (`read_mapping`) nothing can run, name or repeat things, and scalars are
 those of YAML 1.2, which DeepLabCut reads and writes: `1e-4` is a number, `no` a string.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ MAX_VALUES = 100_000
 MAX_DEPTH = 40
 
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_INDENTED = re.compile(rf"^[ ?-]{{{MAX_DEPTH}}}", re.M)
 _COMMENT = re.compile(r"\s#\s*(.*)$")
 _HYDRA_KEY = re.compile(r"_\w*_")
 _QUOTED_PATH = re.compile(r'^(\s*[\w-]*path[\w-]*\s*:\s*)"([^"\']*\\[^"\']*)"(\s*(?:#.*)?)$', re.M)
@@ -102,6 +104,21 @@ def read_yaml(source: Path) -> Any:
     return parse_yaml(read_text(source), source)
 
 
+def read_json(source: Path) -> dict[str, Any]:
+    """Return the mapping in a JSON file.
+
+    Raises:
+        ProjectError: it cannot be read, is not JSON, or is not a mapping.
+    """
+    try:
+        content = json.loads(read_text(source))
+    except (ValueError, RecursionError) as error:
+        raise ProjectError(f"{source}: is not valid JSON: {first_line(error)}.") from error
+    if not isinstance(content, dict):
+        raise ProjectError(f"{source}: is not a mapping.")
+    return content
+
+
 def read_as_text(source: Path) -> Any:
     """Return the content of a YAML file with every scalar as text.
 
@@ -122,10 +139,14 @@ def parse_yaml(text: str, source: Path, loader: Any = _PARSER) -> Any:
         loader: of PyYAML, safe.
 
     Raises:
-        ProjectError: it is not YAML, or its aliases amount to more values than a file can have.
+        ProjectError: it is not YAML, is too deep, or its aliases amount to more values than a file
+            can have.
     """
+    # Aliases can repeat an anchor without end; every level takes a bracket or a column.
+    brackets = text.count("[") + text.count("{")
+    suspicious = "&" in text or brackets > MAX_DEPTH or _INDENTED.search(text)
     try:
-        if "&" in text:  # aliases can repeat an anchor without end
+        if suspicious:
             refuse_excess(text, source, with_tags=True)
         return yaml.load(text, Loader=loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:

@@ -12,7 +12,7 @@ from dlcexp.runs.trust import record_own
 
 
 @pytest.fixture
-def received(tmp_path, monkeypatch):
+def received(tree, tmp_path, monkeypatch):
     """A run whose model is a class that empties a file as it is built."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     (tmp_path / "thesis.txt").write_text("years of work")
@@ -23,7 +23,8 @@ def received(tmp_path, monkeypatch):
     }
     folder = tmp_path / "received"
     folder.mkdir()
-    OmegaConf.save({"model": model, "allow_targets": ["logging."]}, folder / "config.yaml")
+    content = tree({"model": model, "allow_targets": ["logging."]})
+    OmegaConf.save(content, folder / "config.yaml")
     return folder
 
 
@@ -44,7 +45,7 @@ def test_an_own_run_counts_also_where_it_was_moved_unless_it_was_edited(received
     moved = shutil.copytree(received, received.with_name("moved"))
     assert Run.open(moved).cfg.allow_targets == ["logging."]
     with (moved / "config.yaml").open("a") as file:
-        file.write("seed: 1\n")
+        file.write("# edited\n")
     assert Run.open(moved).cfg.allow_targets == []
 
 

@@ -41,6 +41,8 @@ _DIRECTION = Type(
 )
 _NAME = Type("a name", lambda value: isinstance(value, str | int), {"type": ["string", "integer"]})
 _NAMES = list_of(_NAME)
+_NULL = Type("null", lambda value: value is None, {"type": "null"})
+_EDGE = Type("a pair of bodyparts", lambda value: _NAMES.accepts(value) and len(value) == 2)
 _METRIC = matching(
     r"(test|train)\.\S+", "a metric of test or train frames, such as test.mAP or test.mAP@50:95"
 )
@@ -256,15 +258,15 @@ SWEEP = node(
 # Metadata of the project; `${metadata.num_bodyparts}` and the like refer to it.
 METADATA = open_fields(
     project_name=_optional(TEXT, "name of the project"),
-    bodyparts=_optional(_NAMES, "bodyparts of each animal"),
-    unique_bodyparts=_optional(_NAMES, "bodyparts that a frame has once"),
-    individuals=_optional(_NAMES, "names of the animals"),
-    with_identity=_optional(SWITCH, "individuals are recognised across frames"),
-    skeleton=_optional(list_of(_NAMES), "edges, each a pair of bodyparts"),
-    multianimal=_optional(SWITCH, "DeepLabCut calls it a multi-animal project"),
-    num_bodyparts=_optional(whole(0), "number of bodyparts", "bodyparts"),
-    num_individuals=_optional(whole(0), "number of animals", "animals"),
-    num_unique_bodyparts=_optional(whole(0), "number of unique bodyparts", "bodyparts"),
+    bodyparts=Key(_NAMES, "bodyparts of each animal"),
+    unique_bodyparts=Key(_NAMES, "bodyparts that a frame has once"),
+    individuals=Key(_NAMES, "names of the animals"),
+    with_identity=Key((SWITCH, _NULL), "individuals are recognised across frames"),
+    skeleton=Key(list_of(_EDGE), "edges, each a pair of bodyparts"),
+    multianimal=Key(SWITCH, "DeepLabCut calls it a multi-animal project"),
+    num_bodyparts=Key(whole(0), "number of bodyparts", "bodyparts"),
+    num_individuals=Key(whole(0), "number of animals", "animals"),
+    num_unique_bodyparts=Key(whole(0), "number of unique bodyparts", "bodyparts"),
     labeled_data=_optional(MAPPING, "digest of the labels, for the hash of a run"),
 )
 

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dlcexp.deeplabcut.analysis import Analysis, read_meta, scorer_name
+from dlcexp.deeplabcut.export import net_type
 from dlcexp.errors import ProjectError, UserError
 from dlcexp.inference.finder import PoseFinder
 from dlcexp.inference.labelled_video import PoseDrawing, write_labelled_video
@@ -219,7 +220,9 @@ def _scorer(finder: PoseFinder, shuffle: int) -> str:
     except ProjectError:  # it need not be there any more
         name = str(cfg.metadata.project_name)
     detector = finder.run.best_detector_snapshot if cfg.method == "td" else None
-    return scorer_name(str(config["net_type"]), name, shuffle, finder.snapshot, detector)
+    return scorer_name(
+        str(config.get("net_type") or net_type(cfg.model)), name, shuffle, finder.snapshot, detector
+    )
 
 
 def _meta(finder: PoseFinder, source: Source, seconds: float) -> dict[str, Any]:

@@ -63,9 +63,9 @@ class PoseFinder:
         backend: str = "torch",
     ) -> None:
         run = Run.open(run)
-        if conditions is not None:
-            value = conditions if isinstance(conditions, int) else str(conditions)
-            run = replace(run, cfg=modified(run.cfg, [Override("conditions", value)]))
+        value = conditions if isinstance(conditions, int) else str(conditions)
+        changes = [] if conditions is None else [Override("conditions", value)]
+        run = replace(run, cfg=modified(run.cfg, changes))
         if precision not in PRECISIONS:
             raise not_one_of("predict.precision", precision, PRECISIONS)
         _check_backend(backend, precision)

@@ -1,12 +1,12 @@
 """`report.html`: a sweep explained on one page that needs no other file and no network."""
 
-import json
 from pathlib import Path
 
 import cv2
 
 from dlcexp.config.overrides import Override, command_line
 from dlcexp.deeplabcut.export import cannot_build
+from dlcexp.errors import ProjectError
 from dlcexp.files import write_text
 from dlcexp.reports.html_page import Picture, embedded_picture, render
 from dlcexp.reports.plotly_charts import embedded
@@ -23,6 +23,7 @@ from dlcexp.results.read_sweep import Job, Recipe, Sweep
 from dlcexp.runs.status import COMPLETED
 from dlcexp.text import number
 from dlcexp.vocabulary import ENVIRONMENT, FIGURES, LOG
+from dlcexp.yaml_files import read_json
 
 # Pictures of a run, in this order.
 _PICTURES = ("best-1", "worst-1", "worst-2", "errors")
@@ -77,7 +78,7 @@ def commands(sweep: Sweep) -> list[tuple[str, str]]:
         ("Its numbers again, with another threshold, split or snapshot",
          command_line(["evaluate", f"run={folder}", "evaluation.pcutoff=0.4"])),
     ]  # fmt: skip
-    if not ("model" in job.tree and cannot_build(job.tree)):
+    if _fits_deeplabcut(job):
         exported = command_line(["best", sweep.folder.as_posix(), "--export"])
         found += [
             ("Its pytorch_config.yaml for DeepLabCut", f"{exported} > pytorch_config.yaml"),
@@ -86,6 +87,14 @@ def commands(sweep: Sweep) -> list[tuple[str, str]]:
         ]  # fmt: skip
     start = [f"project={job.tree.get('project', 'demo')}", f"weights={folder}"]
     return [*found, ("Continue from its weights", command_line(start))]
+
+
+def _fits_deeplabcut(job: Job) -> bool:
+    """Return True if DeepLabCut can build the network of a job, whose tree may be damaged."""
+    try:
+        return "model" not in job.tree or cannot_build(job.tree) is None
+    except (AttributeError, TypeError, KeyError, ValueError):
+        return False
 
 
 def pictures(job: Job) -> list[Picture]:
@@ -138,8 +147,8 @@ def _environment(job: Job | None) -> list[tuple[str, str]]:
     if job is None:
         return []
     try:
-        content = json.loads((job.folder / ENVIRONMENT).read_text(encoding="utf-8"))
+        content = read_json(job.folder / ENVIRONMENT)
         packages = content.pop("packages", {})
         return [(str(name), str(value)) for name, value in {**content, **packages}.items() if value]
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (ProjectError, TypeError):
         return []

@@ -1,16 +1,16 @@
 """The objectives of a sweep, and the values that a job reached."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dlcexp.config.resolvers import larger_is_better
-from dlcexp.errors import ConfigError, nearest
+from dlcexp.errors import ConfigError, ProjectError, nearest
 from dlcexp.results.ledger import Objective
 from dlcexp.runs.metric_names import GT_BOXES, GT_CONDITIONS, MAXIMIZE, MINIMIZE
 from dlcexp.vocabulary import METRICS
+from dlcexp.yaml_files import read_json
 
 
 def objectives(tree: Mapping[str, Any]) -> tuple[Objective, ...]:
@@ -74,10 +74,9 @@ def unmeasured(folder: Path, wanted: Sequence[Objective]) -> str | None:
 def _measured(folder: Path) -> dict[str, Any]:
     """Return the `metrics.json` of a run folder; empty where it has none that can be read."""
     try:
-        content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(folder / METRICS)
+    except ProjectError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def better(value: float, best: float | None, objective: Objective) -> bool:

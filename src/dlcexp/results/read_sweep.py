@@ -21,10 +21,10 @@ from dlcexp.results.ledger import TREES, Objective
 from dlcexp.results.objective import gain, natural
 from dlcexp.runs.metric_names import spelling
 from dlcexp.runs.status import COMPLETED, FAILED, KILLED, QUEUED, RUNNING
-from dlcexp.text import first_line, listed
+from dlcexp.text import listed
 from dlcexp.trees import ABSENT, select
 from dlcexp.vocabulary import HISTORY, METRICS, OVERRIDES, SNAPSHOTS, STATUS, TREE_FILE
-from dlcexp.yaml_files import read_yaml
+from dlcexp.yaml_files import read_json, read_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -399,18 +399,11 @@ def _checked_mapping(path: Path) -> Mapping[str, Any]:
     """
     if not path.is_file():
         return {}
-    content = _read_json(path) if path.suffix == ".json" else read_yaml(path)
+    content = read_json(path) if path.suffix == ".json" else read_yaml(path)
     if not isinstance(content, Mapping):
         what = "is empty" if content is None else "is not a mapping"
         raise ProjectError(f"{path}: {what}")
     return {str(key): value for key, value in content.items()}
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ProjectError(f"{path}: cannot be read: {first_line(error)}") from None
 
 
 def _history(path: Path) -> dict[str, dict[int, float]]:

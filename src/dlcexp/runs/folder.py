@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.deeplabcut.snapshots import (
@@ -32,7 +34,7 @@ from dlcexp.runs.status import (
     write_status,
 )
 from dlcexp.runs.trust import record_own
-from dlcexp.text import without_passwords
+from dlcexp.text import first_line, without_passwords
 from dlcexp.trees import leaves
 from dlcexp.vocabulary import (
     ENVIRONMENT,
@@ -44,7 +46,7 @@ from dlcexp.vocabulary import (
     SNAPSHOTS,
     TREE_FILE,
 )
-from dlcexp.yaml_files import dump_yaml, read_yaml
+from dlcexp.yaml_files import dump_yaml, read_text, read_yaml, refuse_excess
 
 # Keys that a resumed run may change: where it computes, how it is shown, how long it trains.
 _FREE_KEYS = [
@@ -104,6 +106,23 @@ def anchored(cfg: DictConfig) -> DictConfig:
         if isinstance(value, str) and value != "demo" and expanded(value).exists():
             changed[key] = str(expanded(value).resolve())
     return changed
+
+
+def read_tree(config: Path) -> DictConfig:
+    """Return the content of a run's `config.yaml`.
+
+    Raises:
+        UserError: it is damaged; the tree of a run has no interpolation.
+    """
+    text = read_text(config)
+    try:
+        refuse_excess(text, config)
+        tree = OmegaConf.create(text)
+    except (ValueError, YAMLError, OmegaConfBaseException, AssertionError) as error:
+        raise UserError(f"{config} cannot be read: {first_line(error)}") from error
+    if "${" in text or not isinstance(tree, DictConfig):
+        raise UserError(f"{config} is not the tree of a run, which holds values only.")
+    return tree
 
 
 class RunFolder:
@@ -212,7 +231,7 @@ class RunFolder:
         """Return the differences to the tree that this folder was made with, `key: there, here`."""
         if not self.config.is_file():
             return []
-        before, now = (leaves(plain(tree)) for tree in (OmegaConf.load(self.config), cfg))
+        before, now = (leaves(plain(tree)) for tree in (read_tree(self.config), cfg))
         free = [*_FREE_KEYS]
         if now.get(DETECTOR_WEIGHTS) == "auto":  # whatever that was, then
             free.append(DETECTOR_WEIGHTS)

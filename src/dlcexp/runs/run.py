@@ -1,6 +1,5 @@
 """A run that is read back: its tree, its numbers, and its networks with their weights."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,13 +8,12 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
-from yaml import YAMLError
 
 from dlcexp.config.build import allowing, build, plain
 from dlcexp.config.compose import put_values
 from dlcexp.config.overrides import parse_overrides
+from dlcexp.config.schema import TREE
 from dlcexp.deeplabcut.snapshots import (
     DETECTOR_PREFIX,
     POSE_PREFIX,
@@ -25,12 +23,14 @@ from dlcexp.deeplabcut.snapshots import (
     load_snapshot,
     snapshot_folder,
 )
-from dlcexp.errors import SnapshotError, UserError
+from dlcexp.errors import ProjectError, SnapshotError, UserError
 from dlcexp.files import expanded
+from dlcexp.runs.folder import read_tree
 from dlcexp.runs.shuffle_run import no_run, shuffle_folder, shuffle_tree
 from dlcexp.runs.trust import allow_own_only
-from dlcexp.text import first_line, listed
+from dlcexp.text import listed
 from dlcexp.vocabulary import METRICS, TREE_FILE
+from dlcexp.yaml_files import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Run:
                 the `allow_targets=` of a run that was made elsewhere.
 
         Raises:
-            UserError: there is no run in that folder.
+            UserError: there is no run in that folder, or its tree is damaged.
         """
         if isinstance(folder, Run):
             return folder
@@ -69,9 +69,13 @@ class Run:
         config = path / TREE_FILE
         if not config.is_file() and (inside := shuffle_folder(path)):
             return cls(inside, shuffle_tree(inside, overrides))
-        tree: Any = _read_tree(config) if config.is_file() else {}
+        tree: Any = read_tree(config) if config.is_file() else {}
         if "model" not in tree:
             raise UserError(no_run(path))
+        try:
+            TREE.read(plain(tree), "")
+        except UserError as error:
+            raise UserError(f"{config} is not the tree of a run: {error}") from error
         allow_own_only(tree, config)
         if typed := [each for each in parse_overrides(overrides) if each.key == _ALLOWED]:
             put_values(tree, typed)
@@ -151,26 +155,14 @@ class Run:
         return load_model(self.cfg, "detector.model", path).to(device) if path else None
 
 
-def _read_tree(config: Path) -> Any:
-    """Return the content of a run's `config.yaml`.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    try:
-        return OmegaConf.load(config)
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException, RecursionError) as error:
-        raise UserError(f"{config} cannot be read: {first_line(error)}") from error
-
-
 def _read_metrics(file: Path) -> dict[str, Any]:
     """Return the final numbers of a run; none, with a warning, where the file is damaged."""
     if not file.is_file():
         return {}
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        logger.warning("%s cannot be read: %s", file, first_line(error))
+        return read_json(file)
+    except ProjectError as error:
+        logger.warning("%s", error)
         return {}
 
 

@@ -4,9 +4,10 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dlcexp.errors import StorageError, UserError
+from dlcexp.errors import ProjectError, StorageError, UserError
 from dlcexp.files import storage, write_text
 from dlcexp.vocabulary import STATUS
+from dlcexp.yaml_files import read_json
 
 QUEUED, RUNNING, COMPLETED = "queued", "running", "completed"
 FAILED, PRUNED, KILLED = "failed", "pruned", "killed"
@@ -46,10 +47,10 @@ def read_status(folder: Path) -> Status:
     if not path.is_file():
         return Status()
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return Status(**{name: content[name] for name in content if name in Status.__match_args__})
-    except (ValueError, TypeError):
+        content = read_json(path)
+    except ProjectError:
         return Status(FAILED, f"{path} cannot be read", ERROR)
+    return Status(**{name: content[name] for name in content if name in Status.__match_args__})
 
 
 def write_status(folder: Path, status: Status) -> None:

@@ -5,7 +5,6 @@ It is not part of the tree: the hash of an experiment does not depend on its lab
 """
 
 import hashlib
-import json
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from dlcexp.errors import ConfigError, UserError
+from dlcexp.errors import ConfigError, ProjectError, UserError
 from dlcexp.files import write_json
 from dlcexp.project import Labels, Project, load_labels, open_project
 from dlcexp.text import listed
+from dlcexp.yaml_files import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,9 @@ def _recorded(folder: Path) -> dict[str, Any] | None:
     path = folder / _FILE
     if not path.is_file():
         return None
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    record = read_json(path)
+    if missing := {"project", "source", "frames"} - record.keys():
+        raise ProjectError(f"{path} has no {listed(sorted(missing))}")
     return record
 
 

@@ -14,6 +14,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 from platformdirs import user_state_path
 
+from dlcexp.config.build import plain
+from dlcexp.config.schema import TREE
+
 logger = logging.getLogger(__name__)
 
 
@@ -33,7 +36,7 @@ def allow_own_only(tree: DictConfig, config: Path) -> None:
         tree: content of `config`, changed in place.
         config: the `config.yaml` of the run.
     """
-    prefixes = list(tree.get("allow_targets") or [])
+    prefixes = TREE["allow_targets"].read(plain(tree.get("allow_targets") or []), "allow_targets")
     if prefixes and not _is_recorded(config):
         logger.warning(
             "%s: its allow_targets is ignored, because you did not make this run on this machine. "

@@ -34,7 +34,15 @@ from dlcexp.files import write_json
 from dlcexp.models import PoseModel
 from dlcexp.models.detectors import available_weights
 from dlcexp.models.detectors.pretrained import AUTO
-from dlcexp.runs.folder import DETECTOR_WEIGHTS, Pruned, RunFolder, anchored, new_run_folder, plain
+from dlcexp.runs.folder import (
+    DETECTOR_WEIGHTS,
+    Pruned,
+    RunFolder,
+    anchored,
+    new_run_folder,
+    plain,
+    read_tree,
+)
 from dlcexp.runs.hardware import Hardware, choose_hardware
 from dlcexp.runs.metric_names import by_split
 from dlcexp.runs.run import Run
@@ -212,7 +220,7 @@ def settle_weights(cfg: DictConfig, folder: RunFolder) -> DictConfig:
     origin = RunFolder(checkpoint.parent.parent) if checkpoint else folder
     settled = copy.deepcopy(cfg)
     if (checkpoint or _is_further_process()) and origin.config.is_file():
-        recorded = OmegaConf.select(OmegaConf.load(origin.config), DETECTOR_WEIGHTS)
+        recorded = OmegaConf.select(read_tree(origin.config), DETECTOR_WEIGHTS)
         settled.detector.model.weights = recorded
     else:
         settled.detector.model.weights = available_weights(cfg.detector.model.variant)

@@ -14,6 +14,7 @@ from lightning.pytorch.loggers.logger import Logger
 from dlcexp.errors import ConfigError
 from dlcexp.files import write_text
 from dlcexp.training.loggers.naming import of_detector, with_slashes
+from dlcexp.yaml_files import read_json
 
 # File of a run folder that records its runs in the tools.
 _RECORDS = "loggers.json"
@@ -134,4 +135,4 @@ def forget(folder: Path) -> None:
 
 def _read(folder: Path) -> dict[str, Any]:
     path = folder / _RECORDS
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}
