@@ -83,6 +83,14 @@ def check_targets(node: Any, key: str = "") -> None:
     run_checks(*(partial(bind, target, path) for path, target in iterate_targets(node, key)))
 
 
+def check_target(node: Any, key: str, remedy: str) -> None:
+    """Reject what is not a mapping with a `_target_`; `remedy` ends the message."""
+    if not isinstance(node, Mapping):
+        raise ConfigError(key, f"{node!r} has no '_target_'. {remedy}")
+    if "_target_" not in node:
+        raise ConfigError(key, f"has no '_target_'. {remedy}")
+
+
 def iterate_targets(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield every mapping with a `_target_` in a plain container, by its dotted path."""
     for path, child in nodes(node, key):
@@ -224,8 +232,12 @@ class Argument:
 
         Nodes with a `_target_` become objects later, and are taken as they are.
         """
-        adapter = _adapter(self.annotation) if not _has_target(value) else None
-        if adapter is None or (value is None and self.default is None):
+        if _has_target(value) or (value is None and self.default is None):
+            return None
+        if _is_part(self.annotation):
+            return f"{value!r} is not allowed. Allowed: a mapping with a '_target_'."
+        adapter = _adapter(self.annotation)
+        if adapter is None:
             return None
         from pydantic import ValidationError
 
@@ -299,6 +311,12 @@ def _checkable(annotation: Any) -> Any:
     if plain or (is_class and not _wraps_text(annotation)):
         return annotation
     return Any
+
+
+def _is_part(annotation: Any) -> bool:
+    """Return True for a class of dlcexp whose objects are called, as the parts of a model are."""
+    is_ours = isinstance(annotation, type) and annotation.__module__.startswith("dlcexp.")
+    return is_ours and issubclass(annotation, collections.abc.Callable)  # type: ignore[arg-type]
 
 
 def _wraps_text(annotation: type) -> bool:

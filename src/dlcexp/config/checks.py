@@ -6,14 +6,21 @@ target against its signature; combinations of keys that make no sense together. 
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dlcexp.config.augmentation_checks import check_batchable, validate_data
 from dlcexp.config.augmentation_keys import SECTIONS
-from dlcexp.config.build import allowing, bind, build, check_targets, find_class
+from dlcexp.config.build import (
+    allowing,
+    bind,
+    build,
+    check_target,
+    check_targets,
+    find_class,
+)
 from dlcexp.config.model_checks import (
     DETECTOR_KEYS,
     check_combinations,
@@ -21,6 +28,7 @@ from dlcexp.config.model_checks import (
     needs_top_down,
 )
 from dlcexp.config.schema import PREDICTION_FILES, TREE
+from dlcexp.config.value_types import number
 from dlcexp.errors import ConfigError, nearest, run_checks
 from dlcexp.files import expanded, names_in
 from dlcexp.project.superanimal import SUPERANIMALS
@@ -67,6 +75,7 @@ def check_tree(tree: Mapping[str, Any]) -> None:
 def check_nodes(tree: Mapping[str, Any]) -> None:
     """Check every target of a tree against its signature, and schedules; imports torch."""
     detector = tree["detector"] or {}
+    run_checks(*_targets_needed(tree, detector))
     with allowing(tree["allow_targets"]):
         parts = ("model", "optimizer", "scheduler")
         nodes = {part: tree[part] for part in (*parts, "logger")}
@@ -80,6 +89,22 @@ def check_nodes(tree: Mapping[str, Any]) -> None:
             partial(build, tree["split"], key="split"),
             partial(check_schedule, tree["scheduler"], "scheduler"),
             partial(check_schedule, detector.get("scheduler"), "detector.scheduler"),
+        )
+
+
+def _targets_needed(
+    tree: Mapping[str, Any], detector: Mapping[str, Any]
+) -> Iterator[Callable[[], None]]:
+    """Yield a check for each node that must name its class."""
+    needed = {name: tree[name] for name in ("optimizer", "split")}
+    parts = ("model", "optimizer", "scheduler")
+    needed |= {f"detector.{name}": detector[name] for name in parts if detector.get(name)}
+    needed |= {"scheduler": tree["scheduler"]} if tree["scheduler"] else {}
+    for key, node in needed.items():
+        yield partial(check_target, node, key, f"Choose one with {key}=.")
+    for name, node in tree["logger"].items():
+        yield partial(
+            check_target, node, f"logger.{name}", f"To remove it, write '~logger.{name}'."
         )
 
 
@@ -241,6 +266,9 @@ def _factors(key: str, value: Any) -> dict[str, float]:
     return factors
 
 
+EPOCH = number(0)
+
+
 def check_schedule(node: Any, key: str) -> None:
     """Check the lists of a `scheduler` node, and of the schedules inside it."""
     for path, schedule in _schedules(node, key):
@@ -255,6 +283,11 @@ def check_schedule(node: Any, key: str) -> None:
                     f"{milestones!r} has {len(milestones)} entries, and {path}.{name} has "
                     f"{len(others)}. Allowed: {len(others) - further} entries.",
                 )
+        if not all(map(EPOCH.accepts, milestones)):
+            problem = (
+                f"{milestones!r} is not allowed. Allowed: a list of epochs, such as [90, 120]."
+            )
+            raise ConfigError(f"{path}.milestones", problem)
         if milestones != sorted(milestones):
             raise ConfigError(f"{path}.milestones", f"{milestones!r} does not ascend.")
 
@@ -292,8 +325,7 @@ def check_callbacks(tree: Mapping[str, Any]) -> None:
 
 
 def _check_callback(node: Any, accumulate_grad_batches: int, key: str) -> None:
-    if not isinstance(node, Mapping) or "_target_" not in node:
-        raise ConfigError(key, f"{node!r} has no '_target_'. To remove it, write '~{key}'.")
+    check_target(node, key, f"To remove it, write '~{key}'.")
     if node.get("_partial_"):
         raise ConfigError(f"{key}._partial_", "true, but a callback is built whole.")
     from lightning.pytorch import callbacks

@@ -24,10 +24,11 @@ from dlcexp.config.options import (
     ComposedFile,
     conf_folder,
     groups,
+    options,
 )
 from dlcexp.config.overrides import Override
 from dlcexp.config.rewrite import expand
-from dlcexp.errors import ConfigError
+from dlcexp.errors import ConfigError, not_one_of
 from dlcexp.files import expanded
 from dlcexp.vocabulary import SNAPSHOTS
 from dlcexp.yaml_files import refuse_excess
@@ -171,7 +172,12 @@ def _initialized(packaged: Path | None = None) -> AbstractContextManager[None]:
 
 
 def _lines(overrides: Sequence[Override], config_dir: Path | None) -> list[str]:
-    """Return overrides for Hydra."""
+    """Return overrides for Hydra, which takes texts alone in a list of options."""
+    for each in overrides:
+        names = each.value if each.key in groups() and isinstance(each.value, list) else []
+        for name in names:
+            if not isinstance(name, str):
+                raise not_one_of(each.key, name, options(each.key))
     return list(map(str, [*_search_path(config_dir), *expand(overrides, config_dir)]))
 
 

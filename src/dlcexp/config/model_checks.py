@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlcexp.config.augmentation_keys import SECTIONS, effective_menu, image_size
-from dlcexp.config.build import find_class, iterate_targets
+from dlcexp.config.build import check_target, find_class, iterate_targets
+from dlcexp.config.schema import RECIPE
+from dlcexp.config.value_types import Key
 from dlcexp.errors import ConfigError, nearest, not_one_of
 from dlcexp.text import listed
 from dlcexp.vocabulary import BODYPART, IDENTITY, UNIQUE_BODYPART
@@ -19,6 +21,7 @@ from dlcexp.vocabulary import BODYPART, IDENTITY, UNIQUE_BODYPART
 # Keys that only a top-down tree has.
 DETECTOR_KEYS = ("detector", "data_detector")
 STAGES = ("detector", "pose")
+_RECIPE = Key(RECIPE, "what the backbone recommends", optional=True)
 
 
 @dataclass(frozen=True)
@@ -123,12 +126,14 @@ def _check_stages(stages: list[str], method: str) -> None:
 def _check_parts(model: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
     """Reject a model without a needed part, or with heads that the project has no use for."""
     heads = model.get("heads") or {}
+    if not isinstance(heads, Mapping):
+        raise ConfigError("model.heads", f"{heads!r} is not a mapping. Choose one with model=.")
     if BODYPART not in heads:
         raise ConfigError("model.heads", f"has {listed(heads)}, and no 'bodypart'.")
-    if "_target_" not in (model.get("backbone") or {}):
-        raise ConfigError("model.backbone", "has no '_target_'. Choose one with model/backbone=.")
-    if "_target_" not in heads[BODYPART]:
-        raise ConfigError("model.heads.bodypart", "has no '_target_'. Choose one with model=.")
+    check_target(model.get("backbone"), "model.backbone", "Choose one with model/backbone=.")
+    for name, head in heads.items():
+        check_target(head, f"model.heads.{name}", "Choose one with model=.")
+    _RECIPE.read(model["backbone"].get("recipe"), "model.backbone.recipe")
     if UNIQUE_BODYPART in heads and not metadata["unique_bodyparts"]:
         raise ConfigError(
             "model.heads.unique_bodypart",
@@ -149,7 +154,7 @@ def _check_project_of_crops(metadata: Mapping[str, Any], method: str) -> None:
         raise ConfigError(
             "method",
             f"{method!r} has no place for the project's unique bodyparts "
-            f"({', '.join(metadata['unique_bodyparts'])}). Use method=bu.",
+            f"({', '.join(map(str, metadata['unique_bodyparts']))}). Use method=bu.",
         )
     if metadata["with_identity"]:
         raise ConfigError(
