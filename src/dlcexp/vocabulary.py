@@ -1,4 +1,4 @@
-"""Names of files, folders and heads, by which DeepLabCut and later commands find them."""
+"""Names of files, folders, heads and starts, which several parts of dlcexp read."""
 
 # A project of DeepLabCut, and its labels
 PROJECT_FILE = "config.yaml"
@@ -30,3 +30,10 @@ LOG = "log.txt"
 BODYPART = "bodypart"
 UNIQUE_BODYPART = "unique_bodypart"
 IDENTITY = "identity"
+
+# Starts of a network, as `weights` and `model.backbone.weights` name them
+AUTO = "auto"
+RANDOM = "random"
+IMAGENET = "imagenet"
+POSE_WEIGHTS = "pose"
+BACKBONE_STARTS = (AUTO, IMAGENET, POSE_WEIGHTS, RANDOM)

@@ -31,8 +31,9 @@ from dlcexp.config.schema import PREDICTION_FILES, TREE
 from dlcexp.config.value_types import number
 from dlcexp.errors import ConfigError, nearest, run_checks
 from dlcexp.files import expanded, names_in
+from dlcexp.hub import ADDRESS
 from dlcexp.project.superanimal import SUPERANIMALS
-from dlcexp.vocabulary import TREE_FILE
+from dlcexp.vocabulary import BACKBONE_STARTS, TREE_FILE
 from dlcexp.yaml_files import read_yaml
 
 
@@ -156,6 +157,10 @@ def _check_run(folder: Path, conditions: str) -> None:
 _PATH = "a snapshot, or a run or shuffle folder that has some"
 
 
+# What `weights` takes beside files.
+STARTS = (*BACKBONE_STARTS, *SUPERANIMALS)
+
+
 def weights_node(value: Any) -> Any:
     """Return the node `weights` in its full form.
 
@@ -180,12 +185,14 @@ def weights_node(value: Any) -> Any:
 
 def check_weights_file(path: str | None) -> None:
     """Check that there is what `weights.path` names; only an experiment that begins needs it."""
-    file = expanded(path or ".")
+    if path is None or path in STARTS or path.startswith(ADDRESS):
+        return
+    file = expanded(path)
     if not file.exists():
-        names = names_in(file.parent)
-        raise ConfigError(
-            "weights.path", f"there is no {path!r}. Allowed: {_PATH}.{nearest(file.name, names)}"
-        )
+        names = ", ".join(STARTS)
+        hint = nearest(path, STARTS) or nearest(file.name, names_in(file.parent))
+        problem = f"there is no {path!r}. Allowed: {names}, {_PATH}, or a file of weights.{hint}"
+        raise ConfigError("weights.path", problem)
 
 
 def check_modules(weights: Mapping[str, Any], model: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from dlcexp.config.build import plain
 from dlcexp.config.paf_graph import edges_of
 from dlcexp.errors import UserError, nearest
 from dlcexp.text import first_line
+from dlcexp.vocabulary import AUTO, BACKBONE_STARTS, RANDOM
 
 # Keys of where a run happens or how it is shown, not of what it computes.
 _NOT_HASHED = ("hydra", "project", "resume", "export", "device", "allow_targets", "sweep")
@@ -40,6 +41,7 @@ def register() -> None:
         "deconvolution_channels": _deconvolution_channels,
         "larger_is_better": larger_is_better,
         "crop_side": _crop_side,
+        "backbone_weights": _backbone_weights,
         "indices": lambda items: ListConfig(list(range(len(items)))),
         "graph": _graph,
         "simcc_sigma": _simcc_sigma,
@@ -113,6 +115,13 @@ def _crop_side(largest: int, divisor: int | None, longest: Any, own: Any, other:
     step = divisor or 1
     side = min([largest, *resized])
     return side if side == largest else max(step, side // step * step)
+
+
+def _backbone_weights(start: Any) -> str | None:
+    """Return what a backbone starts from: `auto`, a name, or None where `weights` names a file."""
+    if start in (None, AUTO):
+        return AUTO
+    return start if start in BACKBONE_STARTS and start != RANDOM else None
 
 
 def _graph(graph: Any, metadata: DictConfig, seed: int) -> ListConfig:

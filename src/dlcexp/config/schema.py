@@ -28,6 +28,7 @@ from dlcexp.config.value_types import (
     open_fields,
     whole,
 )
+from dlcexp.vocabulary import AUTO
 
 _optional = partial(Key, optional=True)
 
@@ -100,7 +101,10 @@ RECIPE = open_fields(
     random_bbox_prob=_optional(
         PROBABILITY, "share of the training crops that are shifted and scaled", "fraction"
     ),
-    freeze_bn_stats=_optional(SWITCH, "batch norm keeps its statistics"),
+    freeze_bn_stats=_optional(
+        (SWITCH, one_of(AUTO)),
+        "batch norm keeps its statistics; auto: where it starts from pretrained weights",
+    ),
     all_branches=_optional(SWITCH, "HRNet: features of every resolution, not only of the highest"),
     graph=_optional(
         Type("complete, skeleton, or pairs of bodyparts by number", lambda value: True),
@@ -138,7 +142,11 @@ TRAIN = node(
 
 # `dlcexp.config.checks` writes short forms out.
 WEIGHTS = node(
-    path=_optional(PATH, "snapshot or run folder that training starts from"),
+    path=_optional(
+        PATH,
+        "what training starts from: auto, imagenet, random, superanimal_quadruped, ...; a "
+        "snapshot, a run folder, or a file of weights",
+    ),
     bodyparts=_optional(
         (TEXT, list_of(TEXT)),
         "bodyparts of the snapshot in its order, or the name of a SuperAnimal",

@@ -1,12 +1,15 @@
-"""The published SuperAnimal models: which bodyparts they find, in the order of their channels.
+"""The published SuperAnimal models: where they are, and their bodyparts in the order of channels.
 
 Ye et al., "SuperAnimal pretrained pose estimation models for behavioral analysis", Nature
-Communications 2024. The weights are the user's to fetch; their files are snapshots without a
-`pytorch_config.yaml`, named after the data set.
+Communications 2024. Their files are snapshots without a `pytorch_config.yaml`, named after the data
+set.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+
+from dlcexp.errors import ConfigError
+from dlcexp.hub import ADDRESS
 
 _BODYPARTS = {
     "superanimal_bird": (
@@ -33,9 +36,46 @@ _BODYPARTS = {
         "tail_end head_midpoint"
     ),
 }
+# Repositories of the hub, and the net types whose pose models each has.
+_MODELS = {
+    "superanimal_bird": ("DeepLabCut/DeepLabCutModelZoo-SuperAnimal-Bird", ["resnet_50"]),
+    "superanimal_quadruped": (
+        "mwmathis/DeepLabCutModelZoo-SuperAnimal-Quadruped",
+        ["hrnet_w32", "resnet_50", "rtmpose_s"],
+    ),
+    "superanimal_topviewmouse": (
+        "mwmathis/DeepLabCutModelZoo-SuperAnimal-TopViewMouse",
+        ["hrnet_w32", "resnet_50"],
+    ),
+}
+# Their backbones, by the names that timm has for them.
+_BACKBONES = {"hrnet_w32": "hrnet_w32", "resnet50_gn": "resnet_50", "cspnext_s": "rtmpose_s"}
+
 SUPERANIMALS: dict[str, Sequence[str]] = {name: names.split() for name, names in _BODYPARTS.items()}
 
 
 def superanimal_of(path: Path) -> str | None:
     """Return the data set a file is named after, such as `superanimal_quadruped_hrnet_w32.pt`."""
     return next((name for name in SUPERANIMALS if path.name.startswith(name)), None)
+
+
+def address_of(superanimal: str, backbone: str | None) -> str:
+    """Return the address on the hub of the SuperAnimal model with a backbone.
+
+    Args:
+        superanimal: the data set.
+        backbone: name of the backbone in timm.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    repository, published = _MODELS[superanimal]
+    net_type = _BACKBONES.get(backbone or "")
+    if net_type not in published:
+        names = [name if name.startswith("rtmpose") else f"top_down_{name}" for name in published]
+        raise ConfigError(
+            "weights",
+            f"there is no {superanimal} with the backbone {backbone!r}. It is published for "
+            f"{', '.join(published)}: choose net_type={' or net_type='.join(names)}.",
+        )
+    return f"{ADDRESS}{repository}/{superanimal}_{net_type}.pt"

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import re
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from dlcexp.deeplabcut.snapshots import (
 )
 from dlcexp.errors import ConfigError, StorageError, UserError
 from dlcexp.files import clear_leftovers, expanded, storage, this_process, write_json, write_text
+from dlcexp.hub import ADDRESS, DLC_BACKBONES
 from dlcexp.locks import RUN_LOCK, held
 from dlcexp.runs.environment import describe_environment
 from dlcexp.runs.stages import POSE, file_suffix, snapshot_prefix
@@ -37,12 +39,15 @@ from dlcexp.runs.trust import record_own
 from dlcexp.text import first_line, without_passwords
 from dlcexp.trees import leaves
 from dlcexp.vocabulary import (
+    AUTO,
+    BACKBONE_STARTS,
     ENVIRONMENT,
     FIGURES,
     LOG,
     METRICS,
     OVERRIDES,
     POSE_CONFIG,
+    POSE_WEIGHTS,
     SNAPSHOTS,
     TREE_FILE,
 )
@@ -81,8 +86,26 @@ class Pruned(Exception):  # noqa: N818  (not an error: the run is complete as it
     """Training stopped early because other runs of the sweep do better."""
 
 
-# Its value `auto` becomes what was available when a run began.
-DETECTOR_WEIGHTS = "detector.model.weights"
+# Keys whose value `auto` becomes what was available when a run began.
+_SETTLED = re.compile(
+    r"(model\.backbone(\.backbone)?|detector\.model)\.weights"
+    r"|model\.backbone(\.backbone)?\.freeze_bn_stats"
+)
+
+
+def is_settled_as(key: str, now: Any, there: Any) -> bool:
+    """Return True if the value of a key is what the tree of a run has made of another one.
+
+    Args:
+        key: its dotted path.
+        now: the value in a tree that has not begun: `auto`, or a name such as `imagenet`.
+        there: the value in the tree of the run.
+    """
+    if not _SETTLED.fullmatch(key) or now not in BACKBONE_STARTS:
+        return False
+    if now == AUTO:
+        return True
+    return str(there).startswith(ADDRESS) and (now == POSE_WEIGHTS) == (DLC_BACKBONES in there)
 
 
 def plain(tree: Any) -> dict[str, Any]:
@@ -232,18 +255,16 @@ class RunFolder:
         if not self.config.is_file():
             return []
         before, now = (leaves(plain(tree)) for tree in (read_tree(self.config), cfg))
-        free = [*_FREE_KEYS]
-        if now.get(DETECTOR_WEIGHTS) == "auto":  # whatever that was, then
-            free.append(DETECTOR_WEIGHTS)
         return [
             f"{name}: {before.get(name)} there, {now.get(name)} here"
             for name in sorted(before.keys() | now.keys())
             if before.get(name) != now.get(name)
+            and not (name in before and is_settled_as(name, now.get(name), before[name]))
             and not (
                 name in before.keys() ^ now.keys()
                 and _means_nothing(name, now.get(name, before.get(name)))
             )
-            and not any(name == each or name.startswith(f"{each}.") for each in free)
+            and not any(name == each or name.startswith(f"{each}.") for each in _FREE_KEYS)
         ]
 
     def check_same_experiment(self, cfg: DictConfig) -> None:

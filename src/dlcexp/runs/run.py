@@ -175,17 +175,17 @@ def load_model(cfg: DictConfig, key: str, snapshot: Path) -> nn.Module:
     node = plain(OmegaConf.select(cfg, key))
     with allowing(cfg.get("allow_targets") or []):
         # The weights that training started from need not be there any more.
-        model: nn.Module = build(_without_initial_weights(node), key=key)
+        model: nn.Module = build(without_weights(node), key=key)
     load_weights(model, snapshot)
     return model.eval()
 
 
-def _without_initial_weights(node: Any) -> Any:
+def without_weights(node: Any) -> Any:
     """Return the node of a model whose weights will come from a snapshot."""
     if not isinstance(node, Mapping):
         return node
     blank = {"weights": None} if "weights" in node else {}
-    return {key: _without_initial_weights(child) for key, child in node.items()} | blank
+    return {key: without_weights(child) for key, child in node.items()} | blank
 
 
 def load_weights(model: nn.Module, path: Path) -> int:

@@ -1,6 +1,5 @@
 """One experiment from its tree to its run folder: check, build, fit, evaluate, report."""
 
-import copy
 import logging
 import os
 import signal
@@ -16,7 +15,7 @@ import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.loggers.logger import Logger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from torch import nn
 
@@ -32,21 +31,12 @@ from dlcexp.evaluation.metrics import evaluate_poses
 from dlcexp.evaluation.score_table import evaluation_table
 from dlcexp.files import write_json
 from dlcexp.models import PoseModel
-from dlcexp.models.detectors import available_weights
-from dlcexp.models.detectors.pretrained import AUTO
-from dlcexp.runs.folder import (
-    DETECTOR_WEIGHTS,
-    Pruned,
-    RunFolder,
-    anchored,
-    new_run_folder,
-    plain,
-    read_tree,
-)
+from dlcexp.runs.folder import Pruned, RunFolder, anchored, new_run_folder, plain
 from dlcexp.runs.hardware import Hardware, choose_hardware
 from dlcexp.runs.metric_names import by_split
-from dlcexp.runs.run import Run
+from dlcexp.runs.run import Run, without_weights
 from dlcexp.runs.stages import DETECTOR, POSE, STAGES, Stage, chosen_stages
+from dlcexp.runs.start import backbones, start_of
 from dlcexp.runs.trained_frames import check_same_frames, record_frames
 from dlcexp.signals import termination
 from dlcexp.text import print_any_character, without_passwords
@@ -70,7 +60,9 @@ from dlcexp.training.resume import (
     take_over_detector,
 )
 from dlcexp.training.select_edges import settle_edges
-from dlcexp.vocabulary import IDENTITY, UNIQUE_BODYPART
+from dlcexp.training.starts import settle_starts
+from dlcexp.training.weights_file import backbone_file
+from dlcexp.vocabulary import BACKBONE_STARTS, IDENTITY, UNIQUE_BODYPART
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +101,7 @@ def train(
     run_folder = _run_folder(cfg, folder)
     alone = nullcontext() if _is_further_process() else run_folder.held()
     with alone, _private_environment(), allowing(cfg.get("allow_targets") or []), quiet():
-        cfg = settle_weights(anchored(cfg), run_folder)
+        cfg = settle_starts(anchored(cfg), run_folder, further_process=_is_further_process())
         data = PoseData(cfg)
         detector = foreign_detector(cfg)
         source = condition_source(cfg)
@@ -125,6 +117,7 @@ def train(
         record_frames(run_folder.path, data.project, data.labels)
         with run_folder.recording(), termination(), _loggers(cfg, run_folder) as loggers:
             logger.info("run folder %s, device %s", run_folder.path, hardware.device)
+            logger.info("start: %s", start_of(plain(cfg)))
             if problem := cannot_build(cfg):
                 logger.info("%s", problem)
             os.environ[_FOLDER_VARIABLE] = str(run_folder.path.resolve())
@@ -183,8 +176,7 @@ def prepare(cfg: DictConfig, stage: Stage, data: PoseData, folder: RunFolder) ->
         detector = build(stage.settings.model, key="detector.model")
         module: StageModule = DetectorModule(detector, data, cfg, stage)
     else:
-        model: PoseModel = build(stage.settings.model, key="model")
-        weights = begin(cfg, model, fresh=checkpoint is None)
+        model, weights = begin(cfg, fresh=checkpoint is None)
         module = PoseModule(model, data, cfg, stage)
     module.configure_optimizers()
     module.batches(0, 1)
@@ -193,38 +185,28 @@ def prepare(cfg: DictConfig, stage: Stage, data: PoseData, folder: RunFolder) ->
     return Start(stage, module, checkpoint, done, callbacks, weights)
 
 
-def begin(cfg: DictConfig, model: PoseModel, *, fresh: bool) -> Started | None:
-    """Give the pose model the weights that it starts from, and freeze what is to stay.
+def begin(cfg: DictConfig, *, fresh: bool) -> tuple[PoseModel, Started | None]:
+    """Build the pose model with the weights that it starts from, and freeze what is to stay.
+
+    Args:
+        cfg: the tree, its starts settled.
+        fresh: False if the weights will be those of a checkpoint.
 
     Raises:
         ConfigError: no such file or module.
         SnapshotError: nothing in the file fits.
     """
-    node = cfg.get("weights") or {}
-    started = start_from(cfg, model) if fresh and node.get("path") else None
-    if node.get("freeze"):
-        freeze(model, node.freeze)
-    return started
-
-
-def settle_weights(cfg: DictConfig, folder: RunFolder) -> DictConfig:
-    """Replace `auto` weights of a detector in the tree by what they are: COCO's, or none.
-
-    What a run began with is in its `config.yaml`; there it is read by further processes and
-    when the run is resumed.
-    """
-    stages = {stage.name: stage for stage in chosen_stages(cfg)}
-    if DETECTOR not in stages or cfg.detector.model.weights != AUTO:
-        return cfg
-    checkpoint = resume_point(cfg, stages[DETECTOR], folder)
-    origin = RunFolder(checkpoint.parent.parent) if checkpoint else folder
-    settled = copy.deepcopy(cfg)
-    if (checkpoint or _is_further_process()) and origin.config.is_file():
-        recorded = OmegaConf.select(read_tree(origin.config), DETECTOR_WEIGHTS)
-        settled.detector.model.weights = recorded
-    else:
-        settled.detector.model.weights = available_weights(cfg.detector.model.variant)
-    return settled
+    node = plain(cfg.model)
+    file = backbone_file(cfg) if fresh else None
+    if file is not None:
+        [*backbones(node)][-1]["weights"] = str(file)
+    model: PoseModel = build(node if fresh else without_weights(node), key="model")
+    weights = cfg.get("weights") or {}
+    of_network = fresh and file is None and weights.get("path") not in (None, *BACKBONE_STARTS)
+    started = start_from(cfg, model) if of_network else None
+    if weights.get("freeze"):
+        freeze(model, weights.freeze)
+    return model, started
 
 
 def stages_to_clear(cfg: DictConfig, starts: Sequence[Start], folder: RunFolder) -> list[str]:
@@ -314,9 +296,6 @@ def fit(
         return
     if start.checkpoint is not None:
         logger.info("resuming after epoch %d of %s", start.epochs, start.checkpoint)
-    elif stage.name == DETECTOR:
-        weights = stage.settings.model.weights
-        logger.info("the detector starts from %s weights", "random" if weights is None else weights)
 
     def score(model: nn.Module) -> dict[str, float]:
         splits = SPLITS if stage.key_metric.startswith("train.") else SPLITS[1:]

@@ -14,11 +14,19 @@ from torch import Tensor
 from dlcexp.deeplabcut.snapshots import best_snapshot, load_plain
 from dlcexp.errors import ConfigError, ProjectError, SnapshotError
 from dlcexp.files import expanded
+from dlcexp.hub import ADDRESS, hub_file
 from dlcexp.models.keypoint_axes import Points
 from dlcexp.models.transfer import Layout
 from dlcexp.project import open_project
-from dlcexp.project.superanimal import SUPERANIMALS, superanimal_of
-from dlcexp.vocabulary import BODYPART, IDENTITY, POSE_CONFIG, SNAPSHOTS, UNIQUE_BODYPART
+from dlcexp.project.superanimal import SUPERANIMALS, address_of, superanimal_of
+from dlcexp.vocabulary import (
+    BACKBONE_STARTS,
+    BODYPART,
+    IDENTITY,
+    POSE_CONFIG,
+    SNAPSHOTS,
+    UNIQUE_BODYPART,
+)
 from dlcexp.yaml_files import read_as_text
 
 # Where in a file its weights may be, and what may stand before the name of each.
@@ -55,7 +63,7 @@ def read_source(cfg: DictConfig) -> Source:
         ConfigError: there is no such file.
         SnapshotError: it cannot be read, or holds no weights of a pose model.
     """
-    path = find_file(str(cfg.weights.path))
+    path = find_file(str(cfg.weights.path), backbone_name(cfg.model.backbone))
     state = read_state(path)
     given = cfg.weights.bodyparts
     superanimal = given if isinstance(given, str) else superanimal_of(path)
@@ -68,12 +76,27 @@ def read_source(cfg: DictConfig) -> Source:
     return Source(path, state, _complete(names) if names else None, superanimal)
 
 
-def find_file(value: str) -> Path:
+def backbone_name(node: Mapping[str, Any]) -> str | None:
+    """Return the name that the network of a backbone has in timm."""
+    inner = node.get("backbone") or node
+    return inner.get("model_name") or inner.get("base_model_name")
+
+
+def find_file(value: str, backbone: str | None = None) -> Path:
     """Find a snapshot, or the best one of a run folder or of a folder of DeepLabCut.
+
+    Args:
+        value: the name of a SuperAnimal, an address on the hub, a file or a folder.
+        backbone: that of the model, which decides which SuperAnimal it is.
 
     Raises:
         ConfigError: there is none.
+        HubError: it is not in the cache of the hub, and cannot be fetched.
     """
+    if value in SUPERANIMALS:
+        value = address_of(value, backbone)
+    if value.startswith(ADDRESS):
+        return hub_file(value)
     path = expanded(value)
     if path.is_dir():
         inside = [path / SNAPSHOTS, path / "train", path]
@@ -86,6 +109,22 @@ def find_file(value: str) -> Path:
             "folder with snapshot-*.pt, such as a run folder.",
         )
     return path
+
+
+def backbone_file(cfg: DictConfig) -> Path | None:
+    """Return the file that `weights.path` means if it holds a backbone alone, such as torchvision's.
+
+    Raises:
+        ConfigError: there is no such file.
+        SnapshotError: it cannot be read.
+    """
+    value = cfg.weights.path
+    if value in (None, *BACKBONE_STARTS):
+        return None
+    path = find_file(str(value), backbone_name(cfg.model.backbone))
+    if path.suffix == ".safetensors":
+        return path
+    return None if any(name.startswith(_PARTS) for name in read_state(path)) else path
 
 
 def read_state(path: Path) -> dict[str, Tensor]:

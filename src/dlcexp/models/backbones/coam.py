@@ -15,8 +15,10 @@ from torch import nn
 
 from dlcexp.config.model_checks import ModelInputs, check_image_size
 from dlcexp.errors import not_one_of
+from dlcexp.models.backbones.base import Freeze
 from dlcexp.models.backbones.hrnet import HRNet
 from dlcexp.models.backbones.keypoint_encoder import StackedKeypointEncoder
+from dlcexp.models.backbones.pretrained import Published
 from dlcexp.models.keypoint_axes import Axis, KeypointAxes, Points, outputs
 
 STEM = ("conv1", "bn1", "act1", "conv2", "bn2", "act2", "layer1")
@@ -33,13 +35,13 @@ class HRNetCoAM(HRNet):
         base_model_name: "hrnet_w32", "hrnet_w48" or another HRNet of timm.
         kpt_encoder: draws the conditions.
         img_size: height and width of the images, px; attention has weights for each position.
-        pretrained: kept for DeepLabCut, which loads ImageNet weights by it; here `weights` does.
+        pretrained: DeepLabCut's key; False is `weights="random"`.
         freeze_bn_stats: keep the batch-norm statistics, also in training.
         freeze_bn_weights: do not train the batch-norm scales and shifts.
         coam_modules: the stages followed by attention, from 1 to 3.
         channel_att_only: attend to channels alone, not to positions.
         att_heads: heads of the attention to positions.
-        weights: None for random weights, "hub" for timm's published ones, or a file of weights.
+        weights: see `dlcexp.models.backbones.pretrained`.
 
     Raises:
         ConfigError: a stage that is not one of 1, 2 and 3.
@@ -54,7 +56,7 @@ class HRNetCoAM(HRNet):
         kpt_encoder: StackedKeypointEncoder,
         img_size: Sequence[int] = (256, 256),
         pretrained: bool = True,
-        freeze_bn_stats: bool = False,
+        freeze_bn_stats: Freeze = False,
         freeze_bn_weights: bool = False,
         coam_modules: Sequence[int] = (2,),
         channel_att_only: bool = False,
@@ -69,6 +71,7 @@ class HRNetCoAM(HRNet):
             freeze_bn_stats=freeze_bn_stats,
             freeze_bn_weights=freeze_bn_weights,
             weights=weights,
+            pretrained=pretrained,
         )
         self.cond_enc = kpt_encoder
         self.coam_stages = nn.ModuleDict()
@@ -84,6 +87,11 @@ class HRNetCoAM(HRNet):
                 for branch, channels in enumerate(self.branch_channels[: stage + 1])
             ]
             self.coam_stages[_key(stage)] = CoAMBlock(branches)
+
+    @classmethod
+    def published(cls, node: Mapping[str, Any]) -> Published:
+        """Return the addresses of the weights that timm publishes for the HRNet."""
+        return super().published({"model_name": node.get("base_model_name"), **node})
 
     @classmethod
     def check_inputs(cls, node: Mapping[str, Any], key: str, inputs: ModelInputs) -> None:

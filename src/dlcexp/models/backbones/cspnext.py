@@ -5,7 +5,9 @@ Jiang et al., "RTMPose: Real-Time Multi-Person Pose Estimation based on MMPose",
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from timm.layers import ConvNormAct
@@ -14,12 +16,13 @@ from timm.models.cspnext import CspNextLayer
 from torch import nn
 
 from dlcexp.errors import UserError
-from dlcexp.models.backbones.base import Backbone
-from dlcexp.models.backbones.pretrained import (
-    create_timm_model,
-    refuse_incomplete,
-    weights_file,
-)
+from dlcexp.hub import DLC_BACKBONES
+from dlcexp.models.backbones.base import Backbone, Freeze
+from dlcexp.models.backbones.pretrained import Published, create_timm_model, refuse_incomplete
+from dlcexp.vocabulary import POSE_WEIGHTS
+
+# RTMPose's weights, of seven data sets of human poses, which DeepLabCut starts from.
+WITH_POSE_WEIGHTS = ("cspnext_s", "cspnext_m", "cspnext_x")
 
 # In the order that snapshots and optimizers have them.
 LAYER_ORDER = ("main_conv", "short_conv", "final_conv", "blocks", "attention")
@@ -34,9 +37,9 @@ class CSPNeXt(Backbone):
         freeze_bn_weights: do not train the batch-norm scales and shifts.
         deepen_factor: blocks per stage, relative to 3, 6, 6, 3; None for those of the model.
         widen_factor: channels, relative to 128, 256, 512, 1024; None for those of the model.
-        weights: None for random weights, "hub" for timm's published ones, or a file of weights
-            in the names of timm, MMPose or DeepLabCut.
-        pretrained: DeepLabCut's spelling of `weights="hub"`.
+        weights: see `dlcexp.models.backbones.pretrained`; a file may have the names of timm, MMPose
+            or DeepLabCut. `pose` are those that DeepLabCut starts from, of human poses.
+        pretrained: DeepLabCut's key; False is `weights="random"`.
     """
 
     stride = 32
@@ -44,31 +47,35 @@ class CSPNeXt(Backbone):
     def __init__(
         self,
         model_name: str = "cspnext_m",
-        freeze_bn_stats: bool = False,
+        freeze_bn_stats: Freeze = False,
         freeze_bn_weights: bool = False,
         deepen_factor: float | None = None,
         widen_factor: float | None = None,
         weights: str | None = None,
-        pretrained: bool = False,
+        pretrained: bool = True,
     ) -> None:
-        weights = "hub" if pretrained and weights is None else weights
-        path = None if weights in (None, "hub") else weights_file(weights)
+        file = self.start_file(model_name=model_name, weights=weights, pretrained=pretrained)
         factors = {"deepen_factor": deepen_factor, "widen_factor": widen_factor}
         given = {name: factor for name, factor in factors.items() if factor is not None}
-        model = create_timm_model(
-            model_name, "hub" if weights == "hub" else None, num_classes=0, **given
-        )
+        model = create_timm_model(model_name, num_classes=0, **given)
         stages = {f"stage{i}": stage for i, stage in enumerate(model.stages, start=1)}
         super().__init__(
             {"stem": model.stem, **stages},
-            random_weights=weights is None,
+            random_weights=file is None,
             freeze_bn_stats=freeze_bn_stats,
             freeze_bn_weights=freeze_bn_weights,
         )
         _rename(self)
-        if path is not None:
-            self._load_file(path)
+        if file is not None:
+            self._load_file(file)
         self.out_channels = model.num_features
+
+    @classmethod
+    def published(cls, node: Mapping[str, Any]) -> Published:
+        """Return the addresses of published weights: of human poses, and those of timm."""
+        name = node.get("model_name")
+        pose = {POSE_WEIGHTS: f"{DLC_BACKBONES}/{name}.pt"} if name in WITH_POSE_WEIGHTS else {}
+        return {**pose, **super().published(node)}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Return the feature map (b, out_channels, h / 32, w / 32) of images (b, 3, h, w)."""

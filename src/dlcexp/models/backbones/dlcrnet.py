@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dlcexp.models.backbones.base import Backbone
+from dlcexp.models.backbones.base import Backbone, Freeze
 from dlcexp.models.backbones.resnet import create_resnet
 
 OUTPUT_STRIDES = (16, 32)
@@ -28,10 +28,9 @@ class DLCRNet(Backbone):
         output_stride: image pixels per pixel of the feature map: 16 or 32.
         freeze_bn_stats: keep the batch-norm statistics, also in training.
         freeze_bn_weights: do not train the batch-norm scales and shifts.
-        weights: None for random weights, "hub" for timm's published ones, or a file of weights;
-            those of the fusion are random in any case.
-        pretrained: what DeepLabCut does when it trains from the exported configuration; here
-            `weights` sets where to start.
+        weights: see `dlcexp.models.backbones.pretrained`; those of the fusion are
+            random in any case.
+        pretrained: DeepLabCut's key; False is `weights="random"`.
 
     Raises:
         ConfigError: another output stride.
@@ -43,12 +42,13 @@ class DLCRNet(Backbone):
         self,
         model_name: str = "resnet50",
         output_stride: int = 32,
-        freeze_bn_stats: bool = True,
+        freeze_bn_stats: Freeze = True,
         freeze_bn_weights: bool = True,
         weights: str | None = None,
         pretrained: bool = True,
     ) -> None:
-        model = create_resnet(model_name, weights, output_stride, OUTPUT_STRIDES)
+        file = self.start_file(model_name=model_name, weights=weights, pretrained=pretrained)
+        model = create_resnet(model_name, file, output_stride, OUTPUT_STRIDES)
         super().__init__(
             {
                 "model": model,
@@ -58,7 +58,7 @@ class DLCRNet(Backbone):
                 "conv_block4": _convolution(STAGE1_CHANNELS, STAGE1_CHANNELS, 3, stride=2),
                 "conv_block5": _convolution(STAGE1_CHANNELS, FUSED_CHANNELS, 1),
             },
-            random_weights=weights is None,
+            random_weights=file is None,
             freeze_bn_stats=freeze_bn_stats,
             freeze_bn_weights=freeze_bn_weights,
         )

@@ -6,7 +6,7 @@ Wang et al., "Deep High-Resolution Representation Learning for Visual Recognitio
 import torch
 import torch.nn.functional as F
 
-from dlcexp.models.backbones.base import Backbone
+from dlcexp.models.backbones.base import Backbone, Freeze
 from dlcexp.models.backbones.pretrained import create_timm_model
 
 # Level 0 of timm's HRNet is the stem; the branches follow.
@@ -24,8 +24,8 @@ class HRNet(Backbone):
             otherwise only the finest branch is returned.
         increased_channel_count: widen the branches to 128, 256, 512 and 1024 channels with the
             first modules of the classification head.
-        weights: None for random weights, "hub" for timm's published ones, or a file of weights.
-        pretrained: DeepLabCut's spelling of `weights="hub"`.
+        weights: see `dlcexp.models.backbones.pretrained`.
+        pretrained: DeepLabCut's key; False is `weights="random"`.
     """
 
     stride = 4
@@ -33,24 +33,24 @@ class HRNet(Backbone):
     def __init__(
         self,
         model_name: str = "hrnet_w32",
-        freeze_bn_stats: bool = True,
+        freeze_bn_stats: Freeze = True,
         freeze_bn_weights: bool = False,
         interpolate_branches: bool = False,
         increased_channel_count: bool = False,
         weights: str | None = None,
-        pretrained: bool = False,
+        pretrained: bool = True,
     ) -> None:
-        weights = "hub" if pretrained and weights is None else weights
+        file = self.start_file(model_name=model_name, weights=weights, pretrained=pretrained)
         model = create_timm_model(
             model_name,
-            weights,
+            file,
             features_only=True,
             out_indices=BRANCHES,
             feature_location="incre" if increased_channel_count else "",
         )
         super().__init__(
             {"model": model},
-            random_weights=weights is None,
+            random_weights=file is None,
             freeze_bn_stats=freeze_bn_stats,
             freeze_bn_weights=freeze_bn_weights,
         )

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from dlcexp.config.model_checks import ModelInputs, check_image_size
 from dlcexp.errors import ConfigError
-from dlcexp.models.backbones.base import Backbone
+from dlcexp.models.backbones.base import Backbone, Freeze
 from dlcexp.models.backbones.cspnext import CSPNeXt
 from dlcexp.models.backbones.keypoint_encoder import StackedKeypointEncoder
 from dlcexp.models.keypoint_axes import Axis, KeypointAxes, Points
@@ -46,7 +46,7 @@ class CondPreNet(Backbone):
         backbone: Backbone,
         kpt_encoder: StackedKeypointEncoder,
         img_size: Sequence[int] = (256, 256),
-        freeze_bn_stats: bool = True,
+        freeze_bn_stats: Freeze = True,
         freeze_bn_weights: bool = True,
     ) -> None:
         if backbone.conditional:
@@ -72,6 +72,11 @@ class CondPreNet(Backbone):
         )
         self.stride = backbone.stride
         self.out_channels = backbone.out_channels
+
+    @property
+    def random_weights(self) -> bool:
+        """Whether the backbone behind has learned nothing yet."""
+        return self.backbone.random_weights
 
     @classmethod
     def check_inputs(cls, node: Mapping[str, Any], key: str, inputs: ModelInputs) -> None:

@@ -1,8 +1,11 @@
-"""timm models with random weights, weights from a file, or the weights timm publishes."""
+"""What a backbone starts from: published weights, those of a file, or random ones.
 
-import os
-import urllib.request
-from collections.abc import Sequence
+`weights` of a backbone is `auto`, a name of published weights, an address on the hub (`hf://`), a
+file, or `random`, which is None, too.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,47 +13,83 @@ import timm
 import torch
 
 from dlcexp.config.resolvers import check_model_name
-from dlcexp.errors import UserError
-from dlcexp.files import expanded
+from dlcexp.errors import UserError, nearest
+from dlcexp.files import expanded, names_in
+from dlcexp.hub import ADDRESS, HubError, hub_file
+from dlcexp.vocabulary import AUTO, IMAGENET, RANDOM
 
-HUB_TIMEOUT_SECONDS = 5
+logger = logging.getLogger(__name__)
+
+KEY = "model.backbone.weights"
+
+# The name of timm's published weights in runs of version 0.1.
+_OLDER_NAMES = {"hub": IMAGENET}
+
+# Addresses of published weights by name; the first is what `auto` means.
+Published = Mapping[str, str]
 
 
-def create_timm_model(model_name: str, weights: str | None = None, **kwargs: Any) -> Any:
+def settle(weights: str | None, published: Published, model_name: str) -> str | None:
+    """Return where the weights are, an address or a file; None for random ones.
+
+    `auto` is the first of the published weights if they can be had, else random weights with a
+    warning.
+
+    Raises:
+        UserError: there are no published weights of that name, and no such file.
+    """
+    if weights is None or weights == RANDOM:
+        return None
+    if weights == AUTO:
+        return _available(published, model_name)
+    weights = _OLDER_NAMES.get(weights, weights)
+    if weights in published:
+        return published[weights]
+    if weights.startswith(ADDRESS) or expanded(weights).is_file():
+        return weights
+    raise UserError(_no_such_weights(weights, published, model_name))
+
+
+def weights_file(source: str) -> Path:
+    """Return the file at what `settle` has returned.
+
+    Raises:
+        UserError: it is not in the cache of the hub, and cannot be fetched.
+    """
+    if not source.startswith(ADDRESS):
+        return expanded(source)
+    try:
+        return hub_file(source)
+    except HubError as error:
+        raise UserError(
+            f"{KEY}: {error}. Give a file by {KEY}=FILE, or start from random weights by "
+            "weights=random."
+        ) from error
+
+
+def timm_weights(model_name: str | None) -> Published:
+    """Return the weights that timm publishes for a model, which are ImageNet's for most."""
+    config = timm.get_pretrained_cfg(model_name) if timm.is_model(model_name or "") else None
+    repository = config.hf_hub_id if config else None
+    return {IMAGENET: f"{ADDRESS}{repository}"} if repository else {}
+
+
+def create_timm_model(model_name: str, file: Path | None = None, **kwargs: Any) -> Any:
     """Return the timm model `model_name`, a module with attributes that depend on the model.
 
     Args:
         model_name: name of a timm model, with or without a tag ("resnet50.a1_in1k").
-        weights: None for random weights, "hub" for those timm publishes, or the path of a file
-            with a state dict of that model.
+        file: a state dict of that model; None for random weights.
         kwargs: further keywords of `timm.create_model`.
 
     Raises:
-        UserError: the name is unknown, the model cannot give feature maps, or its weights are not
-            available.
+        UserError: the name is unknown, the model cannot give feature maps, or the file does not
+            fit.
     """
     check_model_name(model_name)
-    if weights is None:
+    if file is None:
         return _create(model_name, **kwargs)
-    if weights == "hub":
-        source = _published_weights(model_name)
-        return _create(model_name, pretrained=True, pretrained_cfg_overlay=source, **kwargs)
-    return _create_from_file(model_name, weights_file(weights), **kwargs)
-
-
-def weights_file(weights: str) -> Path:
-    """Return the path of a file of weights.
-
-    Raises:
-        UserError: there is no such file.
-    """
-    path = expanded(weights)
-    if not path.is_file():
-        raise UserError(
-            f"model.backbone.weights: {weights!r} is not a file; allowed are null (random weights),"
-            " 'hub' (those timm publishes) and the path of a weights file."
-        )
-    return path
+    return _create_from_file(model_name, file, **kwargs)
 
 
 def refuse_incomplete(path: Path, missing: Sequence[str]) -> None:
@@ -62,9 +101,42 @@ def refuse_incomplete(path: Path, missing: Sequence[str]) -> None:
     """
     if missing:
         raise UserError(
-            f"model.backbone.weights: {str(path)!r} lacks {len(missing)} of the weights of the"
-            f" backbone, among them {missing[0]!r}; it is of another model."
+            f"{KEY}: {str(path)!r} lacks {len(missing)} of the weights of the backbone, among them "
+            f"{missing[0]!r}; it is of another model."
         )
+
+
+def _available(published: Published, model_name: str) -> str | None:
+    """Return what `auto` means: the first of the published weights, None if they are not here."""
+    if not published:
+        logger.warning("RANDOM WEIGHTS: none are published for %s.%s", model_name, _REMEDY)
+        return None
+    address = next(iter(published.values()))
+    try:
+        hub_file(address)
+    except HubError as error:
+        logger.warning(
+            "RANDOM WEIGHTS, as those published are not available: %s.%s", error, _REMEDY
+        )
+        return None
+    return address
+
+
+_REMEDY = (
+    " From random weights, a model needs many more labels and epochs. Connect to the network, copy"
+    f" the cache of the hub from a machine that has one, or give a file by {KEY}=FILE;"
+    " weights=random states that random weights are meant."
+)
+
+
+def _no_such_weights(weights: str, published: Published, model_name: str) -> str:
+    path = expanded(weights)
+    allowed = [AUTO, *published, RANDOM]
+    return (
+        f"{KEY}: {weights!r} is not a file, and not weights of {model_name!r}. Allowed: "
+        f"{', '.join(allowed)}, an address {ADDRESS}OWNER/REPOSITORY, and the path of a file."
+        f"{nearest(weights, allowed) or nearest(path.name, names_in(path.parent))}"
+    )
 
 
 def _create(model_name: str, **kwargs: Any) -> Any:
@@ -93,48 +165,3 @@ def _create_from_file(model_name: str, path: Path, **kwargs: Any) -> Any:
     untouched = [name for (name, one), two in pairs if one.ndim > 1 and torch.equal(one, two)]
     refuse_incomplete(path, untouched)
     return model
-
-
-def _published_weights(model_name: str) -> dict[str, Any]:
-    """Return the hub's weights: from the local cache, else from the network if there is one."""
-    published = timm.get_pretrained_cfg(model_name)
-    if published is None or not (published.hf_hub_id or published.url):
-        raise UserError(
-            f"model.backbone.weights: timm publishes no weights for {model_name!r};"
-            " name a tag that has some, give a file, or use null."
-        )
-    cached = _cached_file(published.hf_hub_id)
-    if cached is not None:
-        return {"file": cached}
-    if not _hub_answers():
-        raise UserError(
-            f"model.backbone.weights: 'hub' cannot be reached for the weights of {model_name!r}."
-            " Give a weights file by model.backbone.weights=FILE, or null for random weights."
-        )
-    return {}
-
-
-def _cached_file(hub_id: str | None) -> str | None:
-    """Path of the weights in the cache of huggingface_hub, if they are there."""
-    from huggingface_hub import try_to_load_from_cache
-
-    if not hub_id:
-        return None
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        found = try_to_load_from_cache(hub_id, name)
-        if isinstance(found, str):
-            return found
-    return None
-
-
-def _hub_answers() -> bool:
-    """Return whether the hub can be reached; without this, timm tries for most of a minute."""
-    if os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "ON", "YES", "TRUE"}:
-        return False
-    address = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    request = urllib.request.Request(address, method="HEAD")
-    try:
-        with urllib.request.urlopen(request, timeout=HUB_TIMEOUT_SECONDS):
-            return True
-    except OSError:
-        return False

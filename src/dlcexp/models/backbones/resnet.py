@@ -5,12 +5,13 @@ from Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from dlcexp.errors import ConfigError
-from dlcexp.models.backbones.base import Backbone
+from dlcexp.models.backbones.base import Backbone, Freeze
 from dlcexp.models.backbones.pretrained import create_timm_model
 
 OUTPUT_STRIDES = (8, 16, 32)
@@ -26,8 +27,8 @@ class ResNet(Backbone):
         output_stride: image pixels per pixel of the feature map: 8, 16 or 32.
         freeze_bn_stats: keep the batch-norm statistics, also in training.
         freeze_bn_weights: do not train the batch-norm scales and shifts.
-        weights: None for random weights, "hub" for timm's published ones, or a file of weights.
-        pretrained: DeepLabCut's spelling of `weights="hub"`.
+        weights: see `dlcexp.models.backbones.pretrained`.
+        pretrained: DeepLabCut's key; False is `weights="random"`.
 
     Raises:
         ConfigError: another output stride.
@@ -37,16 +38,16 @@ class ResNet(Backbone):
         self,
         model_name: str = "resnet50",
         output_stride: int = 32,
-        freeze_bn_stats: bool = False,
+        freeze_bn_stats: Freeze = False,
         freeze_bn_weights: bool = False,
         weights: str | None = None,
-        pretrained: bool = False,
+        pretrained: bool = True,
     ) -> None:
-        weights = "hub" if pretrained and weights is None else weights
-        model = create_resnet(model_name, weights, output_stride)
+        file = self.start_file(model_name=model_name, weights=weights, pretrained=pretrained)
+        model = create_resnet(model_name, file, output_stride)
         super().__init__(
             {"model": model},
-            random_weights=weights is None,
+            random_weights=file is None,
             freeze_bn_stats=freeze_bn_stats,
             freeze_bn_weights=freeze_bn_weights,
         )
@@ -60,14 +61,14 @@ class ResNet(Backbone):
 
 def create_resnet(
     model_name: str,
-    weights: str | None,
+    file: Path | None,
     output_stride: int,
     strides: Sequence[int] = OUTPUT_STRIDES,
 ) -> Any:
     """Create timm's ResNet up to its last feature map.
 
     Args:
-        model_name, weights: see `create_timm_model`.
+        model_name, file: see `create_timm_model`.
         output_stride: image pixels per pixel of the feature map.
         strides: those allowed.
 
@@ -79,7 +80,7 @@ def create_resnet(
         raise ConfigError("model.backbone.output_stride", f"{output_stride}; allowed are {known}.")
     return create_timm_model(
         model_name,
-        weights,
+        file,
         features_only=True,
         out_indices=(LAST_LEVEL,),
         output_stride=output_stride,

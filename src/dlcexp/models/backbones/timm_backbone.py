@@ -3,7 +3,7 @@
 import torch
 
 from dlcexp.config.resolvers import timm_feature_info, timm_features
-from dlcexp.models.backbones.base import Backbone
+from dlcexp.models.backbones.base import Backbone, Freeze
 from dlcexp.models.backbones.pretrained import create_timm_model
 
 
@@ -14,7 +14,7 @@ class TimmBackbone(Backbone):
         model_name: name of a timm model that can give feature maps.
         feature_level: index into the model's feature levels, the finest is 0; -1 is the coarsest.
             The levels of a plain vision transformer are its last three layers.
-        weights: None for random weights, "hub" for timm's published ones, or a file of weights.
+        weights: see `dlcexp.models.backbones.pretrained`.
         freeze_bn_stats: keep the batch-norm statistics, also in training.
         freeze_bn_weights: do not train the batch-norm scales and shifts.
         output_stride: image pixels per pixel of the coarsest level, where convolutions are to be
@@ -26,25 +26,26 @@ class TimmBackbone(Backbone):
         model_name: str,
         feature_level: int,
         weights: str | None = None,
-        freeze_bn_stats: bool = False,
+        freeze_bn_stats: Freeze = False,
         freeze_bn_weights: bool = False,
         output_stride: int | None = None,
     ) -> None:
         channels, stride = timm_feature_info(model_name, feature_level)
+        file = self.start_file(model_name=model_name, weights=weights)
         features = timm_features(model_name)
         keywords, level = dict(features.keywords), features.indices[feature_level]
         if output_stride is not None:
             keywords["output_stride"] = output_stride
         if features.plain:
-            model = create_timm_model(model_name, weights, num_classes=0, **keywords)
+            model = create_timm_model(model_name, file, num_classes=0, **keywords)
             level = model.prune_intermediate_layers([level], prune_norm=False)[0]
         else:
             keywords |= {"features_only": True, "out_indices": (level,)}
-            model = create_timm_model(model_name, weights, **keywords)
+            model = create_timm_model(model_name, file, **keywords)
             stride = model.feature_info.reduction()[0]
         super().__init__(
             {"model": model},
-            random_weights=weights is None,
+            random_weights=file is None,
             freeze_bn_stats=freeze_bn_stats,
             freeze_bn_weights=freeze_bn_weights,
         )

@@ -1,0 +1,118 @@
+"""What each network starts from, made definite once, when a run or a sweep begins.
+
+The tree of a run holds what `auto` and `imagenet` became: an address, a file, or null for random
+weights. Further processes read it there, and so does the run when it is resumed, whether or not
+the network is there.
+"""
+
+import copy
+from collections.abc import MutableMapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from dlcexp.config.build import allowing, find_class
+from dlcexp.models.backbones.pretrained import weights_file
+from dlcexp.models.detectors import available_weights
+from dlcexp.runs.folder import RunFolder, is_settled_as, plain
+from dlcexp.runs.stages import DETECTOR, POSE, chosen_stages
+from dlcexp.runs.start import backbones
+from dlcexp.training.resume import resume_point
+from dlcexp.training.weights_file import backbone_name, find_file
+from dlcexp.trees import leaves, put
+from dlcexp.vocabulary import AUTO, BACKBONE_STARTS
+
+# What `auto` became, by class and name of a network, for the runs that follow.
+Settled = MutableMapping[str, str | None]
+
+
+def settle_starts(cfg: DictConfig, folder: RunFolder, *, further_process: bool) -> DictConfig:
+    """Return the tree of a run with what its networks start from, or have started from.
+
+    Args:
+        cfg: the tree.
+        folder: the run folder.
+        further_process: another process has begun this run already.
+
+    Raises:
+        UserError: weights that are asked for cannot be had.
+    """
+    stages = chosen_stages(cfg)
+    checkpoints = [resume_point(cfg, stage, folder) for stage in stages]
+    origins = {
+        stage.name: path and path.parent.parent
+        for stage, path in zip(stages, checkpoints, strict=True)
+    }
+    if further_process:
+        origins = dict.fromkeys(origins, folder.path)
+    tree = plain(cfg)
+    for stage, origin in origins.items():
+        config = RunFolder(origin).config if origin else None
+        if config is not None and config.is_file():
+            _as_recorded(tree, plain(OmegaConf.load(config)), stage)
+    return DictConfig(settled(tree, {}))
+
+
+def settled(tree: dict[str, Any], known: Settled) -> dict[str, Any]:
+    """Return a plain tree with what its networks will start from.
+
+    Args:
+        tree: resolved and checked.
+        known: what `auto` became for other runs of a sweep; more is added.
+
+    Raises:
+        UserError: weights that are asked for cannot be had.
+    """
+    tree = copy.deepcopy(tree)
+    trained = tree["train"]["stages"]
+    with allowing(tree.get("allow_targets") or []):
+        if POSE in trained:
+            _settle_pose(tree, known)
+    detector = tree.get("detector") or {}
+    if DETECTOR in trained and not detector.get("snapshot"):
+        model = detector["model"]
+        if model.get("weights") == AUTO:
+            name = f"{model['_target_']} {model.get('variant') or ''}".strip()
+            if name not in known:
+                known[name] = available_weights(model.get("variant"))
+            model["weights"] = known[name]
+    return tree
+
+
+def _settle_pose(tree: dict[str, Any], known: Settled) -> None:
+    path = tree["weights"]["path"]
+    file = path if path not in (None, *BACKBONE_STARTS) else None
+    if file is not None:
+        find_file(file, backbone_name(tree["model"]["backbone"]))
+    nodes = list(backbones(tree["model"]))
+    pretrained = file is not None
+    for node in nodes:
+        if "weights" in node:
+            node["weights"] = _start(node, known)
+            pretrained = pretrained or node["weights"] is not None
+    for node in nodes:
+        if node.get("freeze_bn_stats") == AUTO:
+            node["freeze_bn_stats"] = pretrained
+
+
+def _start(node: dict[str, Any], known: Settled) -> str | None:
+    """Return where the weights of a backbone are, which are fetched; None: random ones."""
+    name = f"{node['_target_']} {backbone_name(node) or ''}".strip()
+    if node["weights"] == AUTO and name in known:
+        start = known[name]
+    else:
+        start = find_class(node["_target_"], "model.backbone._target_").start(node)
+    if node["weights"] == AUTO:
+        known[name] = start
+    if start is not None:
+        weights_file(start)
+    return start
+
+
+def _as_recorded(tree: dict[str, Any], recorded: dict[str, Any], stage: str) -> None:
+    """Put what a run has started from into the tree that resumes it."""
+    before = leaves(recorded)
+    for key, value in leaves(tree).items():
+        of_stage = key.startswith("detector.") == (stage == DETECTOR)
+        if of_stage and key in before and is_settled_as(key, value, before[key]):
+            put(tree, key, before[key])
