@@ -37,19 +37,12 @@ def settle_starts(cfg: DictConfig, folder: RunFolder, *, further_process: bool) 
     Raises:
         UserError: weights that are asked for cannot be had.
     """
-    stages = chosen_stages(cfg)
-    checkpoints = [resume_point(cfg, stage, folder) for stage in stages]
-    origins = {
-        stage.name: path and path.parent.parent
-        for stage, path in zip(stages, checkpoints, strict=True)
-    }
-    if further_process:
-        origins = dict.fromkeys(origins, folder.path)
     tree = plain(cfg)
-    for stage, origin in origins.items():
-        config = RunFolder(origin).config if origin else None
-        if config is not None and config.is_file():
-            _as_recorded(tree, plain(OmegaConf.load(config)), stage)
+    for stage in chosen_stages(cfg):
+        checkpoint = resume_point(cfg, stage, folder)
+        origin = RunFolder(checkpoint.parent.parent) if checkpoint else folder
+        if (checkpoint or further_process) and origin.config.is_file():
+            _as_recorded(tree, plain(OmegaConf.load(origin.config)), stage.name)
     return DictConfig(settled(tree, {}))
 
 
@@ -101,7 +94,8 @@ def _start(node: dict[str, Any], known: Settled) -> str | None:
     if node["weights"] == AUTO and name in known:
         start = known[name]
     else:
-        start = find_class(node["_target_"], "model.backbone._target_").start(node)
+        backbone: Any = find_class(node["_target_"], "model.backbone._target_")
+        start = backbone.start(node)
     if node["weights"] == AUTO:
         known[name] = start
     if start is not None:

@@ -112,7 +112,7 @@ def find_file(value: str, backbone: str | None = None) -> Path:
 
 
 def backbone_file(cfg: DictConfig) -> Path | None:
-    """Return the file that `weights.path` means if it holds a backbone alone, such as torchvision's.
+    """Return the file that `weights.path` means, if it holds a backbone alone.
 
     Raises:
         ConfigError: there is no such file.

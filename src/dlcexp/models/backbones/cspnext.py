@@ -56,7 +56,9 @@ class CSPNeXt(Backbone):
     ) -> None:
         file = self.start_file(model_name=model_name, weights=weights, pretrained=pretrained)
         factors = {"deepen_factor": deepen_factor, "widen_factor": widen_factor}
-        given = {name: factor for name, factor in factors.items() if factor is not None}
+        given: dict[str, Any] = {
+            name: factor for name, factor in factors.items() if factor is not None
+        }
         model = create_timm_model(model_name, num_classes=0, **given)
         stages = {f"stage{i}": stage for i, stage in enumerate(model.stages, start=1)}
         super().__init__(

@@ -76,7 +76,7 @@ class CondPreNet(Backbone):
     @property
     def random_weights(self) -> bool:
         """Whether the backbone behind has learned nothing yet."""
-        return self.backbone.random_weights
+        return bool(self.backbone.random_weights)
 
     @classmethod
     def check_inputs(cls, node: Mapping[str, Any], key: str, inputs: ModelInputs) -> None:

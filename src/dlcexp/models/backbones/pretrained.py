@@ -69,7 +69,8 @@ def weights_file(source: str) -> Path:
 
 def timm_weights(model_name: str | None) -> Published:
     """Return the weights that timm publishes for a model, which are ImageNet's for most."""
-    config = timm.get_pretrained_cfg(model_name) if timm.is_model(model_name or "") else None
+    is_known = model_name is not None and timm.is_model(model_name)
+    config = timm.get_pretrained_cfg(str(model_name)) if is_known else None
     repository = config.hf_hub_id if config else None
     return {IMAGENET: f"{ADDRESS}{repository}"} if repository else {}
 
