@@ -11,14 +11,14 @@ a file is whole or absent, and a job's state is in the folder of the job.
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from dlcexp.errors import ProjectError, UserError
-from dlcexp.files import write_text
+from dlcexp.files import write_json, write_text
 from dlcexp.locks import held
 from dlcexp.runs.status import QUEUED, RUNNING, Status, read_status, write_status
 from dlcexp.yaml_files import dump_yaml, read_yaml
@@ -27,6 +27,7 @@ from dlcexp.yaml_files import dump_yaml, read_yaml
 PACKAGED, OWN = "dlcexp", "own"
 # Folder of `conf/` with the resolved trees of the jobs.
 TREES = "jobs"
+STARTS = "starts.json"
 
 # Sweeps that are looked through for one of the same command.
 _NEWEST = 20
@@ -172,6 +173,16 @@ class Ledger:
     def tree_file(self, job: Job) -> Path:
         """Return the resolved tree of a job, as it was composed when the job was added."""
         return self.conf / TREES / f"{job.folder}.json"
+
+    def starts(self) -> dict[str, str | None]:
+        """Return what `auto` weights have become in this sweep, by network."""
+        file = self.conf / STARTS
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
+
+    def keep_starts(self, starts: Mapping[str, str | None]) -> None:
+        """Keep what `auto` weights have become, for jobs to come."""
+        if starts != self.starts():
+            write_json(self.conf / STARTS, starts)
 
     def add(self, job: Job) -> None:
         """Append a job, or what has changed of one."""

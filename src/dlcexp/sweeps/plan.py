@@ -26,6 +26,7 @@ from dlcexp.runs.status import (
 )
 from dlcexp.sweeps.experiments import Experiments
 from dlcexp.text import time_left, without_passwords
+from dlcexp.training.starts import settled
 
 logger = logging.getLogger(__name__)
 
@@ -154,8 +155,11 @@ def differing(overrides: Iterable[Override], swept: Sequence[str]) -> str:
 def save_tree(ledger: Ledger, job: Job, tree: Mapping[str, Any]) -> None:
     """Keep the tree of a job as it is now: as JSON, or as YAML where a key is a number.
 
+    What its networks start from is settled here, alike for all jobs of the sweep.
+
     Raises:
-        UserError: a URL in it holds a password, which would be in that file.
+        UserError: a URL in it holds a password, which would be in that file, or weights that it
+            asks for cannot be had.
     """
     if without_passwords(tree) != tree:
         raise UserError(
@@ -163,6 +167,9 @@ def save_tree(ledger: Ledger, job: Job, tree: Mapping[str, Any]) -> None:
             "For MLflow, set the environment variables MLFLOW_TRACKING_USERNAME and "
             "MLFLOW_TRACKING_PASSWORD instead."
         )
+    starts = ledger.starts()
+    tree = settled(dict(tree), starts)
+    ledger.keep_starts(starts)
     text = json.dumps(tree)
     if json.loads(text) != tree:
         text = OmegaConf.to_yaml(OmegaConf.create(dict(tree)))

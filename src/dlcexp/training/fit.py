@@ -54,13 +54,14 @@ from dlcexp.training.progress_bar import progress
 from dlcexp.training.resume import (
     AtomicCheckpointIO,
     adopt,
+    as_begun,
     epochs_done,
     foreign_detector,
     resume_point,
     take_over_detector,
 )
 from dlcexp.training.select_edges import settle_edges
-from dlcexp.training.starts import settle_starts
+from dlcexp.training.starts import settled
 from dlcexp.training.weights_file import backbone_file
 from dlcexp.vocabulary import BACKBONE_STARTS, IDENTITY, UNIQUE_BODYPART
 
@@ -101,7 +102,8 @@ def train(
     run_folder = _run_folder(cfg, folder)
     alone = nullcontext() if _is_further_process() else run_folder.held()
     with alone, _private_environment(), allowing(cfg.get("allow_targets") or []), quiet():
-        cfg = settle_starts(anchored(cfg), run_folder, further_process=_is_further_process())
+        cfg = as_begun(anchored(cfg), run_folder, further_process=_is_further_process())
+        cfg = DictConfig(settled(plain(cfg), {}))
         data = PoseData(cfg)
         detector = foreign_detector(cfg)
         source = condition_source(cfg)

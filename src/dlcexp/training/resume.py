@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from dlcexp.deeplabcut.snapshots import (
@@ -21,10 +21,11 @@ from dlcexp.deeplabcut.snapshots import (
 )
 from dlcexp.errors import ConfigError, SnapshotError
 from dlcexp.files import expanded, replacing
-from dlcexp.runs.folder import RunFolder
+from dlcexp.runs.folder import RunFolder, is_settled_as, plain
 from dlcexp.runs.run import check_fit, load_model
-from dlcexp.runs.stages import STAGES, Stage, chosen_stages, snapshot_prefix
+from dlcexp.runs.stages import DETECTOR, STAGES, Stage, chosen_stages, snapshot_prefix
 from dlcexp.training.callbacks import check_states
+from dlcexp.trees import leaves, put
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +84,28 @@ def resume_point(cfg: DictConfig, stage: Stage, folder: RunFolder) -> Path | Non
         )
     RunFolder(path.parent.parent).check_same_experiment(cfg)
     return path
+
+
+def as_begun(cfg: DictConfig, folder: RunFolder, *, further_process: bool) -> DictConfig:
+    """Return a tree with what a run has started from already, where it says `auto` or a name.
+
+    Args:
+        cfg: the tree.
+        folder: the run folder.
+        further_process: another process has begun this run.
+    """
+    tree = plain(cfg)
+    for stage in chosen_stages(cfg):
+        checkpoint = resume_point(cfg, stage, folder)
+        origin = RunFolder(checkpoint.parent.parent) if checkpoint else folder
+        if not (checkpoint or further_process) or not origin.config.is_file():
+            continue
+        before = leaves(plain(OmegaConf.load(origin.config)))
+        for key, value in leaves(tree).items():
+            of_stage = key.startswith("detector.") == (stage.name == DETECTOR)
+            if of_stage and key in before and is_settled_as(key, value, before[key]):
+                put(tree, key, before[key])
+    return DictConfig(tree)
 
 
 def adopt(checkpoint: Path, stages: Iterable[str], folder: RunFolder) -> None:

@@ -9,41 +9,16 @@ import copy
 from collections.abc import MutableMapping
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
 from dlcexp.config.build import allowing, find_class
 from dlcexp.models.backbones.pretrained import weights_file
 from dlcexp.models.detectors import available_weights
-from dlcexp.runs.folder import RunFolder, is_settled_as, plain
-from dlcexp.runs.stages import DETECTOR, POSE, chosen_stages
+from dlcexp.runs.stages import DETECTOR, POSE
 from dlcexp.runs.start import backbones
-from dlcexp.training.resume import resume_point
 from dlcexp.training.weights_file import backbone_name, find_file
-from dlcexp.trees import leaves, put
 from dlcexp.vocabulary import AUTO, BACKBONE_STARTS
 
 # What `auto` became, by class and name of a network, for the runs that follow.
 Settled = MutableMapping[str, str | None]
-
-
-def settle_starts(cfg: DictConfig, folder: RunFolder, *, further_process: bool) -> DictConfig:
-    """Return the tree of a run with what its networks start from, or have started from.
-
-    Args:
-        cfg: the tree.
-        folder: the run folder.
-        further_process: another process has begun this run already.
-
-    Raises:
-        UserError: weights that are asked for cannot be had.
-    """
-    tree = plain(cfg)
-    for stage in chosen_stages(cfg):
-        checkpoint = resume_point(cfg, stage, folder)
-        origin = RunFolder(checkpoint.parent.parent) if checkpoint else folder
-        if (checkpoint or further_process) and origin.config.is_file():
-            _as_recorded(tree, plain(OmegaConf.load(origin.config)), stage.name)
-    return DictConfig(settled(tree, {}))
 
 
 def settled(tree: dict[str, Any], known: Settled) -> dict[str, Any]:
@@ -101,12 +76,3 @@ def _start(node: dict[str, Any], known: Settled) -> str | None:
     if start is not None:
         weights_file(start)
     return start
-
-
-def _as_recorded(tree: dict[str, Any], recorded: dict[str, Any], stage: str) -> None:
-    """Put what a run has started from into the tree that resumes it."""
-    before = leaves(recorded)
-    for key, value in leaves(tree).items():
-        of_stage = key.startswith("detector.") == (stage == DETECTOR)
-        if of_stage and key in before and is_settled_as(key, value, before[key]):
-            put(tree, key, before[key])
