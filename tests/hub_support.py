@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 COMMIT = "0" * 40
 
@@ -107,3 +110,27 @@ def running_hub(folder: Path) -> Iterator[Hub]:
         hub.server.shutdown()
         hub.server.server_close()
         thread.join()
+
+
+def publish(hub: Hub, address: str, weights: dict[str, Any]) -> Path:
+    """Put a state dict on a hub, at an address that a backbone has for it."""
+    from safetensors.torch import save_file
+
+    file = hub.folder / address.removeprefix("hf://") / "model.safetensors"
+    file.parent.mkdir(parents=True)
+    save_file(weights, file)
+    return file
+
+
+def use(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch, *, offline: bool = False) -> None:
+    """Have this process use a hub, with an own cache, and ask it anew."""
+    from huggingface_hub import constants
+
+    from dlcexp import hub as client
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    addresses = f"{hub.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", addresses)
+    client.no_answer.cache_clear()

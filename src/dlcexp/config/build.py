@@ -98,6 +98,14 @@ def iterate_targets(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, A
             yield path, dict(child)
 
 
+def backbones(model: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the node of the backbone of a model, and that of one inside of it."""
+    node = model.get("backbone")
+    while isinstance(node, Mapping):
+        yield node
+        node = node.get("backbone")
+
+
 def bind(node: Mapping[str, Any], key: str, *, only_named: bool = False) -> None:
     """Check the keywords of one target node, and their values, against the signature of its class.
 

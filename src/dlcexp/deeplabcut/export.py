@@ -14,7 +14,7 @@ from typing import Any, cast
 from omegaconf import DictConfig
 
 from dlcexp.config.augmentation_keys import is_off
-from dlcexp.config.build import iterate_targets, plain
+from dlcexp.config.build import backbones, iterate_targets, plain
 from dlcexp.config.options import option, options
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.deeplabcut.class_names import KINDS, LOGGER, POSE_MODEL, class_name, kind_at
@@ -26,7 +26,7 @@ from dlcexp.errors import ConfigError
 from dlcexp.files import expanded
 from dlcexp.text import without_passwords
 from dlcexp.trees import merged, select
-from dlcexp.vocabulary import BODYPART, IDENTITY, POSE_CONFIG, SNAPSHOTS, UNIQUE_BODYPART
+from dlcexp.vocabulary import AUTO, BODYPART, IDENTITY, POSE_CONFIG, SNAPSHOTS, UNIQUE_BODYPART
 from dlcexp.yaml_files import dump_yaml, read_mapping
 
 # Keys of ours that DeepLabCut's classes do not have.
@@ -303,6 +303,9 @@ def _model(node: Mapping[str, Any]) -> dict[str, Any]:
     With DLCRNet and with conditions the defaults of some parts go too, as in DeepLabCut's own.
     """
     model: dict[str, Any] = _typed(node)
+    for backbone in backbones(model):  # DeepLabCut starts from pretrained weights
+        if backbone.get("freeze_bn_stats") == AUTO:
+            backbone["freeze_bn_stats"] = True
     head = model["heads"][BODYPART]
     if _backbone(node) in _FROZEN_BACKBONES:
         _omit(_FROZEN, model["backbone"])

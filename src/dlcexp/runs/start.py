@@ -1,10 +1,11 @@
 """What a run started from, in words that logs, tables and pages state."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from dlcexp.config.build import backbones
 from dlcexp.hub import ADDRESS
 from dlcexp.vocabulary import AUTO, BACKBONE_STARTS, IMAGENET, POSE_WEIGHTS, RANDOM
 
@@ -17,14 +18,6 @@ _DATA = {
     r"in1k|in12k|in21k|in22k|imagenet": "ImageNet",
     r"DeepLabCut-Backbones": "human poses",
 }
-
-
-def backbones(model: Mapping[str, Any]) -> Iterator[Any]:
-    """Yield the node of the backbone of a model, and that of one inside of it."""
-    node = model.get("backbone")
-    while isinstance(node, Mapping):
-        yield node
-        node = node.get("backbone")
 
 
 def start_of(tree: Mapping[str, Any]) -> str:

@@ -9,11 +9,10 @@ import copy
 from collections.abc import MutableMapping
 from typing import Any
 
-from dlcexp.config.build import allowing, find_class
+from dlcexp.config.build import allowing, backbones, find_class
 from dlcexp.models.backbones.pretrained import weights_file
 from dlcexp.models.detectors import available_weights
 from dlcexp.runs.stages import DETECTOR, POSE
-from dlcexp.runs.start import backbones
 from dlcexp.training.weights_file import backbone_name, find_file
 from dlcexp.vocabulary import AUTO, BACKBONE_STARTS
 
