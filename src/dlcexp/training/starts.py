@@ -63,15 +63,14 @@ def _settle_pose(tree: dict[str, Any], known: Settled) -> None:
 
 
 def _start(node: dict[str, Any], known: Settled) -> str | None:
-    """Return where the weights of a backbone are, which are fetched; None: random ones."""
-    name = f"{node['_target_']} {backbone_name(node) or ''}".strip()
-    if node["weights"] == AUTO and name in known:
-        start = known[name]
-    else:
-        backbone: Any = find_class(node["_target_"], "model.backbone._target_")
-        start = backbone.start(node)
-    if node["weights"] == AUTO:
-        known[name] = start
-    if start is not None:
+    """Return where the weights of a backbone are, which `auto` and names fetch; None: random."""
+    weights, name = node["weights"], f"{node['_target_']} {backbone_name(node) or ''}".strip()
+    if weights == AUTO and name in known:
+        return known[name]
+    backbone: Any = find_class(node["_target_"], "model.backbone._target_")
+    start: str | None = backbone.start(node)
+    if start is not None and start != weights:
         weights_file(start)
+    if weights == AUTO:
+        known[name] = start
     return start
