@@ -14,7 +14,7 @@ from typing import Any, cast
 from omegaconf import DictConfig
 
 from dlcexp.config.augmentation_keys import is_off
-from dlcexp.config.build import backbones, iterate_targets, plain
+from dlcexp.config.build import iterate_targets, plain
 from dlcexp.config.options import option, options
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.deeplabcut.class_names import KINDS, LOGGER, POSE_MODEL, class_name, kind_at
@@ -303,9 +303,6 @@ def _model(node: Mapping[str, Any]) -> dict[str, Any]:
     With DLCRNet and with conditions the defaults of some parts go too, as in DeepLabCut's own.
     """
     model: dict[str, Any] = _typed(node)
-    for backbone in backbones(model):  # DeepLabCut starts from pretrained weights
-        if backbone.get("freeze_bn_stats") == AUTO:
-            backbone["freeze_bn_stats"] = True
     head = model["heads"][BODYPART]
     if _backbone(node) in _FROZEN_BACKBONES:
         _omit(_FROZEN, model["backbone"])
@@ -339,6 +336,8 @@ def _typed(node: Any) -> Any:
     if isinstance(node, Mapping):
         typed = {"type": class_name(node)} if "_target_" in node else {}
         rest = {k: _typed(v) for k, v in node.items() if k != "_target_" and k not in _OURS}
+        if rest.get("freeze_bn_stats") == AUTO:  # DeepLabCut starts from pretrained weights
+            rest["freeze_bn_stats"] = True
         return typed | rest
     if isinstance(node, list):
         return [_typed(item) for item in node]

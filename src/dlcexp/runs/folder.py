@@ -87,10 +87,7 @@ class Pruned(Exception):  # noqa: N818  (not an error: the run is complete as it
 
 
 # Keys whose value `auto` becomes what was available when a run began.
-_SETTLED = re.compile(
-    r"(model\.backbone(\.backbone)?|detector\.model)\.weights"
-    r"|model\.backbone(\.backbone)?\.freeze_bn_stats"
-)
+_SETTLED = re.compile(r"(model\.backbone(\.backbone)?|detector\.model)\.(weights|freeze_bn_stats)")
 
 
 def is_settled_as(key: str, now: Any, there: Any) -> bool:

@@ -43,6 +43,8 @@ def settled(tree: dict[str, Any], known: Settled) -> dict[str, Any]:
             if name not in known:
                 known[name] = available_weights(model.get("variant"))
             model["weights"] = known[name]
+        if model.get("freeze_bn_stats") == AUTO:
+            model["freeze_bn_stats"] = model.get("weights") is not None
     return tree
 
 

@@ -5,7 +5,7 @@ Ren et al., "Faster R-CNN: Towards Real-Time Object Detection with Region Propos
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 from torchvision.models import detection, get_model, list_models
@@ -13,7 +13,12 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from dlcexp.errors import not_one_of
 from dlcexp.models.detectors.base import NUM_CLASSES, Detector, at_least_single
-from dlcexp.models.detectors.pretrained import AUTO, load_weights
+from dlcexp.models.detectors.pretrained import (
+    coco_if_available,
+    load_weights,
+    settled_freezing,
+)
+from dlcexp.vocabulary import AUTO
 
 # torchvision builds these with batch norm that cannot be trained, as soon as any weights are
 # pretrained. DeepLabCut always has them so.
@@ -51,13 +56,15 @@ class FasterRCNN(Detector):
 
     def __init__(
         self,
-        freeze_bn_stats: bool = True,
+        freeze_bn_stats: bool | Literal["auto"] = True,
         freeze_bn_weights: bool = False,
         variant: str = "fasterrcnn_mobilenet_v3_large_fpn",
         box_score_thresh: float = 0.01,
         weights: str | None = AUTO,
     ) -> None:
         self.check_arguments({"variant": variant}, "detector.model")
+        weights = coco_if_available(variant) if weights == AUTO else weights
+        freeze_bn_stats = settled_freezing(freeze_bn_stats, weights)
         model = get_model(
             variant,
             weights=None,

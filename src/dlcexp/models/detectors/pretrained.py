@@ -2,9 +2,9 @@
 
 import logging
 import os
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import torch
@@ -14,18 +14,23 @@ from torchvision.models import get_model_weights
 from dlcexp.deeplabcut.snapshots import load_plain
 from dlcexp.errors import UserError
 from dlcexp.files import expanded
+from dlcexp.hub import no_answer
+from dlcexp.vocabulary import AUTO
 
 logger = logging.getLogger(__name__)
 
-AUTO, COCO = "auto", "coco"
+COCO = "coco"
 KEY = "detector.model.weights"
-
-TIMEOUT_SECONDS = 5
 
 # Their shapes depend on the number of classes.
 HEADS = ("roi_heads.box_predictor.", "head.classification_head.", "head.regression_head.")
 
 StateDict = Mapping[str, torch.Tensor]
+
+
+def settled_freezing(freeze: bool | Literal["auto"], weights: str | None) -> bool:
+    """Return whether batch-norm statistics are frozen: `auto`, if the weights are pretrained."""
+    return weights is not None if freeze == AUTO else bool(freeze)
 
 
 def load_weights(model: nn.Module, name: str, weights: str | None) -> bool:
@@ -34,10 +39,9 @@ def load_weights(model: nn.Module, name: str, weights: str | None) -> bool:
     Args:
         model: a detector of torchvision, for background and animal.
         name: its name in torchvision.
-        weights: "auto" for torchvision's COCO weights where they are in the cache of torch hub or
-            can be fetched, else none; "coco" for these weights, or an error; the path of a file
-            with a state dict of torchvision, for any number of classes, or with a snapshot of a
-            detector; None for random weights.
+        weights: "coco" for torchvision's COCO weights; the path of a file with a state dict of
+            torchvision, for any number of classes, or with a snapshot of a detector; None for
+            random weights.
 
     Returns:
         whether weights were loaded.
@@ -45,8 +49,6 @@ def load_weights(model: nn.Module, name: str, weights: str | None) -> bool:
     Raises:
         UserError: the weights are not available, or are those of another model.
     """
-    if weights == AUTO:
-        weights = coco_if_available(name)
     if weights is None:
         return False
     if weights == COCO:
@@ -107,17 +109,12 @@ def _coco_weights(name: str) -> StateDict:
     cached = Path(torch.hub.get_dir(), "checkpoints", Path(urlsplit(published.url).path).name)
     if cached.is_file():
         return load_plain(cached)
-    _check_reachable(published.url)
-    return published.get_state_dict(progress=True, check_hash=True, weights_only=True)
-
-
-def _check_reachable(url: str) -> None:
-    """Raise an `OSError` at once where the network is down; a download waits for long."""
+    server = urlsplit(published.url)
     if os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "ON", "YES", "TRUE"}:
         raise OSError("HF_HUB_OFFLINE is set")
-    request = urllib.request.Request(url, method="HEAD")
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS):
-        pass
+    if problem := no_answer(f"{server.scheme}://{server.netloc}"):
+        raise OSError(problem)
+    return published.get_state_dict(progress=True, check_hash=True, weights_only=True)
 
 
 def _load(model: nn.Module, name: str, weights: StateDict, source: str) -> None:

@@ -5,7 +5,7 @@ backbone of Howard et al., "Searching for MobileNetV3", ICCV 2019.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -13,7 +13,12 @@ from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
 from dlcexp.errors import ConfigError
 from dlcexp.models.detectors.base import NUM_CLASSES, Detector
-from dlcexp.models.detectors.pretrained import AUTO, load_weights
+from dlcexp.models.detectors.pretrained import (
+    coco_if_available,
+    load_weights,
+    settled_freezing,
+)
+from dlcexp.vocabulary import AUTO
 
 NAME = "ssdlite320_mobilenet_v3_large"
 
@@ -41,13 +46,15 @@ class SSDLite(Detector):
 
     def __init__(
         self,
-        freeze_bn_stats: bool = True,
+        freeze_bn_stats: bool | Literal["auto"] = True,
         freeze_bn_weights: bool = False,
         variant: None = None,
         box_score_thresh: float = DEEPLABCUT_WRITES,
         weights: str | None = AUTO,
     ) -> None:
         self.check_arguments({"variant": variant}, "detector.model")
+        weights = coco_if_available(NAME) if weights == AUTO else weights
+        freeze_bn_stats = settled_freezing(freeze_bn_stats, weights)
         overridden = box_score_thresh != DEEPLABCUT_WRITES
         model = ssdlite320_mobilenet_v3_large(
             weights=None,
