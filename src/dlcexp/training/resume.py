@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
 from dlcexp.deeplabcut.snapshots import (
@@ -21,7 +21,7 @@ from dlcexp.deeplabcut.snapshots import (
 )
 from dlcexp.errors import ConfigError, SnapshotError
 from dlcexp.files import expanded, replacing
-from dlcexp.runs.folder import RunFolder, is_settled_as, plain
+from dlcexp.runs.folder import RunFolder, is_settled_as, plain, read_tree
 from dlcexp.runs.run import check_fit, load_model
 from dlcexp.runs.stages import DETECTOR, STAGES, Stage, chosen_stages, snapshot_prefix
 from dlcexp.training.callbacks import check_states
@@ -100,7 +100,7 @@ def as_begun(cfg: DictConfig, folder: RunFolder, *, further_process: bool) -> Di
         origin = RunFolder(checkpoint.parent.parent) if checkpoint else folder
         if not (checkpoint or further_process) or not origin.config.is_file():
             continue
-        before = leaves(plain(OmegaConf.load(origin.config)))
+        before = leaves(plain(read_tree(origin.config)))
         for key, value in leaves(tree).items():
             of_stage = key.startswith("detector.") == (stage.name == DETECTOR)
             if of_stage and key in before and is_settled_as(key, value, before[key]):
