@@ -30,7 +30,7 @@ _TIMM_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
 class HubError(UserError):
-    """A file of the hub is neither on this machine nor to be had; the message says why."""
+    """A file of the hub is neither on this machine nor available; the message has the reason."""
 
 
 def hub_file(address: str) -> Path:

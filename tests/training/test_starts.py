@@ -17,7 +17,7 @@ from dlcexp.composition import compose
 from dlcexp.config.build import plain
 from dlcexp.errors import ConfigError, UserError
 from dlcexp.models.backbones import TimmBackbone
-from dlcexp.runs.start import start_of
+from dlcexp.runs.started_from import start_of
 from dlcexp.training import Run, train
 from dlcexp.training.starts import settled
 

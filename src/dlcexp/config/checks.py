@@ -157,7 +157,7 @@ def _check_run(folder: Path, conditions: str) -> None:
 _PATH = "a snapshot, or a run or shuffle folder that has some"
 
 
-# What `weights` takes beside files.
+# Values of `weights` in addition to files.
 STARTS = (*BACKBONE_STARTS, *SUPERANIMALS)
 
 

@@ -159,7 +159,7 @@ def save_tree(ledger: Ledger, job: Job, tree: Mapping[str, Any]) -> None:
 
     Raises:
         UserError: a URL in it holds a password, which would be in that file, or weights that it
-            asks for cannot be had.
+            asks for are not available.
     """
     if without_passwords(tree) != tree:
         raise UserError(

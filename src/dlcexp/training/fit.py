@@ -36,7 +36,7 @@ from dlcexp.runs.hardware import Hardware, choose_hardware
 from dlcexp.runs.metric_names import by_split
 from dlcexp.runs.run import Run, without_weights
 from dlcexp.runs.stages import DETECTOR, POSE, STAGES, Stage, chosen_stages
-from dlcexp.runs.start import start_of
+from dlcexp.runs.started_from import start_of
 from dlcexp.runs.trained_frames import check_same_frames, record_frames
 from dlcexp.signals import termination
 from dlcexp.text import print_any_character, without_passwords

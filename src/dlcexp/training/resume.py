@@ -87,7 +87,7 @@ def resume_point(cfg: DictConfig, stage: Stage, folder: RunFolder) -> Path | Non
 
 
 def as_begun(cfg: DictConfig, folder: RunFolder, *, further_process: bool) -> DictConfig:
-    """Return a tree with what a run has started from already, where it says `auto` or a name.
+    """Return a tree with what a run has started from already, where it has `auto` or a name.
 
     Args:
         cfg: the tree.

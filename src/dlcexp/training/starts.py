@@ -1,4 +1,4 @@
-"""What each network starts from, made definite once, when a run or a sweep begins.
+"""The start of each network, made definite once, when a run or a sweep begins.
 
 The tree of a run holds what `auto` and `imagenet` became: an address, a file, or null for random
 weights. Further processes read it there, and so does the run when it is resumed, whether or not
@@ -28,7 +28,7 @@ def settled(tree: dict[str, Any], known: Settled) -> dict[str, Any]:
         known: what `auto` became for other runs of a sweep; more is added.
 
     Raises:
-        UserError: weights that are asked for cannot be had.
+        UserError: weights that are asked for are not available.
     """
     tree = copy.deepcopy(tree)
     trained = tree["train"]["stages"]

@@ -93,19 +93,19 @@ class Backbone(nn.Module, ABC):
         """Return the file with the weights of `start`; None: random weights.
 
         Raises:
-            UserError: it cannot be had.
+            UserError: it is not available.
         """
         source = cls.start(node)
         return weights_file(source) if source else None
 
     @property
     def random_weights(self) -> bool:
-        """Whether the network has learned nothing yet."""
+        """Return True if the network has learned nothing yet."""
         return self._random_weights
 
     @property
     def freeze_bn_stats(self) -> bool:
-        """Whether the batch-norm statistics stay, also in training."""
+        """Return True if the batch-norm statistics stay, also in training."""
         if self._freeze_bn_stats == "auto":
             return not self.random_weights
         return bool(self._freeze_bn_stats)

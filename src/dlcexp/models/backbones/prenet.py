@@ -75,7 +75,7 @@ class CondPreNet(Backbone):
 
     @property
     def random_weights(self) -> bool:
-        """Whether the backbone behind has learned nothing yet."""
+        """Return True if the backbone behind has learned nothing yet."""
         return bool(self.backbone.random_weights)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What a backbone starts from: published weights, those of a file, or random ones.
+"""The start of a backbone: published weights, those of a file, or random ones.
 
 `weights` of a backbone is `auto`, a name of published weights, an address on the hub (`hf://`), a
 file, or `random`, which is None, too.
@@ -32,8 +32,8 @@ Published = Mapping[str, str]
 def settle(weights: str | None, published: Published, model_name: str) -> str | None:
     """Return where the weights are, an address or a file; None for random ones.
 
-    `auto` is the first of the published weights if they can be had, else random weights with a
-    warning.
+    `auto` is the first of the published weights if they are available, else random weights with
+    a warning.
 
     Raises:
         UserError: there are no published weights of that name, and no such file.

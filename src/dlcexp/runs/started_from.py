@@ -1,4 +1,4 @@
-"""What a run started from, in words that logs, tables and pages state."""
+"""The start of a run as text, for logs, tables and pages."""
 
 import re
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ def _pose_start(tree: Mapping[str, Any]) -> str:
 
 
 def _text(weights: Any) -> str:
-    """Return a start in words; an address without its owner, with the data it was trained on."""
+    """Return a start as text; an address without its owner, with the data it was trained on."""
     if weights is None:
         return RANDOM
     text = {"hub": "ImageNet", IMAGENET: "ImageNet", POSE_WEIGHTS: "human poses"}.get(weights)
