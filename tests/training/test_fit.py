@@ -119,6 +119,12 @@ def test_accumulated_batches_make_one_step(tree: Tree, tmp_path: Path) -> None:
     assert content["global_step"] == 2  # batches of 4, 4, 2
 
 
+def test_an_argument_of_lightnings_trainer_is_passed_on(tree: Tree, tmp_path: Path) -> None:
+    run = train(tree({**FAST, "epochs": 2, "trainer.limit_train_batches": 1}), tmp_path)
+    state = torch.load(run.folder / "snapshots" / "last.ckpt", weights_only=True)
+    assert state["global_step"] == 2
+
+
 def test_early_stopping_counts_evaluations(tree: Tree, tmp_path: Path) -> None:
     changes = {
         "trainer.early_stopping": {"patience": 2, "min_delta": 1e9},

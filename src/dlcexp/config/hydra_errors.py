@@ -13,6 +13,7 @@ from dlcexp.config.model_checks import DETECTOR_KEYS, needs_top_down
 from dlcexp.config.options import CONFIG_NAME, OVERLAYS, groups, wrong_option
 from dlcexp.config.overrides import Override
 from dlcexp.config.rewrite import expand, weights_in_full
+from dlcexp.config.schema import PASSED_ON
 from dlcexp.config.synonyms import synonym
 from dlcexp.errors import ConfigError, ProjectError, UserError, nearest, together
 from dlcexp.text import first_line
@@ -152,7 +153,11 @@ def missing_key(
             allowed = f" {path} has {', '.join(names)}." if path and names else ""
             deeper = [join(join(path, name), part) for name in names if _holds(node, name, part)]
             closest = f" Did you mean {deeper[0]!r}?" if deeper else nearest(part, candidates)
-            hint = (not path and synonym(part)) or closest
+            if path == "trainer":
+                if part in PASSED_ON:
+                    return ConfigError(key, f"has no default: write '+{key}={value}' to add it.")
+                closest = nearest(part, [*names, *PASSED_ON])
+            hint = (path in ("", "trainer") and synonym(part)) or closest
             return ConfigError(key, f"there is no such key{given}.{allowed}{hint}")
         path = join(path, part)
         node = OmegaConf.select(tree, path)

@@ -87,6 +87,10 @@ def check_combinations(tree: Mapping[str, Any]) -> None:
     if method != "bu":
         _check_project_of_crops(metadata, method)
     _check_comparison(tree["evaluation"]["comparison_bodyparts"], metadata)
+    trainer, clip = tree["trainer"], "gradient_clip_algorithm"
+    if clip in trainer and trainer["gradient_clip_val"] is None:
+        problem = f"{trainer[clip]!r} has no effect without trainer.gradient_clip_val."
+        raise ConfigError(f"trainer.{clip}", problem)
 
 
 def check_needs(tree: Mapping[str, Any]) -> None:

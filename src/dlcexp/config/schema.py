@@ -11,8 +11,10 @@ from functools import partial
 from dlcexp.config.augmentation_keys import AUGMENTATIONS, SECTIONS, SETTINGS
 from dlcexp.config.value_types import (
     MAPPING,
+    OMITTED,
     PATH,
     PLAIN,
+    POSITIVE,
     PROBABILITY,
     SHARE,
     SWITCH,
@@ -42,6 +44,7 @@ _DIRECTION = Type(
 )
 _NAME = Type("a name", lambda value: isinstance(value, str | int), {"type": ["string", "integer"]})
 _NAMES = list_of(_NAME)
+_FRACTION = Type("a fraction above 0", lambda value: POSITIVE.accepts(value) and value <= 1)
 _NULL = Type("null", lambda value: value is None, {"type": "null"})
 _EDGE = Type("a pair of bodyparts", lambda value: _NAMES.accepts(value) and len(value) == 2)
 _METRIC = matching(
@@ -196,7 +199,26 @@ TRAINER = node(
         ),
         "when training ends early",
     ),
+    limit_train_batches=Key(
+        (whole(1), _FRACTION),
+        "batches of an epoch, or the fraction of them; all unless given",
+        "batches",
+        absent=OMITTED,
+    ),
+    gradient_clip_algorithm=Key(
+        one_of("norm", "value"),
+        "what trainer.gradient_clip_val limits; norm unless given",
+        absent=OMITTED,
+    ),
+    benchmark=Key(SWITCH, "let cuDNN try which algorithm is fastest", absent=OMITTED),
+    detect_anomaly=Key(
+        SWITCH, "name the operation whose gradient becomes NaN; slow", absent=OMITTED
+    ),
+    sync_batchnorm=Key(SWITCH, "batch norm over the batches of all devices", absent=OMITTED),
 )
+
+# Keys of `trainer` that Lightning's Trainer gets as they are.
+PASSED_ON = tuple(name for name, key in TRAINER.keys.items() if key.absent is OMITTED)
 
 EVALUATION = node(
     mode=Key(one_of("all", "train", "test"), "frames that DeepLabCut evaluates"),

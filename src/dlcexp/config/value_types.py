@@ -11,11 +11,14 @@ from dataclasses import dataclass, field, replace
 from math import inf, isfinite
 from typing import Any
 
+from dlcexp.config.synonyms import synonym
 from dlcexp.errors import ConfigError, UserError, nearest, together
 from dlcexp.trees import join
 
 # In place of the value that a tree without the key has: every tree must have it.
 REQUIRED = object()
+# Of a key that a tree has only where it was given: `conf/` has no default of it.
+OMITTED = object()
 
 
 # The unit of numbers that have none.
@@ -168,7 +171,7 @@ class Fields:
             full = join(path, name)
             if name not in value and key.needed:
                 errors.append(ConfigError(full, "must be given; it has no default."))
-            elif name in value or fills:
+            elif name in value or (fills and key.absent is not OMITTED):
                 absent = None if key.optional else copy(key.absent)
                 try:
                     filled[name] = key.read(value.get(name, absent), full, convert=fills)
@@ -181,7 +184,7 @@ class Fields:
     def _unknown(self, value: Mapping[str, Any], path: str) -> Iterator[ConfigError]:
         for name, item in value.items():
             if name not in self.keys:
-                hint = nearest(str(name), self.keys)
+                hint = nearest(str(name), self.keys) or synonym(str(name))
                 allowed = f"Allowed: {', '.join(self.keys)}.{hint}"
                 yield ConfigError(
                     join(path, name), f"there is no such key (its value was {item!r}). {allowed}"

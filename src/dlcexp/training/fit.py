@@ -21,6 +21,7 @@ from torch import nn
 
 from dlcexp.config.augmentation_keys import effective_menu
 from dlcexp.config.build import allowing, backbones, build
+from dlcexp.config.schema import PASSED_ON
 from dlcexp.data.augmentation import padding_share
 from dlcexp.data.loading import PoseData
 from dlcexp.deeplabcut.export import cannot_build
@@ -346,6 +347,7 @@ def make_trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=folder.path,
+        **{name: cfg.trainer[name] for name in PASSED_ON if name in cfg.trainer},
     )
 
 
