@@ -55,12 +55,12 @@ def test_a_named_backbone_states_paper_and_licence_first(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_vit3", "vit_small_patch16_dinov3"])
-def test_a_transformer_gives_its_normalised_tokens_at_any_size(name: str) -> None:
+def test_a_transformer_gives_its_normalised_tokens_at_any_size(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     keywords = timm_features(name).keywords
-    expected = timm.create_model(name, num_classes=0, **keywords).eval()
-    backbone = TimmBackbone(name, -1).eval()
-    backbone.model.load_state_dict(expected.state_dict(), strict=False)
+    expected = timm.create_model(name, **keywords).eval()
+    torch.save(expected.state_dict(), tmp_path / "weights.pth")
+    backbone = TimmBackbone(name, -1, weights=str(tmp_path / "weights.pth")).eval()
     images = torch.randn(1, 3, 96, 160)
     with torch.no_grad():
         features, tokens = backbone(images), expected.forward_features(images)

@@ -16,6 +16,7 @@ from dlcexp.config.resolvers import check_model_name
 from dlcexp.errors import UserError, nearest
 from dlcexp.files import expanded, names_in
 from dlcexp.hub import ADDRESS, HubError, hub_file
+from dlcexp.models.backbones.same_network import misfit, pretrained_source
 from dlcexp.vocabulary import AUTO, IMAGENET, RANDOM
 
 logger = logging.getLogger(__name__)
@@ -144,11 +145,7 @@ def _create(model_name: str, **kwargs: Any) -> Any:
     try:
         return timm.create_model(model_name, **kwargs)
     except Exception as error:
-        source = kwargs.get("pretrained_cfg_overlay", {}).get("file")
-        what = f" with weights={source}" if source else ""
-        raise UserError(
-            f"model.backbone: timm cannot make {model_name!r}{what}: {error}"
-        ) from error
+        raise UserError(f"model.backbone: timm cannot make {model_name!r}: {error}") from error
 
 
 def _create_from_file(model_name: str, path: Path, **kwargs: Any) -> Any:
@@ -160,9 +157,22 @@ def _create_from_file(model_name: str, path: Path, **kwargs: Any) -> Any:
     drawing = torch.get_rng_state()
     random = _create(model_name, **kwargs)
     torch.set_rng_state(drawing)
-    source = {"file": str(path)}
-    model = _create(model_name, pretrained=True, pretrained_cfg_overlay=source, **kwargs)
+    source = pretrained_source(path, model_name)
+    try:
+        model: Any = timm.create_model(
+            model_name, pretrained=True, pretrained_cfg_overlay=source, **kwargs
+        )
+    except Exception as error:
+        raise _does_not_fit(path, model_name) from error
     pairs = zip(model.named_parameters(), random.parameters(), strict=True)
     untouched = [name for (name, one), two in pairs if one.ndim > 1 and torch.equal(one, two)]
-    refuse_incomplete(path, untouched)
+    if untouched:
+        raise _does_not_fit(path, model_name)
+    for module in model.modules():  # timm keeps the whole file otherwise
+        getattr(module, "pretrained_cfg", {}).pop("state_dict", None)
     return model
+
+
+def _does_not_fit(path: Path, model_name: str) -> UserError:
+    reason = misfit(path, model_name)
+    return UserError(f"{KEY}: {str(path)!r} does not fit {model_name!r}: {reason}.")
