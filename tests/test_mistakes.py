@@ -182,6 +182,19 @@ def test_milestones_after_the_last_epoch_are_a_warning(caplog, capsys):
     assert re.search(r"scheduler\.milestones: 9 .*\[3, 9\].*epochs=5", caplog.text)
 
 
+def test_a_key_metric_that_the_project_does_not_have_is_a_warning(tmp_path, caplog, capsys):
+    (tmp_path / "config.yaml").write_text(
+        "Task: t\nscorer: me\ndate: d\nmultianimalproject: true\nindividuals: [a, b]\n"
+        "multianimalbodyparts: [spot]\nuniquebodyparts: []\nidentity: false\nbodyparts: MULTI!\n"
+    )
+    words = ["export", f"project={tmp_path}", "model=dekr"]
+    assert main(words) == 0
+    assert "Set trainer.key_metric=test.rmse_detections" in caplog.text
+    caplog.clear()
+    assert main([*words, "trainer.key_metric=test.rmse_detections"]) == 0
+    assert "key_metric" not in caplog.text
+
+
 def test_milestones_of_nested_and_detector_schedules_are_seen():
     inner = {"milestones": [2, 7]}
     detector = {"epochs": 3, "scheduler": {"milestones": [3]}}

@@ -311,6 +311,22 @@ def late_milestones(tree: Mapping[str, Any]) -> Iterator[str]:
                 )
 
 
+def never_measured(tree: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence if the key metric of a checked tree does not exist in its project.
+
+    A single point has no size, so that several animals of one bodypart have neither the similarity
+    of mAP nor a pair to match.
+    """
+    metadata, metric = tree["metadata"], tree["trainer"]["key_metric"]
+    several_points = metadata["num_bodyparts"] == 1 and metadata["num_individuals"] > 1
+    if several_points and "rmse_detections" not in metric:
+        yield (
+            f"trainer.key_metric={metric} is never measured, as the project has several animals "
+            "with one bodypart each: the loss chooses the best snapshot. Set "
+            "trainer.key_metric=test.rmse_detections."
+        )
+
+
 def _schedules(node: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """A schedule and those inside it, each with its key."""
     if not isinstance(node, Mapping):

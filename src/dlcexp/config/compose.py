@@ -14,7 +14,13 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
 from dlcexp.config import resolvers
-from dlcexp.config.checks import check_keys, check_tree, check_weights_file, late_milestones
+from dlcexp.config.checks import (
+    check_keys,
+    check_tree,
+    check_weights_file,
+    late_milestones,
+    never_measured,
+)
 from dlcexp.config.hydra_errors import diagnose, readable, unfit
 from dlcexp.config.mistakes import all_mistakes
 from dlcexp.config.options import (
@@ -64,7 +70,7 @@ def checked(tree: DictConfig) -> dict[str, Any]:
 def log_warnings(tree: Mapping[str, Any], logged: set[str] | None = None) -> None:
     """Log what a checked tree allows and what has no effect in it, unless it is in `logged`."""
     logged = set() if logged is None else logged
-    for warning in late_milestones(tree):
+    for warning in (*late_milestones(tree), *never_measured(tree)):
         if warning not in logged:
             logger.warning("%s", warning)
             logged.add(warning)
