@@ -10,16 +10,19 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from hub_support import running_hub, use
 from omegaconf import DictConfig, OmegaConf
 from parity_support import Parity
 from training_support import FAST, rows, weights
 
 from dlcexp.composition import compose
-from dlcexp.config.build import build
+from dlcexp.config.build import build, plain
 from dlcexp.deeplabcut.snapshots import load_snapshot
 from dlcexp.errors import ConfigError, SnapshotError
+from dlcexp.runs.started_from import start_of
 from dlcexp.training import Run, train
 from dlcexp.training.initial_weights import start_from
+from dlcexp.training.starts import settled
 from dlcexp.training.weights_file import (
     find_file,
     layout_of,
@@ -304,6 +307,26 @@ def test_superanimal_weights_go_by_the_tables_of_the_project(
     )
     head = "heads.bodypart.locref_head.final_conv"
     assert set(started.record()["initial"]) == {f"{head}.weight", f"{head}.bias"}
+
+
+def test_superanimal_weights_come_from_the_hub_by_name(
+    topviewmouse: Path, mouse_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "hub" / "mwmathis" / "DeepLabCutModelZoo-SuperAnimal-TopViewMouse"
+    place.mkdir(parents=True)
+    shutil.copy(topviewmouse, place)
+    typed = [f"project={mouse_project}", "weights=superanimal_topviewmouse"]
+    with running_hub(tmp_path / "hub") as hub:
+        use(hub, tmp_path / "cache", monkeypatch)
+        cfg = compose(*typed, "net_type=top_down_hrnet_w32")
+        tree = settled(plain(cfg), {})
+        source = read_source(OmegaConf.create(tree))
+        with pytest.raises(ConfigError, match=r"top_down_hrnet_w32 or net_type=top_down_resnet_50"):
+            settled(plain(compose(*typed, "net_type=top_down_hrnet_w18")), {})
+    assert (source.path.name, source.superanimal) == (topviewmouse.name, "superanimal_topviewmouse")
+    assert tree["model"]["backbone"]["weights"] is None
+    assert tree["model"]["backbone"]["freeze_bn_stats"] is True
+    assert start_of(tree).startswith("superanimal_topviewmouse")
 
 
 def test_superanimal_weights_go_by_name_without_a_table(

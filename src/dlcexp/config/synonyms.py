@@ -27,7 +27,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "max_time": ("callbacks=timer callbacks.timer.duration=",),
     "momentum": ("optimizer=sgd optimizer.momentum=",),
     "patience": ("trainer.early_stopping.patience=",),
-    "pretrained": ("model.backbone.weights=hub", "weights.path="),
+    "pretrained": ("weights=imagenet", "weights=random"),
     "shuffle": ("split=dlc_shuffle split.shuffle=",),
     "source": _PREDICT,
     "val_check_interval": ("trainer.eval_interval=",),

@@ -119,9 +119,6 @@ def _raw_node(raw: DictConfig, path: str) -> Any:
     return OmegaConf.to_container(node, resolve=False)[key]  # type: ignore[index]
 
 
-# Arguments of DeepLabCut's nodes without a meaning here.
-_WITHOUT_EFFECT = ("pretrained",)
-
 # Keywords of DeepLabCut's W&B logger that its own code fills in.
 _LOGGER_OWN = ("image_log_interval", "model", "train_folder", "log_filename")
 
@@ -189,14 +186,14 @@ class _Comparison:
         shown = {name: value for name, value in shown.items() if name != "pose_model"}
         backbone, ours = wanted.get("backbone"), shown.get("backbone")
         if isinstance(backbone, dict) and isinstance(ours, Mapping):
-            for name in _WITHOUT_EFFECT:
-                if name in backbone and name not in select(self.tree, "model.backbone"):
-                    value = backbone.pop(name)
-                    if not same(value, ours.get(name, ABSENT)):
-                        yield _extra(f"model.backbone.{name}", value)
-            shown["backbone"] = {
-                n: v for n, v in ours.items() if n not in _WITHOUT_EFFECT or n in backbone
-            }
+            name = "pretrained"
+            if name in backbone and name not in select(self.tree, "model.backbone"):
+                value = backbone.pop(name)
+                if value is False:
+                    yield Override("model.backbone.weights", None)
+                if not same(value, ours.get(name, ABSENT)):
+                    yield _extra(f"model.backbone.{name}", value)
+            shown["backbone"] = {n: v for n, v in ours.items() if n != name or n in backbone}
         yield from self._at(place, wanted, shown)
 
     def _menu(self, path: str, section: str, wanted: Any, shown: Any) -> Iterator[Override]:

@@ -14,7 +14,7 @@ from typing import Any, cast
 from omegaconf import DictConfig
 
 from dlcexp.config.augmentation_keys import is_off
-from dlcexp.config.build import iterate_targets, plain
+from dlcexp.config.build import backbones, iterate_targets, plain
 from dlcexp.config.options import option, options
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.deeplabcut.class_names import KINDS, LOGGER, POSE_MODEL, class_name, kind_at
@@ -26,7 +26,15 @@ from dlcexp.errors import ConfigError
 from dlcexp.files import expanded
 from dlcexp.text import without_passwords
 from dlcexp.trees import merged, select
-from dlcexp.vocabulary import AUTO, BODYPART, IDENTITY, POSE_CONFIG, SNAPSHOTS, UNIQUE_BODYPART
+from dlcexp.vocabulary import (
+    AUTO,
+    BACKBONE_STARTS,
+    BODYPART,
+    IDENTITY,
+    POSE_CONFIG,
+    SNAPSHOTS,
+    UNIQUE_BODYPART,
+)
 from dlcexp.yaml_files import dump_yaml, read_mapping
 
 # Keys of ours that DeepLabCut's classes do not have.
@@ -78,7 +86,18 @@ def export_config(
     line = without_passwords(shlex.join(["dlcexp", *command]))
     made = [f"# {part}" for part in line.splitlines()]
     made.append(f"# dlcexp {version('dlcexp')}, {schema}, tree {tree_hash(dict(tree))}")
+    made.append(f"# {_deeplabcuts_start(tree)}")
     return "\n".join([*made, text])
+
+
+def _deeplabcuts_start(tree: Mapping[str, Any]) -> str:
+    """Return what DeepLabCut starts from when it trains with an exported file."""
+    node = [*backbones(tree["model"])][-1]
+    if KINDS["backbone"].name_of(node["_target_"]) is None:
+        return "DeepLabCut does not have this backbone."
+    name = node.get("model_name") or node.get("base_model_name")
+    data = "human poses" if class_name(node) == "CSPNeXt" else "ImageNet"
+    return f"DeepLabCut starts {name} from weights of {data}, whatever is given here."
 
 
 def export_sections(
@@ -131,7 +150,9 @@ def _unknown_classes(tree: Mapping[str, Any]) -> Iterator[str]:
 
 def cannot_say(tree: Mapping[str, Any] | DictConfig) -> str | None:
     """Return what changes training and has no key in DeepLabCut's file; None without any."""
-    weights = tree.get("weights") or {}
+    weights = {**(tree.get("weights") or {})}
+    if weights.get("path") in BACKBONE_STARTS:
+        del weights["path"]
     given = [
         f"weights.{name}"
         for name in ("path", "freeze", "lr_scale", "layer_decay")

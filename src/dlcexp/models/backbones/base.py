@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dlcexp.models.backbones.pretrained import Published, settle, timm_weights, weights_file
+from dlcexp.vocabulary import AUTO
 
 logger = logging.getLogger(__name__)
 
@@ -83,10 +84,10 @@ class Backbone(nn.Module, ABC):
         Raises:
             UserError: there are no such weights.
         """
-        if node.get("pretrained") is False:
+        weights = node.get("weights")
+        if weights == AUTO and node.get("pretrained") is False:
             return None
-        name = str(node.get("model_name") or cls.__name__)
-        return settle(node.get("weights"), cls.published(node), name)
+        return settle(weights, cls.published(node), str(node.get("model_name") or cls.__name__))
 
     @classmethod
     def start_file(cls, **node: Any) -> Path | None:

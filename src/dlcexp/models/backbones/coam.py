@@ -35,7 +35,7 @@ class HRNetCoAM(HRNet):
         base_model_name: "hrnet_w32", "hrnet_w48" or another HRNet of timm.
         kpt_encoder: draws the conditions.
         img_size: height and width of the images, px; attention has weights for each position.
-        pretrained: DeepLabCut's key; False is `weights="random"`.
+        pretrained: DeepLabCut's key; with False, `auto` weights are random ones.
         freeze_bn_stats: keep the batch-norm statistics, also in training.
         freeze_bn_weights: do not train the batch-norm scales and shifts.
         coam_modules: the stages followed by attention, from 1 to 3.

@@ -39,7 +39,7 @@ class CSPNeXt(Backbone):
         widen_factor: channels, relative to 128, 256, 512, 1024; None for those of the model.
         weights: see `dlcexp.models.backbones.pretrained`; a file may have the names of timm, MMPose
             or DeepLabCut. `pose` are those that DeepLabCut starts from, of human poses.
-        pretrained: DeepLabCut's key; False is `weights="random"`.
+        pretrained: DeepLabCut's key; with False, `auto` weights are random ones.
     """
 
     stride = 32

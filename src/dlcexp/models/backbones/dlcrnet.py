@@ -30,7 +30,7 @@ class DLCRNet(Backbone):
         freeze_bn_weights: do not train the batch-norm scales and shifts.
         weights: see `dlcexp.models.backbones.pretrained`; those of the fusion are
             random in any case.
-        pretrained: DeepLabCut's key; False is `weights="random"`.
+        pretrained: DeepLabCut's key; with False, `auto` weights are random ones.
 
     Raises:
         ConfigError: another output stride.

@@ -25,7 +25,7 @@ class HRNet(Backbone):
         increased_channel_count: widen the branches to 128, 256, 512 and 1024 channels with the
             first modules of the classification head.
         weights: see `dlcexp.models.backbones.pretrained`.
-        pretrained: DeepLabCut's key; False is `weights="random"`.
+        pretrained: DeepLabCut's key; with False, `auto` weights are random ones.
     """
 
     stride = 4

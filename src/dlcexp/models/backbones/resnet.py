@@ -28,7 +28,7 @@ class ResNet(Backbone):
         freeze_bn_stats: keep the batch-norm statistics, also in training.
         freeze_bn_weights: do not train the batch-norm scales and shifts.
         weights: see `dlcexp.models.backbones.pretrained`.
-        pretrained: DeepLabCut's key; False is `weights="random"`.
+        pretrained: DeepLabCut's key; with False, `auto` weights are random ones.
 
     Raises:
         ConfigError: another output stride.
