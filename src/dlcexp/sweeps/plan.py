@@ -27,6 +27,7 @@ from dlcexp.runs.status import (
 from dlcexp.sweeps.experiments import Experiments
 from dlcexp.text import time_left, without_passwords
 from dlcexp.training.starts import settled
+from dlcexp.training.weights_file import check_network_file
 
 logger = logging.getLogger(__name__)
 
@@ -169,6 +170,7 @@ def save_tree(ledger: Ledger, job: Job, tree: Mapping[str, Any]) -> None:
         )
     starts = ledger.starts()
     tree = settled(dict(tree), starts)
+    check_network_file(tree)
     ledger.keep_starts(starts)
     text = json.dumps(tree)
     if json.loads(text) != tree:

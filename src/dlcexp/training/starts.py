@@ -13,7 +13,7 @@ from dlcexp.config.build import allowing, backbones, find_class
 from dlcexp.models.backbones.pretrained import weights_file
 from dlcexp.models.detectors import available_weights
 from dlcexp.runs.stages import DETECTOR, POSE
-from dlcexp.training.weights_file import backbone_name, find_file
+from dlcexp.training.weights_file import backbone_name
 from dlcexp.vocabulary import AUTO, BACKBONE_STARTS
 
 # What `auto` became, by class and name of a network, for the runs that follow.
@@ -51,8 +51,6 @@ def settled(tree: dict[str, Any], known: Settled) -> dict[str, Any]:
 def _settle_pose(tree: dict[str, Any], known: Settled) -> None:
     path = tree["weights"]["path"]
     file = path if path not in (None, *BACKBONE_STARTS) else None
-    if file is not None:
-        find_file(file, backbone_name(tree["model"]["backbone"]))
     nodes = list(backbones(tree["model"]))
     pretrained = file is not None
     for node in nodes:

@@ -111,6 +111,17 @@ def find_file(value: str, backbone: str | None = None) -> Path:
     return path
 
 
+def check_network_file(tree: Mapping[str, Any]) -> None:
+    """Check that the file that `weights.path` means is available; one on the hub is fetched.
+
+    Raises:
+        UserError: it is not.
+    """
+    value = tree["weights"]["path"]
+    if value not in (None, *BACKBONE_STARTS):
+        find_file(str(value), backbone_name(tree["model"]["backbone"]))
+
+
 def backbone_file(cfg: DictConfig) -> Path | None:
     """Return the file that `weights.path` means, if it holds a backbone alone.
 
