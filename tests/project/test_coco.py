@@ -115,6 +115,12 @@ def test_crowds_and_other_categories_are_left_out(
     assert "2 annotations" in caplog.text
 
 
+def test_a_skeleton_may_name_its_keypoints(tmp_path: Path) -> None:
+    tree = coco()
+    tree["categories"][0]["skeleton"] = [["tail", "nose"], ["tail", "paw"]]
+    assert open_project(write(tmp_path, tree)).skeleton == (("tail", "nose"),)
+
+
 def test_a_skeleton_that_counts_from_0_is_understood(tmp_path: Path) -> None:
     tree = coco()
     tree["categories"][0]["skeleton"] = [[0, 1]]

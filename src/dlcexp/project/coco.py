@@ -251,9 +251,11 @@ def _animal(source: Path, annotation: dict[str, Any], slot: int, num_bodyparts: 
 
 
 def _skeleton(category: dict[str, Any], names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Pairs of names; the file counts from 1, though some writers count from 0."""
+    """Pairs of names, as they are or by number from 1; some writers count from 0."""
     listed = category.get("skeleton") or []
     edges = [edge for edge in listed if isinstance(edge, list) and len(edge) == 2]
+    if edges and all(isinstance(end, str) for edge in edges for end in edge):
+        return tuple((a, b) for a, b in edges if {a, b} <= set(names))
     base = 0 if any(0 in edge for edge in edges) else 1
     inside = [edge for edge in edges if all(0 <= end - base < len(names) for end in edge)]
     return tuple((names[a - base], names[b - base]) for a, b in inside)
