@@ -18,6 +18,7 @@ TREE = {
     "optimizer": {"_target_": "torch.optim.AdamW", "lr": 0.001},
     "model": {"backbone": {"_target_": "dlcexp.models.backbones.HRNet"}, "recipe": {"lr": 1}},
     "split": {"_target_": "dlcexp.data.splits.KFoldSplit", "k": 5, "fold": 0},
+    "train": {"stages": []},
     "trainer": {"key_metric": "test.mAP", "num_workers": 0},
     "epochs": 2,
     "seed": 42,

@@ -17,6 +17,7 @@ def found(*experiments, swept=()):
     }
 
 
+WEIGHTS, FROZEN = "model.backbone.weights", "model.backbone.freeze_bn_stats"
 SGD = {"optimizer._target_": "torch.optim.SGD", "optimizer.momentum": 0.9}
 
 
@@ -76,6 +77,39 @@ SGD = {"optimizer._target_": "torch.optim.SGD", "optimizer.momentum": 0.9}
             [({"a.b.lr": 1}, ["a.b.lr=1"]), ({"a.b.lr": 2}, ["++a.b.lr=2"])],
             {"b.lr": [1, 2]},
             id="the last two parts of a key are its name",
+        ),
+        pytest.param(
+            [
+                ({WEIGHTS: "hf://timm/a", FROZEN: True}, ["net_type=a"]),
+                ({WEIGHTS: "hf://timm/b", FROZEN: True}, ["net_type=b"]),
+                ({WEIGHTS: None, FROZEN: False}, ["net_type=c"]),
+            ],
+            {"net_type": ["a", "b", "c"]},
+            id="the start follows from the network",
+        ),
+        pytest.param(
+            [
+                ({"model.backbone.name": "a", FROZEN: True, WEIGHTS: "a"}, []),
+                ({"model.backbone.name": "b", FROZEN: False, WEIGHTS: None}, []),
+            ],
+            {"backbone.name": ["a", "b"]},
+            id="also from one that was not typed",
+        ),
+        pytest.param(
+            [
+                ({FROZEN: True, WEIGHTS: "a", "seed": 1}, ["seed=1"]),
+                ({FROZEN: False, WEIGHTS: None, "seed": 2}, ["seed=2"]),
+            ],
+            {"seed": [1, 2], "backbone.weights": ["a", None]},
+            id="runs with different starts are not repeats",
+        ),
+        pytest.param(
+            [
+                ({FROZEN: True, WEIGHTS: "a", "seed": 1}, ["seed=1"]),
+                ({FROZEN: "auto", WEIGHTS: "auto", "seed": 2}, ["seed=2"]),
+            ],
+            {"seed": [1, 2]},
+            id="a run that has not begun has no start yet",
         ),
         pytest.param(
             [({}, ["~optimizer.lr"]), ({}, [])],

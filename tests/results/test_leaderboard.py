@@ -36,3 +36,50 @@ def test_a_metric_equal_in_all_runs_is_told(tmp_path):
     for number in range(2):
         write_run(tmp_path / str(number), {"optimizer.lr": number}, metrics={"test.mAP": 0.0})
     assert "test.mAP is 0" in leaderboard(read_sweep(tmp_path), width=80)
+
+
+WEIGHTS = "model.backbone.weights"
+STARTS = ["hf://timm/resnet50_gn.a1h_in1k", None, "hf-hub:timm/mobilenetv2_100.ra_in1k", None]
+
+
+def with_starts(folder, starts):
+    """Runs of four learning rates with these starts; that of a run without a result is no matter."""
+    for number, start in enumerate(starts):
+        words = [f"optimizer.lr={number}"]
+        changes = {"optimizer.lr": number, WEIGHTS: start}
+        write_run(folder / str(number), changes, words, metrics={"test.mAP": 90.0 - number})
+    return read_sweep(folder)
+
+
+@pytest.mark.parametrize("width", [60, 80, 160])
+def test_different_starts_are_a_column_and_random_ones_a_warning_above_it(tmp_path, width):
+    lines = leaderboard(with_starts(tmp_path, STARTS), width=width).splitlines()
+    assert max(map(len, lines)) <= width
+    heading = next(i for i, line in enumerate(lines) if " start " in line)
+    above = " ".join(" ".join(lines[:heading]).split())
+    assert "jobs 1,3 started from random weights, the others from pretrained ones" in above
+    column = "".join(line[lines[heading].index("start") :] for line in lines[heading:])
+    assert "resnet50_gn.a1h_in1k" in column.replace(" ", "") or width < 80
+    assert column.count("random") == 2
+
+
+def test_one_start_is_a_line_and_no_column(tmp_path):
+    text = leaderboard(with_starts(tmp_path, STARTS[:1] * 3), width=80)
+    assert "\nstart: ImageNet, resnet50_gn.a1h_in1k\n" in text
+    assert text.count("start") == 1
+
+
+def test_different_pretrained_starts_are_no_warning(tmp_path):
+    sweep = with_starts(tmp_path, STARTS[::2])
+    write_run(tmp_path / "9", {WEIGHTS: None}, status={"status": "failed", "error": "no memory"})
+    assert "mobilenetv2_100" in leaderboard(sweep, width=120)
+    assert "random weights" not in leaderboard(read_sweep(sweep.folder), width=120)
+
+
+def test_a_recipe_whose_repeats_differ_in_their_start_is_two(tmp_path):
+    for seed, start in enumerate(STARTS[:2]):
+        changes = {"seed": seed, WEIGHTS: start}
+        write_run(tmp_path / str(seed), changes, [f"seed={seed}"], metrics={"test.mAP": 50.0})
+    sweep = read_sweep(tmp_path)
+    assert [len(recipe.jobs) for recipe in sweep.recipes] == [1, 1]
+    assert "job 1 started from random weights" in leaderboard(sweep, width=120)

@@ -71,7 +71,13 @@ def _export(job: "Job") -> int:
 
 
 def _winner(sweep: "Sweep", job: "Job") -> list[str]:
-    from dlcexp.results.recipe_text import better, label, mean_and_spread, verdict
+    from dlcexp.results.recipe_text import (
+        better,
+        label,
+        mean_and_spread,
+        start_note,
+        verdict,
+    )
     from dlcexp.text import number
 
     objective, recipe = sweep.objective, sweep.best
@@ -83,9 +89,11 @@ def _winner(sweep: "Sweep", job: "Job") -> list[str]:
     lines = [
         f"winner       {label(sweep.recipe_factors, recipe.values)}",
         f"metric       {score} ({better(objective)})",
+        f"start        {job.start or 'unknown'}",
         f"run folder   {job.folder}",
         f"weights      {job.snapshot or 'none'}",
         f"DeepLabCut   {job.folder / 'pytorch_config.yaml'}",
         f"overrides    {shlex.join(w for w in job.overrides if not w.startswith('hydra.'))}",
     ]
-    return [*lines, *verdict(sweep)]
+    warning = start_note(sweep) if len(sweep.starts) > 1 else []
+    return [*lines, *warning, *verdict(sweep)]

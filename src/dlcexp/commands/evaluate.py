@@ -64,6 +64,7 @@ def run(run_folder: Path, snapshot: str | None, output: Path | None, overrides: 
     from rich.console import Console
 
     from dlcexp.evaluation.score_table import evaluation_table
+    from dlcexp.runs.started_from import recorded_start
     from dlcexp.training.scoring import score
 
     opened, weights = open_run(run_folder, snapshot, overrides)
@@ -71,7 +72,7 @@ def run(run_folder: Path, snapshot: str | None, output: Path | None, overrides: 
     if folder.is_file() or folder.suffix in (".json", ".html"):
         raise UserError(f"output: {folder} is a file; name the folder for {PAGE} and {NUMBERS}.")
     scored = score(opened, snapshot=weights, overrides=overrides, progress=True)
-    Console().print(evaluation_table(scored.evaluation))
+    Console().print(evaluation_table(scored.evaluation, recorded_start(scored.run.cfg)))
     settings = {"run": run_folder, "snapshot": snapshot, "output": output}
     words = [f"{name}={value}" for name, value in settings.items() if value is not None]
     for path in _write(folder, scored, [*words, *overrides]):
@@ -135,6 +136,7 @@ def _facts(scored: "Scored") -> dict[str, Any]:
     import dlcexp
     from dlcexp.deeplabcut.export import net_type
     from dlcexp.deeplabcut.snapshots import load_snapshot
+    from dlcexp.runs.started_from import START, recorded_start
 
     cfg, snapshot = scored.run.cfg, scored.snapshot
     target = str(cfg.split["_target_"]).rpartition(".")[2]
@@ -145,6 +147,7 @@ def _facts(scored: "Scored") -> dict[str, Any]:
         "epoch": load_snapshot(snapshot).epoch if snapshot else None,
         "detector_snapshot": scored.detector.name if scored.detector else None,
         "net_type": net_type(cfg.model),
+        START: recorded_start(cfg),
         "method": str(cfg.method),
         "project": str(cfg.project),
         "split": f"{target}({arguments})",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from dlcexp.evaluation.evaluate import Evaluation
 from dlcexp.runs.metric_names import split_of
@@ -46,7 +47,7 @@ class ScoreTable:
         columns: the splits and what was scored in them; may have two lines.
         scores: of all keypoints together, a detector's first.
         bodyparts: the error of each bodypart.
-        captions: what the names mean.
+        captions: the start of the model, and what the names mean.
     """
 
     columns: tuple[str, ...]
@@ -55,8 +56,13 @@ class ScoreTable:
     captions: tuple[str, ...]
 
 
-def score_table(evaluation: Evaluation) -> ScoreTable:
-    """Return scores of a detector and of each split with frames, and the error of each bodypart."""
+def score_table(evaluation: Evaluation, start: str | None = None) -> ScoreTable:
+    """Return scores of a detector and of each split with frames, and the error of each bodypart.
+
+    Args:
+        evaluation: what was measured.
+        start: what the networks started from; None: unknown.
+    """
     columns = _columns(evaluation)
 
     def row(name: str, scores: Mapping[str, Mapping[str, float]], key: str, form: str) -> ScoreRow:
@@ -80,15 +86,15 @@ def score_table(evaluation: Evaluation) -> ScoreTable:
         if key.startswith("rmse_") and key not in _ROWS
     ]
     titles = tuple(_title(evaluation, column) for column in columns)
-    return ScoreTable(titles, tuple(scores), tuple(bodyparts), tuple(_captions(evaluation)))
+    captions = [*([f"start: {start}"] if start else []), *_captions(evaluation)]
+    return ScoreTable(titles, tuple(scores), tuple(bodyparts), tuple(captions))
 
 
-def evaluation_table(evaluation: Evaluation) -> Table:
+def evaluation_table(evaluation: Evaluation, start: str | None = None) -> Table:
     """Return the same for the terminal; fits 80 columns."""
-    scores = score_table(evaluation)
-    table = Table(
-        box=box.SIMPLE_HEAD, caption="\n".join(scores.captions) or None, caption_justify="left"
-    )
+    scores = score_table(evaluation, start)
+    caption = Text("\n".join(scores.captions), "table.caption", overflow="fold")
+    table = Table(box=box.SIMPLE_HEAD, caption=caption or None, caption_justify="left")
     table.add_column("", overflow="fold", max_width=48)
     for column in scores.columns:
         table.add_column(column, justify="right")

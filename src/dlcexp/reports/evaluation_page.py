@@ -26,6 +26,7 @@ from dlcexp.reports.evaluation_tables import (
 )
 from dlcexp.reports.html_page import Picture, embedded_picture, render
 from dlcexp.reports.plotly_charts import embedded
+from dlcexp.runs.started_from import START
 from dlcexp.text import number
 
 
@@ -84,7 +85,7 @@ def _page(
         first=first,
         headline=_headline(summary, first),
         scores=scores_table(evaluation),
-        captions=score_table(evaluation).captions,
+        captions=score_table(evaluation, values["facts"].get(START)).captions,
         bodyparts=bodyparts_table(splits, shown) if shown else None,
         individuals=individuals_table(summary) if summary else None,
         frames=frames_table(summary, first) if summary and first else None,

@@ -9,6 +9,7 @@ from dlcexp.results import recipe_text
 from dlcexp.results.importance import is_number
 from dlcexp.results.read_sweep import Job, Sweep
 from dlcexp.results.statistics import Comparison, compare
+from dlcexp.runs.started_from import START
 from dlcexp.runs.status import COMPLETED
 from dlcexp.text import duration
 from dlcexp.trees import ABSENT
@@ -24,6 +25,8 @@ def recipes_table(sweep: Sweep) -> Table:
     metrics = list(dict.fromkeys([*(o.metric for o in sweep.objectives), *_known(sweep)[:2]]))
     columns = [("place", True), (metrics[0], True)]
     columns += [(factor.name, False) for factor in sweep.recipe_factors]
+    starts = len(sweep.starts) > 1
+    columns += [(START, False)] if starts else []
     columns += [(metric, True) for metric in metrics[1:]]
     if repeated:
         columns += [("n", True), ("p against the best", True)]
@@ -37,6 +40,7 @@ def recipes_table(sweep: Sweep) -> Table:
         ]
         row = [Cell(str(place) if scored else "–", place), replace(means[0], strong=True)]
         row += [_value(recipe.values[factor.key]) for factor in sweep.recipe_factors]
+        row += [_text(recipe_text.started_from(recipe))] if starts else []
         row += means[1:]
         if repeated:
             row.append(Cell(str(len(recipe.completed)), len(recipe.completed)))
@@ -54,6 +58,8 @@ def jobs_table(sweep: Sweep) -> Table:
     metrics = list(dict.fromkeys([*(o.metric for o in sweep.objectives), *_known(sweep)]))
     columns = [("job", False), (metrics[0], True)]
     columns += [(factor.name, False) for factor in sweep.factors]
+    starts = len(sweep.starts) > 1
+    columns += [(START, False)] if starts else []
     columns += [("status", False), *((metric, True) for metric in metrics[1:])]
     columns += [("epochs", True), ("images/s", True), ("time", True)]
     rows = []
@@ -63,7 +69,8 @@ def jobs_table(sweep: Sweep) -> Table:
         text = first.text if done or first.key is None else f"({first.text})"
         row = [Cell(job.name, job.number), replace(first, text=text, strong=done)]
         row += [_value(job.values.get(factor.key, ABSENT)) for factor in sweep.factors]
-        row += [Cell(_state(job), _state(job)), *numbers[1:]]
+        row += [_text(job.start or "–")] if starts else []
+        row += [_text(_state(job)), *numbers[1:]]
         planned = f"/{job.planned}" if job.planned else ""
         speed = job.images_per_second
         row += [
@@ -82,6 +89,10 @@ def _known(sweep: Sweep) -> list[str]:
 
 def _state(job: Job) -> str:
     return job.status if job.kind in (None, job.status) else f"{job.status}: {job.kind}"
+
+
+def _text(text: str) -> Cell:
+    return Cell(text, text)
 
 
 def _value(value: Any) -> Cell:

@@ -6,6 +6,7 @@ from typing import Any
 
 from dlcexp.config.overrides import Override
 from dlcexp.trees import ABSENT, leaves, select
+from dlcexp.vocabulary import AUTO
 
 # A factor that makes a repeat of the same recipe, not another recipe.
 REPEATS = ("seed", "split.fold", "split.seed")
@@ -33,6 +34,8 @@ _NO_FACTORS = (
 # What a model recommends takes effect in other keys, and is shown there.
 _RECOMMENDATIONS = "recipe"
 _TARGET = "_target_"
+# What a network starts from, and what follows from it: `auto` until a run begins.
+_STARTS = ("weights", "freeze_bn_stats")
 
 
 @dataclass(frozen=True)
@@ -149,13 +152,31 @@ def _short(path: str, others: Sequence[str]) -> str:
 
 
 def _differing_paths(leaves: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the paths of leaves that differ, classes first: what follows from them is left out."""
-    known = [each for each in leaves if each]
-    paths = dict.fromkeys(path for each in known for path in each)
-    differing = [
-        path for path in paths if len({repr(each.get(path, ABSENT)) for each in known}) > 1
-    ]
-    return sorted(differing, key=lambda path: (not path.endswith(_TARGET), path.count(".")))
+    """Return the paths of leaves that differ, classes first: what follows from them is left out.
+
+    What networks start from, which follows from their names, is last.
+    """
+    paths = dict.fromkeys(path for each in leaves for path in each)
+    differing = [path for path in paths if len(set(map(repr, _settled(path, leaves)))) > 1]
+    return sorted(
+        differing,
+        key=lambda path: (not path.endswith(_TARGET), _place_of_start(path), path.count(".")),
+    )
+
+
+def _settled(path: str, leaves: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Return the values of a leaf in all trees that have settled it."""
+    return [each.get(path, ABSENT) for each in leaves if each and not _is_open(path, each)]
+
+
+def _is_open(path: str, leaves: Mapping[str, Any]) -> bool:
+    return bool(_place_of_start(path)) and leaves.get(path) == AUTO
+
+
+def _place_of_start(path: str) -> int:
+    """Return 1 for what a network starts from, 2 for what follows from it, 0 for other keys."""
+    name = path.rpartition(".")[2]
+    return _STARTS.index(name) + 1 if name in _STARTS else 0
 
 
 def _explained(
@@ -165,10 +186,15 @@ def _explained(
     overrides: Sequence[Mapping[str, str]],
     leaves: Sequence[Mapping[str, Any]],
 ) -> bool:
-    """Return True if experiments that are equal in all factors are equal in this leaf, too."""
+    """Return True if experiments that are equal in all factors are equal in this leaf, too.
+
+    Runs that start from different weights are not repeats, whatever their seeds.
+    """
+    if _place_of_start(path):
+        factors = [factor for factor in factors if not factor.repeat]
     seen: dict[str, str] = {}
     for tree, typed, own in zip(trees, overrides, leaves, strict=True):
-        if own:
+        if own and not _is_open(path, own):
             values = repr([factor.value(tree, typed) for factor in factors])
             value = repr(own.get(path, ABSENT))
             if seen.setdefault(values, value) != value:

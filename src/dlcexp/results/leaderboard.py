@@ -19,9 +19,13 @@ from dlcexp.results.recipe_text import (
     counts,
     label,
     mean_and_spread,
+    names_of,
     shown,
+    start_note,
+    started_from,
     verdict,
 )
+from dlcexp.runs.started_from import START
 from dlcexp.runs.status import COMPLETED, PRUNED
 from dlcexp.text import duration, number
 
@@ -49,6 +53,8 @@ def leaderboard(sweep: Sweep, width: int | None = None) -> str:
     )
     objective = sweep.objective
     console.print(f"{counts(sweep.jobs)}. Best first: {objective.metric}, {better(objective)}.")
+    for line in start_note(sweep):
+        console.print(Text(line))
     console.print(_fitting_table(sweep, console))
     if len(sweep.recipes) > _ROWS:
         console.print(f"and {len(sweep.recipes) - _ROWS} more")
@@ -93,6 +99,9 @@ def _table(sweep: Sweep, *, columns: bool, extras: bool) -> Table:
             table.add_column(Text(factor.name), no_wrap=True)
     else:
         table.add_column("recipe", overflow="fold")
+    starts = len(sweep.starts) > 1
+    if starts:
+        table.add_column(START, overflow="fold", max_width=None if columns else _NARROWEST)
     for metric in metrics:
         table.add_column(Text(metric), justify="right", no_wrap=True)
     if repeated:
@@ -107,10 +116,11 @@ def _table(sweep: Sweep, *, columns: bool, extras: bool) -> Table:
         row: list[str | Text] = [f"{place}{star}" if done else ""]
         values = [shown(recipe.values[factor.key]) for factor in factors]
         row += [*map(Text, values)] if columns else [Text(label(factors, recipe.values))]
+        row += [Text(started_from(recipe))] if starts else []
         row += [_score(recipe, metric) for metric in metrics]
         row += [str(len(recipe.completed))] if repeated else []
         row += [_status(recipe)]
-        row += [duration(_seconds(recipe)), _names(recipe.jobs)] if extras else []
+        row += [duration(_seconds(recipe)), names_of(recipe.jobs)] if extras else []
         table.add_row(*row, style="bold" if place == 1 and done else "")
     if front:
         table.caption = "* none is better in every objective"
@@ -152,21 +162,6 @@ def _state(job: Job) -> str:
     return job.status if job.status == COMPLETED or vague else str(job.kind)
 
 
-def _names(jobs: Sequence[Job]) -> str:
-    """Folders of jobs, consecutive numbers as a range."""
-    names = [job.name for job in jobs]
-    if not all(name.isdecimal() for name in names):
-        return ", ".join(names)
-    numbers = sorted(map(int, names))
-    ranges: list[list[int]] = []
-    for each in numbers:
-        if ranges and ranges[-1][-1] == each - 1:
-            ranges[-1].append(each)
-        else:
-            ranges.append([each])
-    return ",".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in ranges)
-
-
 def _print_failures(console: Console, failed: Sequence[Job]) -> None:
     """Print each error once, with the jobs that ended so."""
     by_error: dict[str, list[Job]] = {}
@@ -175,7 +170,7 @@ def _print_failures(console: Console, failed: Sequence[Job]) -> None:
         by_error.setdefault(f"{kind}{job.error or 'no reason recorded'}", []).append(job)
     for text, jobs in list(by_error.items())[:_FAILURES]:
         noun = "job" if len(jobs) == 1 else "jobs"
-        console.print(Text(f"{noun} {_names(jobs)}: {text}", style="red"))
+        console.print(Text(f"{noun} {names_of(jobs)}: {text}", style="red"))
     if len(by_error) > _FAILURES:
         console.print(f"and {len(by_error) - _FAILURES} other errors")
     if failed:

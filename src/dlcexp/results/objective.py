@@ -72,9 +72,10 @@ def unmeasured(folder: Path, wanted: Sequence[Objective]) -> str | None:
 
 
 def _measured(folder: Path) -> dict[str, Any]:
-    """Return the `metrics.json` of a run folder; empty where it has none that can be read."""
+    """Return the numbers in the `metrics.json` of a run folder; none if it cannot be read."""
     try:
-        return read_json(folder / METRICS)
+        found = read_json(folder / METRICS)
+        return {name: value for name, value in found.items() if not isinstance(value, str)}
     except ProjectError:
         return {}
 

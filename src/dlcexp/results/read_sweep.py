@@ -20,6 +20,7 @@ from dlcexp.results.factors import Factor, find_factors, values_by_key
 from dlcexp.results.ledger import TREES, Objective
 from dlcexp.results.objective import gain, natural
 from dlcexp.runs.metric_names import spelling
+from dlcexp.runs.started_from import recorded_start
 from dlcexp.runs.status import COMPLETED, FAILED, KILLED, QUEUED, RUNNING
 from dlcexp.text import listed
 from dlcexp.trees import ABSENT, select
@@ -89,6 +90,11 @@ class Job:
             return self.metrics[name]
         logged = self.history.get(spelling(name, self.history), {})
         return logged[max(logged)] if logged and self.status != COMPLETED else math.nan
+
+    @cached_property
+    def start(self) -> str | None:
+        """What it started from; None where that is not known, or not settled yet."""
+        return recorded_start(self.tree)
 
     @property
     def images_per_second(self) -> float:
@@ -167,6 +173,11 @@ class Sweep:
     def repeat_factors(self) -> tuple[Factor, ...]:
         """The factors in which repeats of one recipe differ."""
         return tuple(factor for factor in self.factors if factor.repeat)
+
+    @property
+    def starts(self) -> list[str]:
+        """The different starts of the jobs, in the order in which they come."""
+        return list(dict.fromkeys(job.start for job in self.jobs if job.start))
 
     @cached_property
     def recipes(self) -> tuple[Recipe, ...]:

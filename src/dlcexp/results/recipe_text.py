@@ -10,6 +10,7 @@ from dlcexp.results.ledger import Objective
 from dlcexp.results.read_sweep import Job, Recipe, Sweep
 from dlcexp.results.statistics import Comparison, compare
 from dlcexp.runs.metric_names import MINIMIZE
+from dlcexp.runs.started_from import is_random
 from dlcexp.text import listed, number
 from dlcexp.trees import ABSENT
 
@@ -66,6 +67,43 @@ def mean_and_spread(recipe: Recipe, metric: str) -> str:
     deviation = recipe.deviation(metric)
     mean = number(recipe.mean(metric))
     return mean if math.isnan(deviation) else f"{mean} ± {number(deviation)}"
+
+
+def names_of(jobs: Sequence[Job]) -> str:
+    """Return the folders of jobs as a list, consecutive numbers as a range."""
+    names = [job.name for job in jobs]
+    if not all(name.isdecimal() for name in names):
+        return ", ".join(names)
+    numbers = sorted(map(int, names))
+    ranges: list[list[int]] = []
+    for each in numbers:
+        if ranges and ranges[-1][-1] == each - 1:
+            ranges[-1].append(each)
+        else:
+            ranges.append([each])
+    return ",".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in ranges)
+
+
+def started_from(recipe: Recipe) -> str:
+    """Return the start of a recipe; of jobs with different ones how many."""
+    starts = {job.start for job in recipe.jobs if job.start}
+    return f"{len(starts)} starts" if len(starts) > 1 else next(iter(starts), "–")
+
+
+def start_note(sweep: Sweep) -> list[str]:
+    """Return the start that all jobs have, or that some of the ranked ones had random weights."""
+    if len(sweep.starts) == 1:
+        return [f"start: {sweep.starts[0]}"]
+    metric = sweep.objective.metric
+    ranked = [job for job in sweep.jobs if job.start and not math.isnan(job.metric(metric))]
+    random = [job for job in ranked if is_random(job.tree)]
+    if len(random) in (0, len(ranked)):
+        return []
+    noun = "job" if len(random) == 1 else "jobs"
+    return [
+        f"Warning: {noun} {names_of(random)} started from random weights, the others from "
+        "pretrained ones: their ranking compares starts, not recipes."
+    ]
 
 
 def verdict(sweep: Sweep) -> list[str]:

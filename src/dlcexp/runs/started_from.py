@@ -11,6 +11,7 @@ from dlcexp.vocabulary import AUTO, BACKBONE_STARTS, IMAGENET, POSE_WEIGHTS, RAN
 
 # The column of tables, and the key of the final numbers.
 START = "start"
+_DETECTOR = "; detector: "
 
 # The data of published weights, by the last part of their name in timm; most are ImageNet's.
 _DATA = {
@@ -31,7 +32,16 @@ def start_of(tree: Mapping[str, Any]) -> str:
         return pose
     taken = detector.get("snapshot")
     weights = f"snapshot {taken}" if taken else (detector.get("model") or {}).get("weights")
-    return f"{pose}; detector: {_text(weights)}"
+    return f"{pose}{_DETECTOR}{_text(weights)}"
+
+
+def recorded_start(tree: Mapping[str, Any]) -> str | None:
+    """Return the start by the tree of any run; None where that is damaged or not settled yet."""
+    try:
+        start = start_of(tree) if tree.get("model") else None
+    except (AttributeError, TypeError):
+        return None
+    return None if start is None or AUTO in start.split(_DETECTOR) else start
 
 
 def is_random(tree: Mapping[str, Any]) -> bool:

@@ -13,9 +13,10 @@ from dlcexp.data.loading import PoseData
 from dlcexp.evaluation.evaluate import Evaluation, flatten, images_per_second
 from dlcexp.evaluation.examples import draw_examples
 from dlcexp.evaluation.plots import draw_bodypart_errors, draw_learning_curves
-from dlcexp.runs.folder import RunFolder
+from dlcexp.runs.folder import RunFolder, plain
 from dlcexp.runs.run import Run
 from dlcexp.runs.stages import STAGES, file_suffix
+from dlcexp.runs.started_from import START, start_of
 from dlcexp.training.loggers import RunLogger
 from dlcexp.training.scoring import evaluate_run, snapshots_used
 
@@ -34,7 +35,8 @@ def report(
     logger.info("scoring the best snapshot on train and test frames")
     evaluation = evaluate_run(run, data, device, conditions=conditions, progress=True)
     speed = {"speed.images_per_second": images_per_second(evaluation)}
-    metrics = {**snapshots_used(run), **flatten(evaluation), **speed}
+    start = {START: start_of(plain(run.cfg))}
+    metrics = {**start, **snapshots_used(run), **flatten(evaluation), **speed}
     folder.write_metrics(metrics)
     logger.info("drawing figures")
     figures = draw_figures(evaluation, data, folder, run.cfg)

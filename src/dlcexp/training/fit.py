@@ -37,7 +37,7 @@ from dlcexp.runs.hardware import Hardware, choose_hardware
 from dlcexp.runs.metric_names import by_split
 from dlcexp.runs.run import Run, without_weights
 from dlcexp.runs.stages import DETECTOR, POSE, STAGES, Stage, chosen_stages
-from dlcexp.runs.started_from import start_of
+from dlcexp.runs.started_from import START, start_of
 from dlcexp.runs.trained_frames import check_same_frames, record_frames
 from dlcexp.signals import termination
 from dlcexp.text import print_any_character, without_passwords
@@ -139,7 +139,8 @@ def train(
             run = Run.open(run_folder.path)
             evaluation = report(run, run_folder, hardware.device, data, loggers, conditions)
     print_any_character()
-    Console().print(evaluation_table(evaluation))  # the run is complete, whatever comes of this
+    # The run is complete, whatever comes of this.
+    Console().print(evaluation_table(evaluation, start_of(plain(cfg))))
     return Run.open(run_folder.path)
 
 
@@ -405,11 +406,12 @@ def _loggers(cfg: DictConfig, folder: RunFolder) -> Iterator[list[Logger]]:
     """Yield the loggers of the tree, with the tree logged, and close them as the run ends."""
     built: list[Logger] = []
     nodes: Mapping[str, Any] = cfg.get("logger") or {}
+    tree = plain(cfg)
     failed = True
     try:
         for name, node in nodes.items():
             built.append(build(node, key=f"logger.{name}", save_dir=str(folder.path)))
-            built[-1].log_hyperparams(without_passwords(plain(cfg)))
+            built[-1].log_hyperparams(without_passwords({START: start_of(tree), **tree}))
             if isinstance(built[-1], RunLogger):
                 built[-1].send_files(folder.configurations)
         yield built
