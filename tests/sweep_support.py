@@ -19,6 +19,7 @@ TREE = {
     "model": {"backbone": {"_target_": "dlcexp.models.backbones.HRNet"}, "recipe": {"lr": 1}},
     "split": {"_target_": "dlcexp.data.splits.KFoldSplit", "k": 5, "fold": 0},
     "train": {"stages": []},
+    "weights": {"path": None},
     "trainer": {"key_metric": "test.mAP", "num_workers": 0},
     "epochs": 2,
     "seed": 42,

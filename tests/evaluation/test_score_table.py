@@ -9,9 +9,9 @@ from dlcexp.evaluation.evaluate import Evaluation
 from dlcexp.evaluation.score_table import evaluation_table
 
 
-def printed(evaluation, width=80):
+def printed(evaluation, start=None, width=80):
     console = Console(file=io.StringIO(), width=width)
-    console.print(evaluation_table(evaluation))
+    console.print(evaluation_table(evaluation, start))
     return console.file.getvalue()
 
 
@@ -70,3 +70,10 @@ def test_a_detector_alone_has_a_table_too():
     text = printed(evaluation)
     assert "test (2)" in text
     assert "80.0" in text
+
+
+def test_the_start_is_under_the_table_as_it_is():
+    evaluation = Evaluation({"test": {"rmse": 1.0}}, {}, {"test": ("f",)})
+    text = "".join(printed(evaluation, "runs/[a]/snapshot-best-002.pt").split())
+    assert "start:runs/[a]/snapshot-best-002.pt" in text
+    assert "start" not in printed(evaluation)

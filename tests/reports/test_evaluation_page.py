@@ -16,7 +16,9 @@ from dlcexp.evaluation.records import pose_records
 from dlcexp.reports.evaluation_page import evaluation_report
 
 ATTACK = "</script><script>document.title='broken in'</script><img src=x onerror=alert(1)>"
-FACTS = {"run": "runs/flies/done", "snapshot": "snapshot-best-010.pt", "net_type": "dekr_w18"}
+FACTS = {"run": "runs/flies/done", "snapshot": "snapshot-best-010.pt", "net_type": "dekr_w18"} | {
+    "start": "COCO"
+}
 
 
 # The report is drawn once; its data are the same in every test.
@@ -67,6 +69,7 @@ def test_every_section_is_there_and_told_in_words(page):
         "32 of 35",
         "11.0 px, 1 of 2 animals",
         "dlcexp evaluate run=x",
+        "start: COCO.",
     ):
         assert words in page.text
     images = [v for tag, name, v in page.attributes if (tag, name) == ("img", "src")]

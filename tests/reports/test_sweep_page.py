@@ -71,6 +71,18 @@ def test_it_says_what_is_best_and_how_sure_that_is(page):
         assert words in page.text
 
 
+def test_it_states_the_start_of_all_runs_or_of_each(page, tmp_path):
+    assert "start: random" in page.text
+    assert page.text.count("start") == 1  # no column
+    for number, weights in enumerate((None, "hf://timm/resnet50_gn.a1h_in1k") * 2):
+        changes = {"model.backbone.weights": weights, "seed": number}
+        words = [f"seed={number}"]
+        write_run(tmp_path / str(number), changes, words, metrics={"test.mAP": number})
+    mixed = Page(report_page(read_sweep(tmp_path)).replace(get_plotlyjs(), ""))
+    assert "jobs 0,2 started from random weights" in mixed.text
+    assert mixed.text.count("ImageNet, resnet50_gn.a1h_in1k") == 3  # a recipe, two jobs
+
+
 def test_the_charts_hold_the_numbers_of_the_sweep(page, sweep):
     kinds = [trace["type"] for figure in page.json for trace in figure["data"]]
     assert {"bar", "scatter", "parcoords"} <= set(kinds)

@@ -39,7 +39,7 @@ def test_a_metric_equal_in_all_runs_is_told(tmp_path):
 
 
 WEIGHTS = "model.backbone.weights"
-STARTS = ["hf://timm/resnet50_gn.a1h_in1k", None, "hf-hub:timm/mobilenetv2_100.ra_in1k", None]
+STARTS = ["hf://timm/resnet50_gn.a1h_in1k", None, "hf://timm/mobilenetv2_100.ra_in1k", None]
 
 
 def with_starts(folder, starts):

@@ -58,6 +58,7 @@ def test_a_table_that_cannot_be_printed_fails_no_run(
 def test_metrics_are_there_every_epoch_and_at_the_end(finished: Run) -> None:
     table = rows(finished)
     assert [row["epoch"] for row in table] == ["1", "2", "3", "4"]
+    assert json.loads((finished.folder / "metrics.json").read_text())["start"] == "random"
     assert [row["lr"] for row in table] == ["0.0005", "0.0005", "0.0001", "1e-05"]
     assert [bool(row["test.rmse"]) for row in table] == [False, True, False, True]
     assert float(table[-1]["train.total_loss"]) < float(table[0]["train.total_loss"])

@@ -146,6 +146,7 @@ def test_mlflow_has_the_tree_and_the_files(trained: tuple[Run, str]) -> None:
     run, uri = trained
     (told,) = mlflow_runs(uri, "mice")
     assert told.data.params["optimizer.lr"] == str(run.cfg.optimizer.lr)
+    assert told.data.params["start"] == told.data.tags["start"] == "random"
     assert artifacts(uri, told.info.run_id) == {"config.yaml", "figures", "pytorch_config.yaml"}
     figures = {f"figures/{path.name}" for path in (run.folder / "figures").glob("*.png")}
     assert {"figures/worst-1.png", "figures/learning_curves.png"} <= figures
@@ -183,6 +184,7 @@ def test_tensorboard_has_the_pictures_and_the_hyper_parameters(trained: tuple[Ru
     assert [image.step for image in read.Images("figures/worst-1")] == [2, 3]
     content = read.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     assert b"optimizer.lr" in content
+    assert b"start" in content
 
 
 @pytest.mark.slow
