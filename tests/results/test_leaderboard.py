@@ -43,7 +43,7 @@ STARTS = ["hf://timm/resnet50_gn.a1h_in1k", None, "hf://timm/mobilenetv2_100.ra_
 
 
 def with_starts(folder, starts):
-    """Runs of four learning rates with these starts; that of a run without a result is no matter."""
+    """Runs of as many learning rates with these starts."""
     for number, start in enumerate(starts):
         words = [f"optimizer.lr={number}"]
         changes = {"optimizer.lr": number, WEIGHTS: start}
