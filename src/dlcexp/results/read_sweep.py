@@ -93,7 +93,7 @@ class Job:
 
     @cached_property
     def start(self) -> str | None:
-        """What it started from; None where that is not known, or not settled yet."""
+        """The start of its networks as text; None where it is not known, or not settled yet."""
         return recorded_start(self.tree)
 
     @property
