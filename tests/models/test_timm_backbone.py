@@ -13,6 +13,7 @@ from dlcexp.config.options import option
 from dlcexp.config.overrides import parse_overrides
 from dlcexp.config.resolvers import timm_features
 from dlcexp.errors import UserError
+from dlcexp.inference.onnx_network import export_onnx
 from dlcexp.models.backbones import TimmBackbone
 
 NAMED = (
@@ -105,3 +106,11 @@ def test_a_transformer_trains_and_predicts(method: str, tmp_path: Path, tiny: li
     cfg = dlcexp.compose(*words, "model.backbone.model_name=test_vit")
     run = dlcexp.train(cfg, tmp_path / "run")
     assert {"bu": "test.rmse", "td": "test_gt_boxes.rmse"}[method] in run.metrics
+
+
+def test_a_transformer_is_not_written_as_onnx(tmp_path: Path, mouse_project: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    words = ["model=heatmap", "model/backbone=timm", "model.backbone.model_name=test_vit"]
+    cfg = dlcexp.compose(f"project={mouse_project}", *words, "weights=random")
+    with pytest.raises(UserError, match=r"^model\.backbone: .*predict\.backend=torch"):
+        export_onnx(dlcexp.build(cfg.model).eval(), cfg, tmp_path / "model.onnx")

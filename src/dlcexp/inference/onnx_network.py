@@ -57,11 +57,16 @@ def export_onnx(
         notes: more for the metadata.
 
     Raises:
-        UserError: a package is missing.
+        UserError: a package is missing, or the backbone cannot be traced.
     """
     check_packages()
     import onnx
 
+    if not all(getattr(module, "traceable", True) for module in model.modules()):
+        raise UserError(
+            "model.backbone: this transformer cannot be written as ONNX, as it computes positions "
+            "or windows from the size of each image. Use predict.backend=torch."
+        )
     size = _fixed_size(model, cfg)
     inputs: dict[str, torch.Tensor] = {"image": torch.rand(2, 3, *(size or EXAMPLE))}
     if model.conditional:

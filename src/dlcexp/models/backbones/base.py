@@ -34,12 +34,14 @@ class Backbone(nn.Module, ABC):
         out_channels: channels of the feature map.
         conditional: True if it also reads conditions, the poses to be corrected.
         needs_heatmaps: True if it works with heads of heatmaps only.
+        traceable: False if a trace of it holds for one image size only.
         multianimal_only: True if DeepLabCut refuses it in a single-animal project, with a head
             that assembles individuals.
     """
 
     conditional = False
     needs_heatmaps = False
+    traceable = True
     multianimal_only = False
     stride: int
     out_channels: int

@@ -20,6 +20,8 @@ from dlcexp.models.backbones.same_network import misfit, pretrained_source
 from dlcexp.vocabulary import AUTO, IMAGENET, RANDOM
 
 logger = logging.getLogger(__name__)
+# timm warns of the weights of a classifier; that none of the backbone is missing is checked here.
+logging.getLogger("timm.models._builder").setLevel(logging.ERROR)
 
 KEY = "model.backbone.weights"
 

@@ -51,6 +51,7 @@ class TimmBackbone(Backbone):
         )
         self.stride = stride
         self.out_channels = channels
+        self.traceable = not (features.plain or features.keywords)  # positions, windows
         self._layer = level if features.plain else None
         self._channels_last = getattr(model, "output_fmt", "NCHW") == "NHWC"
 
