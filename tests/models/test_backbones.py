@@ -163,7 +163,7 @@ def test_frozen_statistics_on_random_weights_are_warned_of_once(caplog):
         for _ in range(2):
             backbone(torch.randn(2, 3, 32, 32))
     assert [r.levelname for r in caplog.records] == ["WARNING"]
-    assert "model.backbone.freeze_bn_stats=false" in caplog.text
+    assert "model.backbone.freeze_bn_stats=auto" in caplog.text
 
 
 @pytest.mark.parametrize("how", ["loaded", "evaluated", "not frozen"])

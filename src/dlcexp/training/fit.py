@@ -257,7 +257,7 @@ def _record_weights(cfg: DictConfig, starts: Sequence[Start], folder: RunFolder)
         if start.weights is not None:
             logger.info("%s", start.weights.text())
             write_json(folder.weights, start.weights.record())
-        elif path and start.stage.name == POSE:
+        elif path not in (None, *BACKBONE_STARTS) and start.checkpoint and start.stage.name == POSE:
             logger.info("weights=%s has no effect: this run is resumed from its checkpoint", path)
         if node.get("freeze") and start.stage.name == POSE:
             logger.info("frozen: %s; %s", ", ".join(node.freeze), _count_trained(start.module))
