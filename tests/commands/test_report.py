@@ -53,6 +53,7 @@ def test_best_names_the_folder_the_weights_and_the_recipe(runs, capsys):
     text = capsys.readouterr().out
     assert str(runs / "run 1" / "snapshots" / "snapshot-best-002.pt") in text
     assert "optimizer.lr=0.1" in text
+    assert "start        unknown" in text
     assert "test.mAP 60.00" in text
 
 

@@ -83,3 +83,10 @@ def test_a_recipe_whose_repeats_differ_in_their_start_is_two(tmp_path):
     sweep = read_sweep(tmp_path)
     assert [len(recipe.jobs) for recipe in sweep.recipes] == [1, 1]
     assert "job 1 started from random weights" in leaderboard(sweep, width=120)
+
+
+def test_a_recipe_has_the_number_of_its_starts_where_they_differ_by_fold(tmp_path):
+    for fold in range(2):
+        changes = {"split.fold": fold, "weights.path": f"fold{fold}/snapshot-best-002.pt"}
+        write_run(tmp_path / str(fold), changes, [f"split.fold={fold}"], metrics={"test.mAP": 50.0})
+    assert "2 starts" in leaderboard(read_sweep(tmp_path), width=120)

@@ -8,7 +8,7 @@ from dlcexp.config.options import conf_folder
 from dlcexp.config.overrides import parse_overrides
 from dlcexp.errors import ConfigError
 from dlcexp.results.ledger import Objective
-from dlcexp.results.objective import better, natural, objectives, reached
+from dlcexp.results.objective import better, natural, objectives, reached, unmeasured
 from dlcexp.sweeps.sweep import Experiments
 
 
@@ -74,6 +74,11 @@ def test_what_a_job_reached(tmp_path):
     (tmp_path / "metrics.json").write_text(json.dumps({"test.rmse": 3, "test.mAP": None}))
     assert reached(tmp_path, wanted)[0] == 3
     assert all(map(math.isnan, reached(tmp_path, wanted)[1:]))
+
+
+def test_a_text_among_the_final_numbers_is_not_measured(tmp_path):
+    (tmp_path / "metrics.json").write_text(json.dumps({"test.rmse": 3, "start": "random"}))
+    assert "'start' is not measured" in unmeasured(tmp_path, [Objective("start", "maximize")])
 
 
 def test_a_number_that_is_none_is_never_the_best():
