@@ -97,6 +97,7 @@ RECIPE = open_fields(
         ),
         "arguments of the schedule lr_list",
     ),
+    layer_decay=_optional(SHARE, "weights.layer_decay of a pretrained backbone", "factor"),
     with_center_keypoints=_optional(SWITCH, "the model needs the centre of each animal"),
     padding=_optional(whole(1), "the sides of an image are a multiple of it", "px"),
     pad_in_training=_optional(SWITCH, "pad in training as well"),
