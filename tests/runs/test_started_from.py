@@ -27,6 +27,21 @@ def tree(weights, **more):
             "random; detector: COCO",
             id="detector",
         ),
+        pytest.param(
+            tree(
+                "auto",
+                method="td",
+                detector={"model": {"weights": "coco"}},
+                train={"stages": ["detector"]},
+            ),
+            "detector: COCO",
+            id="detector alone",
+        ),
+        pytest.param(
+            tree(None, method="td", detector={"snapshot": "a.pt"}, train={"stages": ["pose"]}),
+            "random; detector: snapshot a.pt",
+            id="detector taken over",
+        ),
         pytest.param({}, None, id="no tree"),
         pytest.param({**tree(None), "weights": 3}, None, id="damaged"),
         pytest.param({"model": [1]}, None, id="damaged model"),

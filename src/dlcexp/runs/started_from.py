@@ -6,12 +6,14 @@ from pathlib import PurePath
 from typing import Any
 
 from dlcexp.config.build import backbones
+from dlcexp.config.model_checks import STAGES
 from dlcexp.hub import ADDRESS
 from dlcexp.vocabulary import AUTO, BACKBONE_STARTS, IMAGENET, POSE_WEIGHTS, RANDOM
 
 # The column of tables, and the key of the final numbers.
 START = "start"
-_DETECTOR = "; detector: "
+DETECTOR, POSE = STAGES
+_DETECTOR, _BETWEEN = "detector: ", "; "
 
 # The data of published weights, by the last part of their name in timm; most are ImageNet's.
 _DATA = {
@@ -24,15 +26,16 @@ _DATA = {
 def start_of(tree: Mapping[str, Any]) -> str:
     """Return what the networks of a settled tree start from: `ImageNet, hrnet_w32.ms_in1k`.
 
-    That of the pose model, and behind a semicolon that of a detector.
+    That of the pose model, and behind a semicolon that of the detector, of those that it has.
     """
-    pose = _pose_start(tree)
-    detector = (tree.get("detector") or {}) if tree.get("method") == "td" else None
-    if detector is None:
-        return pose
-    taken = detector.get("snapshot")
-    weights = f"snapshot {taken}" if taken else (detector.get("model") or {}).get("weights")
-    return f"{pose}{_DETECTOR}{_text(weights)}"
+    trained = (tree.get("train") or {}).get("stages") or STAGES
+    starts = [_pose_start(tree)] if POSE in trained else []
+    detector = (tree.get("detector") or {}) if tree.get("method") == "td" else {}
+    if taken := detector.get("snapshot"):
+        starts.append(f"{_DETECTOR}snapshot {taken}")
+    elif detector and DETECTOR in trained:
+        starts.append(_DETECTOR + _text((detector.get("model") or {}).get("weights")))
+    return _BETWEEN.join(starts)
 
 
 def recorded_start(tree: Mapping[str, Any]) -> str | None:
@@ -41,7 +44,11 @@ def recorded_start(tree: Mapping[str, Any]) -> str | None:
         start = start_of(tree) if tree.get("model") else None
     except (AttributeError, TypeError):
         return None
-    return None if start is None or AUTO in start.split(_DETECTOR) else start
+    return (
+        None
+        if start is None or AUTO in [part.removeprefix(_DETECTOR) for part in start.split(_BETWEEN)]
+        else start
+    )
 
 
 def is_random(tree: Mapping[str, Any]) -> bool:
