@@ -59,7 +59,7 @@ MEANT = {
 # Names that are right somewhere else: other libraries, other programs, placeholders.
 UNKNOWN = {
     "key": "foo bar x bs dropout debug gpu verbose output name output_dir loss classes steps",
-    "key of trainer": "ema callbacks plugins profiler benchmark",
+    "key of trainer": "ema callbacks plugins profiler",
     "augmentation": "cutout mixup mosaic contrast brightness shear",
     "precision": "fp16 fast",
     "bodypart": "nose paw elbow wing hip knee",
@@ -67,7 +67,7 @@ UNKNOWN = {
     "optimizer": "foo lion adabelief novograd lamb shampoo sophia",
     "scheduler": "warmup noam sgdr",
     "model": "foo vitpose yolo unet",
-    "model/backbone": "foo vit swin_t convnext efficientnet_b0",
+    "model/backbone": "foo swin_t yolo_v8 vgg16",
     "split": "foo random test holdout leave_one_out",
     "logger": "foo neptune comet clearml aim tb",
     "method": "abc topdown",

@@ -10,9 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 import yaml
 from filelock import FileLock
+from hub_support import publish, running_hub, use
 from process_support import HANG, wait_until
 
 import dlcexp.sweeps.job
@@ -302,3 +304,41 @@ def test_an_overlay_cannot_make_hydra_build_classes(sweeps, capfd, text, key):
     (folder / "mine.yaml").write_text(f"# @package _global_\n{text}")
     assert sweeps.main("--config-dir", "options", "experiment=mine", "seed=1,2") == 2
     assert f"dlcexp: {key}: " in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_what_networks_start_from_is_settled_when_the_sweep_begins(
+    sweeps, capfd, tmp_path, monkeypatch
+):
+    names = [f"test_{name}.r160_in1k" for name in ("resnet", "efficientnet", "convnext")]
+    words = [
+        f"model.backbone.model_name={','.join(names)}",
+        "model.backbone.weights=auto",
+        "epochs=1",
+        "hydra/launcher=basic",
+    ]
+    with running_hub(tmp_path / "hub") as hub:
+        for name in names[:2]:
+            publish(hub, f"hf://timm/{name}", timm.create_model(name).state_dict())
+        use(hub, tmp_path / "cache", monkeypatch)
+        assert sweeps.main(*words) == 0
+        shown = capfd.readouterr()
+        assert "RANDOM WEIGHTS" in shown.err
+        assert re.search(r"job.? 2 started from random weights", " ".join(shown.out.split()))
+        (folder,) = sweeps.folder("multirun/small").iterdir()
+        starts = [config(folder, job)["model"]["backbone"]["weights"] for job in range(3)]
+        assert starts == [f"hf://timm/{names[0]}", f"hf://timm/{names[1]}", None]
+
+        # As after a kill: one with a start that the hub had, one with a start that it has now.
+        for job in (1, 2):
+            shutil.rmtree(folder / str(job))
+        publish(hub, f"hf://timm/{names[2]}", timm.create_model(names[2]).state_dict())
+        use(hub, tmp_path / "cache", monkeypatch, offline=True)
+        assert sweeps.main(*words) == 0
+        assert "RANDOM WEIGHTS" not in capfd.readouterr().err
+        use(hub, tmp_path / "cache", monkeypatch)
+        again = [config(folder, job)["model"]["backbone"]["weights"] for job in range(3)]
+    assert again == starts
+    for job, weights in enumerate(starts):
+        log = (folder / str(job) / "log.txt").read_text()
+        assert ("start: random" in log) == (weights is None)
