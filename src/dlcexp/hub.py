@@ -4,7 +4,6 @@ An address is `hf://OWNER/REPOSITORY/FILE`, or without a file for the weights of
 The usual variables hold: HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE.
 """
 
-import hashlib
 import logging
 import re
 import urllib.request
@@ -16,6 +15,7 @@ from threading import Thread
 from urllib.error import HTTPError
 
 from dlcexp.errors import UserError
+from dlcexp.files import digest
 from dlcexp.text import first_line
 
 logger = logging.getLogger(__name__)
@@ -83,9 +83,8 @@ def _is_whole(path: Path) -> bool:
     blob = path.resolve()
     if not re.fullmatch(r"[0-9a-f]{64}", blob.name):
         return True
-    with blob.open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() == blob.name:
-            return True
+    if digest(blob) == blob.name:
+        return True
     logger.warning("removed %s: its content is not that of its hash", path)
     for each in (path, blob):
         with suppress(OSError):
