@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 import timm
 import torch
+import yaml
 from hub_support import Hub, publish, running_hub, use
 from omegaconf import DictConfig
+from parity_support import Parity
 from torch import nn
 from training_support import FAST
 
 from dlcexp.composition import compose
 from dlcexp.config.build import plain
+from dlcexp.deeplabcut.export import export_config
 from dlcexp.errors import ConfigError, UserError
 from dlcexp.models.backbones import TimmBackbone
 from dlcexp.runs.started_from import start_of
@@ -129,6 +132,7 @@ def test_what_auto_became_holds_for_all_jobs_of_a_sweep(
     use(hub, tmp_path / "cache", monkeypatch)
     second = settled(plain(tree({**AUTO, "seed": 1})), known)
     assert start_of(first) == start_of(second) == "random"
+    assert len(known) == 1
     assert start_of(settled(plain(tree(AUTO)), {})) == f"ImageNet, {MODEL}"
 
 
@@ -169,3 +173,22 @@ def test_starts_in_words(tree: Tree) -> None:
     }
     for weights, text in words.items():
         assert start_of(plain(tree({"model.backbone.weights": weights}))) == text
+
+
+def test_a_file_without_pretrained_weights_starts_from_random_ones(
+    parity: Parity, tmp_path: Path
+) -> None:
+    """`pretrained: false` of a file is kept, and does not decide on other jobs of a sweep."""
+    typed = [f"project={parity.project('flies13')}", "net_type=dlcrnet_stride16_ms5"]
+    known = {"dlcexp.models.backbones.DLCRNet resnet50": "hf://timm/resnet50.a1_in1k"}
+    without = compose(*typed, "model.backbone.pretrained=false")
+    assert start_of(settled(plain(without), known)) == "random"
+    assert start_of(settled(plain(compose(*typed)), known)) == "ImageNet, resnet50.a1_in1k"
+    file = tmp_path / "pytorch_config.yaml"
+    for net_type in ("dlcrnet_stride16_ms5", "resnet_50"):
+        content = yaml.safe_load(parity.config("flies13", net_type))
+        content["model"]["backbone"]["pretrained"] = False
+        file.write_text(yaml.safe_dump(content))
+        cfg = compose(typed[0], f"pytorch_config={file}")
+        assert start_of(settled(plain(cfg), {})) == "random"
+        assert yaml.safe_load(export_config(cfg))["model"]["backbone"]["pretrained"] is False

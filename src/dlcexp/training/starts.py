@@ -64,13 +64,14 @@ def _settle_pose(tree: dict[str, Any], known: Settled) -> None:
 
 def _start(node: dict[str, Any], known: Settled) -> str | None:
     """Return where the weights of a backbone are, which `auto` and names fetch; None: random."""
-    weights, name = node["weights"], f"{node['_target_']} {backbone_name(node) or ''}".strip()
-    if weights == AUTO and name in known:
-        return known[name]
     backbone: Any = find_class(node["_target_"], "model.backbone._target_")
+    is_open = node["weights"] == AUTO and node.get("pretrained") is not False
+    name = f"{node['_target_']} {backbone_name(node) or ''}".strip()
+    if is_open and name in known:
+        return known[name]
     start: str | None = backbone.start(node)
-    if start is not None and start != weights:
+    if start is not None and start != node["weights"]:
         weights_file(start)
-    if weights == AUTO:
+    if is_open:
         known[name] = start
     return start
