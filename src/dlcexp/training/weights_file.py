@@ -14,7 +14,7 @@ from torch import Tensor
 from dlcexp.deeplabcut.snapshots import best_snapshot, load_plain
 from dlcexp.errors import ConfigError, ProjectError, SnapshotError
 from dlcexp.files import expanded
-from dlcexp.hub import ADDRESS, hub_file
+from dlcexp.hub import ADDRESS, HubError, hub_file
 from dlcexp.models.keypoint_axes import Points
 from dlcexp.models.transfer import Layout
 from dlcexp.project import open_project
@@ -96,7 +96,10 @@ def find_file(value: str, backbone: str | None = None) -> Path:
     if value in SUPERANIMALS:
         value = address_of(value, backbone)
     if value.startswith(ADDRESS):
-        return hub_file(value)
+        try:
+            return hub_file(value)
+        except HubError as error:
+            raise HubError(f"weights.path: {error}. Give the file itself: weights=FILE.") from error
     path = expanded(value)
     if path.is_dir():
         inside = [path / SNAPSHOTS, path / "train", path]
