@@ -134,3 +134,13 @@ def use(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch, *, offline: bool
     addresses = f"{hub.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", addresses)
     client.no_answer.cache_clear()
+
+
+def place_in_cache(cache: Path, repository: str, name: str) -> Path:
+    """Return where a file of a repository is in a cache, for a test to write it."""
+    folder = cache / f"models--{repository.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text(COMMIT)
+    place = folder / "snapshots" / COMMIT / name
+    place.parent.mkdir(parents=True)
+    return place

@@ -14,11 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
+import huggingface_hub
 import pandas as pd
 import pytest
+import timm
 import torch
 import yaml
+from hub_support import place_in_cache
 from omegaconf import OmegaConf
+from training_support import write_topviewmouse
 
 from dlcexp.cli import main
 from dlcexp.config.typed import in_grammar
@@ -126,6 +130,19 @@ def home(tmp_path_factory) -> Path:
     finally:
         os.chdir(cwd)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def fetched(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of the hub with the weights that commands name."""
+    cache = home / "hub"
+    if not cache.exists():
+        backbone = place_in_cache(cache, "timm/resnet10t.c3_in1k", "pytorch_model.bin")
+        torch.save(timm.create_model("resnet10t").state_dict(), backbone)
+        zoo = "mwmathis/DeepLabCutModelZoo-SuperAnimal-TopViewMouse"
+        pose = place_in_cache(cache, zoo, "superanimal_topviewmouse_hrnet_w32.pt")
+        write_topviewmouse(home / "mouse", pose)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
 
 
 def train_buildable() -> None:

@@ -16,6 +16,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from process_support import wait_until
 
+from dlcexp.composition import compose
+from dlcexp.config.build import build
 from dlcexp.training import Run, train
 
 # Changes to a tree that spare time.
@@ -146,3 +148,21 @@ def offline_runs(folder: Path) -> list[dict[str, Any]]:
 
     wait_until(finished, what=runs)
     return runs
+
+
+def write_topviewmouse(project: Path, path: Path) -> Path:
+    """Write a file like SuperAnimal's: HRNet-W32 that ends in a transposed convolution of a pixel.
+
+    Args:
+        project: any, to compose with.
+        path: of the file.
+    """
+    cfg = compose(f"project={project}", "net_type=top_down_hrnet_w32")
+    head = cfg.model.heads.bodypart
+    head.heatmap_config = {"channels": [32, 27], "kernel_size": [1], "strides": [1]}
+    head.locref_config = None
+    head.target_generator.num_heatmaps = 27
+    torch.manual_seed(1)
+    model = build(cfg.model, key="model")
+    torch.save({"model": model.state_dict(), "metadata": {"epoch": 0}}, path)
+    return path

@@ -13,7 +13,7 @@ import yaml
 from hub_support import running_hub, use
 from omegaconf import DictConfig, OmegaConf
 from parity_support import Parity
-from training_support import FAST, rows, weights
+from training_support import FAST, rows, weights, write_topviewmouse
 
 from dlcexp.composition import compose
 from dlcexp.config.build import build, plain
@@ -266,17 +266,9 @@ MOUSE = ["snout", "leftear", "rightear", "tailbase"]
 
 @pytest.fixture(scope="module")
 def topviewmouse(tmp_path_factory: pytest.TempPathFactory, mouse_project: Path) -> Path:
-    """A file like the published one: HRNet-W32 that ends in a transposed convolution of a pixel."""
-    cfg = compose(f"project={mouse_project}", "net_type=top_down_hrnet_w32")
-    head = cfg.model.heads.bodypart
-    head.heatmap_config = {"channels": [32, 27], "kernel_size": [1], "strides": [1]}
-    head.locref_config = None
-    head.target_generator.num_heatmaps = 27
-    torch.manual_seed(1)
-    model = build(cfg.model, key="model")
+    """A file like the published one."""
     path = tmp_path_factory.mktemp("superanimal") / "superanimal_topviewmouse_hrnet_w32.pt"
-    torch.save({"model": model.state_dict(), "metadata": {"epoch": 0}}, path)
-    return path
+    return write_topviewmouse(mouse_project, path)
 
 
 @pytest.mark.slow
