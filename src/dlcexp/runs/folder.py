@@ -96,13 +96,17 @@ def is_settled_as(key: str, now: Any, there: Any) -> bool:
     Args:
         key: its dotted path.
         now: the value in a tree that has not begun: `auto`, or a name such as `imagenet`.
-        there: the value in the tree of the run.
+        there: the value in the tree of the run; `auto` for a stage that has not begun.
     """
-    if not _SETTLED.fullmatch(key) or now not in BACKBONE_STARTS:
+    if not _SETTLED.fullmatch(key):
         return False
-    if now == AUTO:
+    if AUTO in (now, there):  # there, if that stage has not begun
         return True
-    return str(there).startswith(ADDRESS) and (now == POSE_WEIGHTS) == (DLC_BACKBONES in there)
+    return (
+        now in BACKBONE_STARTS
+        and str(there).startswith(ADDRESS)
+        and (now == POSE_WEIGHTS) == (DLC_BACKBONES in there)
+    )
 
 
 def plain(tree: Any) -> dict[str, Any]:

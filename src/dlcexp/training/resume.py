@@ -26,6 +26,7 @@ from dlcexp.runs.run import check_fit, load_model
 from dlcexp.runs.stages import DETECTOR, STAGES, Stage, chosen_stages, snapshot_prefix
 from dlcexp.training.callbacks import check_states
 from dlcexp.trees import leaves, put
+from dlcexp.vocabulary import AUTO
 
 logger = logging.getLogger(__name__)
 
@@ -103,8 +104,9 @@ def as_begun(cfg: DictConfig, folder: RunFolder, *, further_process: bool) -> Di
         before = leaves(plain(read_tree(origin.config)))
         for key, value in leaves(tree).items():
             of_stage = key.startswith("detector.") == (stage.name == DETECTOR)
-            if of_stage and key in before and is_settled_as(key, value, before[key]):
-                put(tree, key, before[key])
+            there = before.get(key, AUTO)
+            if of_stage and there != AUTO and is_settled_as(key, value, there):
+                put(tree, key, there)
     return DictConfig(tree)
 
 
