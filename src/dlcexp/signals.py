@@ -42,6 +42,25 @@ def uninterrupted() -> Iterator[None]:
 
 
 @contextmanager
+def interrupted_once() -> Iterator[None]:
+    """Let the first Ctrl-C interrupt what is inside, and ignore those that follow.
+
+    A second one could otherwise come before the first has led to `uninterrupted`.
+    """
+    of_main_thread = threading.current_thread() is threading.main_thread()
+    if not of_main_thread or signal.getsignal(signal.SIGINT) != signal.default_int_handler:
+        yield
+        return
+
+    def interrupt(*_: Any) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    with _handling([signal.SIGINT], interrupt):
+        yield
+
+
+@contextmanager
 def _handling(signals: list[signal.Signals], handler: Any) -> Iterator[None]:
     before = {each: signal.signal(each, handler) for each in signals}
     try:

@@ -117,8 +117,13 @@ def _crop_side(largest: int, divisor: int | None, longest: Any, own: Any, other:
     return side if side == largest else max(step, side // step * step)
 
 
-def _backbone_weights(start: Any) -> str | None:
-    """Return what a backbone starts from: `auto`, a name, or None where `weights` names a file."""
+def _backbone_weights(weights: Any) -> str | None:
+    """Return what a backbone starts from: `auto`, a name, or None where `weights` names a file.
+
+    Args:
+        weights: the node of that name, or its path alone.
+    """
+    start = weights.get("path") if isinstance(weights, DictConfig) else weights
     if start in (None, AUTO):
         return AUTO
     return start if start in BACKBONE_STARTS and start != RANDOM else None

@@ -28,7 +28,7 @@ from dlcexp.results.ledger import (
 from dlcexp.results.objective import objectives
 from dlcexp.runs.status import FAILED, KILLED, MISTAKE
 from dlcexp.runs.trained_frames import check_jobs_have_same_frames
-from dlcexp.signals import termination
+from dlcexp.signals import interrupted_once, termination
 from dlcexp.sweeps.devices import groups_of_machine, with_devices
 from dlcexp.sweeps.experiments import Experiments
 from dlcexp.sweeps.frozen import settled
@@ -203,12 +203,13 @@ class Sweep:
             task_function=self._hydra.task_function,
             config=with_devices(config, self._command.launcher, groups),
         )
-        try:
-            with termination():
-                launch(launcher, _LoggedPlan(plan, progress), self.ledger, self._hydra.n_jobs)
-        except (KeyboardInterrupt, SystemExit):
-            progress.log_interrupt()
-            raise
+        with interrupted_once():
+            try:
+                with termination():
+                    launch(launcher, _LoggedPlan(plan, progress), self.ledger, self._hydra.n_jobs)
+            except (KeyboardInterrupt, SystemExit):
+                progress.log_interrupt()
+                raise
 
 
 class _LoggedPlan:
