@@ -143,6 +143,7 @@ def fetched(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pose = place_in_cache(cache, zoo, "superanimal_topviewmouse_hrnet_w32.pt")
         write_topviewmouse(home / "mouse", pose)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setenv("HF_HUB_CACHE", str(cache))  # for jobs in processes of their own
 
 
 def train_buildable() -> None:

@@ -38,6 +38,12 @@ def start_of(tree: Mapping[str, Any]) -> str:
     return _BETWEEN.join(starts)
 
 
+def named_source(weights: Mapping[str, Any]) -> str | None:
+    """Return the file, folder, address or SuperAnimal that a node `weights` names; else None."""
+    path = weights.get("path")
+    return None if path is None or path in BACKBONE_STARTS else str(path)
+
+
 def recorded_start(tree: Mapping[str, Any]) -> str | None:
     """Return the start by the tree of any run; None where that is damaged or not settled yet."""
     try:
@@ -57,9 +63,8 @@ def is_random(tree: Mapping[str, Any]) -> bool:
 
 
 def _pose_start(tree: Mapping[str, Any]) -> str:
-    path = (tree.get("weights") or {}).get("path")
-    if path is not None and path not in BACKBONE_STARTS:
-        return str(path)
+    if source := named_source(tree.get("weights") or {}):
+        return source
     nodes = [node for node in backbones(tree.get("model") or {}) if "weights" in node]
     return _text(nodes[-1]["weights"] if nodes else None)
 

@@ -37,7 +37,7 @@ from dlcexp.runs.hardware import Hardware, choose_hardware
 from dlcexp.runs.metric_names import by_split
 from dlcexp.runs.run import Run, without_weights
 from dlcexp.runs.stages import DETECTOR, POSE, STAGES, Stage, chosen_stages
-from dlcexp.runs.started_from import START, start_of
+from dlcexp.runs.started_from import START, named_source, start_of
 from dlcexp.runs.trained_frames import check_same_frames, record_frames
 from dlcexp.signals import termination
 from dlcexp.text import print_any_character, without_passwords
@@ -64,7 +64,7 @@ from dlcexp.training.resume import (
 from dlcexp.training.select_edges import settle_edges
 from dlcexp.training.starts import settled
 from dlcexp.training.weights_file import backbone_file
-from dlcexp.vocabulary import BACKBONE_STARTS, IDENTITY, UNIQUE_BODYPART
+from dlcexp.vocabulary import IDENTITY, UNIQUE_BODYPART
 
 logger = logging.getLogger(__name__)
 
@@ -206,7 +206,7 @@ def begin(cfg: DictConfig, *, fresh: bool) -> tuple[PoseModel, Started | None]:
         [*backbones(node)][-1]["weights"] = str(file)
     model: PoseModel = build(node if fresh else without_weights(node), key="model")
     weights = cfg.get("weights") or {}
-    of_network = fresh and file is None and weights.get("path") not in (None, *BACKBONE_STARTS)
+    of_network = fresh and file is None and named_source(weights) is not None
     started = start_from(cfg, model) if of_network else None
     if weights.get("freeze"):
         freeze(model, weights.freeze)
@@ -242,7 +242,6 @@ def _adopt(starts: Sequence[Start], folder: RunFolder) -> None:
 def _record_weights(cfg: DictConfig, starts: Sequence[Start], folder: RunFolder) -> None:
     """Log and write what was loaded from the file that `weights` names."""
     node = cfg.get("weights") or {}
-    path = node.get("path")
     given = [
         f"weights.{name}"
         for name in ("path", "freeze", "lr_scale", "layer_decay")
@@ -257,8 +256,10 @@ def _record_weights(cfg: DictConfig, starts: Sequence[Start], folder: RunFolder)
         if start.weights is not None:
             logger.info("%s", start.weights.text())
             write_json(folder.weights, start.weights.record())
-        elif path not in (None, *BACKBONE_STARTS) and start.checkpoint and start.stage.name == POSE:
-            logger.info("weights=%s has no effect: this run is resumed from its checkpoint", path)
+        elif named_source(node) and start.checkpoint and start.stage.name == POSE:
+            logger.info(
+                "weights=%s has no effect: this run is resumed from its checkpoint", node.path
+            )
         if node.get("freeze") and start.stage.name == POSE:
             logger.info("frozen: %s; %s", ", ".join(node.freeze), _count_trained(start.module))
 

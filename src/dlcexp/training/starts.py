@@ -13,8 +13,9 @@ from dlcexp.config.build import allowing, backbones, find_class
 from dlcexp.models.backbones.pretrained import weights_file
 from dlcexp.models.detectors import available_weights
 from dlcexp.runs.stages import DETECTOR, POSE
+from dlcexp.runs.started_from import named_source
 from dlcexp.training.weights_file import backbone_name
-from dlcexp.vocabulary import AUTO, BACKBONE_STARTS
+from dlcexp.vocabulary import AUTO
 
 # What `auto` became, by class and name of a network, for the runs that follow.
 Settled = MutableMapping[str, str | None]
@@ -49,10 +50,8 @@ def settled(tree: dict[str, Any], known: Settled) -> dict[str, Any]:
 
 
 def _settle_pose(tree: dict[str, Any], known: Settled) -> None:
-    path = tree["weights"]["path"]
-    file = path if path not in (None, *BACKBONE_STARTS) else None
     nodes = list(backbones(tree["model"]))
-    pretrained = file is not None
+    pretrained = named_source(tree["weights"]) is not None
     for node in nodes:
         if "weights" in node:
             node["weights"] = _start(node, known)

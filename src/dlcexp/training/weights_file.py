@@ -19,8 +19,9 @@ from dlcexp.models.keypoint_axes import Points
 from dlcexp.models.transfer import Layout
 from dlcexp.project import open_project
 from dlcexp.project.superanimal import SUPERANIMALS, address_of, superanimal_of
+from dlcexp.runs.stages import POSE
+from dlcexp.runs.started_from import named_source
 from dlcexp.vocabulary import (
-    BACKBONE_STARTS,
     BODYPART,
     IDENTITY,
     POSE_CONFIG,
@@ -120,9 +121,9 @@ def check_network_file(tree: Mapping[str, Any]) -> None:
     Raises:
         UserError: it is not.
     """
-    value = tree["weights"]["path"]
-    if value not in (None, *BACKBONE_STARTS):
-        find_file(str(value), backbone_name(tree["model"]["backbone"]))
+    source = named_source(tree["weights"]) if POSE in tree["train"]["stages"] else None
+    if source is not None:
+        find_file(source, backbone_name(tree["model"]["backbone"]))
 
 
 def backbone_file(cfg: DictConfig) -> Path | None:
@@ -132,10 +133,10 @@ def backbone_file(cfg: DictConfig) -> Path | None:
         ConfigError: there is no such file.
         SnapshotError: it cannot be read.
     """
-    value = cfg.weights.path
-    if value in (None, *BACKBONE_STARTS):
+    source = named_source(cfg.weights)
+    if source is None:
         return None
-    path = find_file(str(value), backbone_name(cfg.model.backbone))
+    path = find_file(source, backbone_name(cfg.model.backbone))
     if path.suffix == ".safetensors":
         return path
     return None if any(name.startswith(_PARTS) for name in read_state(path)) else path
