@@ -63,6 +63,16 @@ def test_different_starts_are_a_column_and_random_ones_a_warning_above_it(tmp_pa
     assert column.count("random") == 2
 
 
+def test_a_random_detector_beside_a_pretrained_one_is_a_warning(tmp_path):
+    for number, start in enumerate([None, "coco"]):
+        changes = {"optimizer.lr": number, WEIGHTS: STARTS[0], "method": "td"}
+        changes |= {"train.stages": ["detector", "pose"], "detector.model.weights": start}
+        write_run(tmp_path / str(number), changes, metrics={"test.mAP": 90.0 - number})
+    text = " ".join(leaderboard(read_sweep(tmp_path), width=160).split())
+    assert "the detector of job 0 started from random weights, the others from pretrained" in text
+    assert text.count("random weights") == 1
+
+
 def test_one_start_is_a_line_and_no_column(tmp_path):
     text = leaderboard(with_starts(tmp_path, STARTS[:1] * 3), width=80)
     assert "\nstart: ImageNet, resnet50_gn.a1h_in1k\n" in text

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import timm
+import torch
 from timm.optim import param_groups_layer_decay
 from torch import nn
 from training_support import rows
@@ -92,9 +93,20 @@ def test_the_recipe_of_a_transformer_has_the_decay_of_vitpose(mouse_project: Pat
 
 
 def test_a_run_decays_by_layer_and_resumes(tmp_path: Path, tiny: list[str]) -> None:
+    weights = tmp_path / "vit.pth"
+    torch.save(timm.create_model("test_vit").state_dict(), weights)
     words = [*tiny, "model.backbone.model_name=test_vit", "weights.layer_decay=0.5", "data.cache=0"]
+    words.append(f"model.backbone.weights={weights}")
     folder = tmp_path / "run"
     row = rows(dlcexp.train(dlcexp.compose(*words), folder))[0]
     assert float(row["lr.backbone.first_layer"]) < float(row["lr"])
     longer = dlcexp.train(dlcexp.compose(*words, "epochs=2"), folder)
     assert [row["epoch"] for row in rows(longer)] == ["1", "2"]
+
+
+def test_random_layers_all_learn_at_the_full_rate(tmp_path: Path, tiny: list[str]) -> None:
+    words = [*tiny, "model.backbone.model_name=test_vit", "weights.layer_decay=0.5", "data.cache=0"]
+    run = dlcexp.train(dlcexp.compose(*words), tmp_path / "run")
+    assert "lr.backbone.first_layer" not in rows(run)[0]
+    log = (tmp_path / "run" / "log.txt").read_text(encoding="utf-8")
+    assert "weights.layer_decay has no effect: the layers start from random weights" in log

@@ -159,8 +159,8 @@ WEIGHTS = node(
     lr_scale=Key(MAPPING, "factors of optimizer.lr, by module", "factor", absent={}),
     layer_decay=_optional(
         SHARE,
-        "factor of the learning rate from a layer of the backbone to the one before it, times that "
-        "of lr_scale",
+        "factor of the learning rate from a layer of a pretrained backbone to the one before it, "
+        "times that of lr_scale",
         "factor",
     ),
 )

@@ -10,7 +10,8 @@ from dlcexp.results.ledger import Objective
 from dlcexp.results.read_sweep import Job, Recipe, Sweep
 from dlcexp.results.statistics import Comparison, compare
 from dlcexp.runs.metric_names import MINIMIZE
-from dlcexp.runs.started_from import is_random
+from dlcexp.runs.stages import DETECTOR, POSE
+from dlcexp.runs.started_from import random_starts
 from dlcexp.text import listed, number
 from dlcexp.trees import ABSENT
 
@@ -91,19 +92,22 @@ def started_from(recipe: Recipe) -> str:
 
 
 def start_note(sweep: Sweep) -> list[str]:
-    """Return the start that all jobs have, or that some of the ranked ones had random weights."""
+    """Return the start that all jobs have, or which of the ranked ones had random weights."""
     if len(sweep.starts) == 1:
         return [f"start: {sweep.starts[0]}"]
     metric = sweep.objective.metric
     ranked = [job for job in sweep.jobs if job.start and not math.isnan(job.metric(metric))]
-    random = [job for job in ranked if is_random(job.tree)]
-    if len(random) in (0, len(ranked)):
-        return []
-    noun = "job" if len(random) == 1 else "jobs"
-    return [
-        f"Warning: {noun} {names_of(random)} started from random weights, the others from "
-        "pretrained ones: their ranking compares starts, not recipes."
-    ]
+    notes = []
+    for stage, whose in ((POSE, ""), (DETECTOR, "the detector of ")):
+        having = [job for job in ranked if stage in random_starts(job.tree)]
+        random = [job for job in having if random_starts(job.tree)[stage]]
+        if len(random) not in (0, len(having)):
+            noun = "job" if len(random) == 1 else "jobs"
+            notes.append(
+                f"Warning: {whose}{noun} {names_of(random)} started from random weights, the "
+                "others from pretrained ones: their ranking compares starts, not recipes."
+            )
+    return notes
 
 
 def verdict(sweep: Sweep) -> list[str]:

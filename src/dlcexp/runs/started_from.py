@@ -28,14 +28,10 @@ def start_of(tree: Mapping[str, Any]) -> str:
 
     That of the pose model, and behind a semicolon that of the detector, of those that it has.
     """
-    trained = (tree.get("train") or {}).get("stages") or STAGES
-    starts = [_pose_start(tree)] if POSE in trained else []
-    detector = (tree.get("detector") or {}) if tree.get("method") == "td" else {}
-    if taken := detector.get("snapshot"):
-        starts.append(f"{_DETECTOR}snapshot {taken}")
-    elif detector and DETECTOR in trained:
-        starts.append(_DETECTOR + _text((detector.get("model") or {}).get("weights")))
-    return _BETWEEN.join(starts)
+    starts = _starts(tree)
+    texts = [starts[POSE]] if POSE in starts else []
+    texts += [_DETECTOR + starts[DETECTOR]] if DETECTOR in starts else []
+    return _BETWEEN.join(texts)
 
 
 def named_source(weights: Mapping[str, Any]) -> str | None:
@@ -57,9 +53,21 @@ def recorded_start(tree: Mapping[str, Any]) -> str | None:
     )
 
 
-def is_random(tree: Mapping[str, Any]) -> bool:
-    """Return True if the pose model of a settled tree starts from random weights."""
-    return _pose_start(tree) == RANDOM
+def random_starts(tree: Mapping[str, Any]) -> dict[str, bool]:
+    """Return whether each network that a settled tree has, by its stage, starts at random."""
+    return {stage: start == RANDOM for stage, start in _starts(tree).items()}
+
+
+def _starts(tree: Mapping[str, Any]) -> dict[str, str]:
+    """Return the start of each network of a tree as text, by its stage."""
+    trained = (tree.get("train") or {}).get("stages") or STAGES
+    starts = {POSE: _pose_start(tree)} if POSE in trained else {}
+    detector = (tree.get("detector") or {}) if tree.get("method") == "td" else {}
+    if taken := detector.get("snapshot"):
+        starts[DETECTOR] = f"snapshot {taken}"
+    elif detector and DETECTOR in trained:
+        starts[DETECTOR] = _text((detector.get("model") or {}).get("weights"))
+    return starts
 
 
 def _pose_start(tree: Mapping[str, Any]) -> str:

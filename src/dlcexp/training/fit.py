@@ -37,7 +37,7 @@ from dlcexp.runs.hardware import Hardware, choose_hardware
 from dlcexp.runs.metric_names import by_split
 from dlcexp.runs.run import Run, without_weights
 from dlcexp.runs.stages import DETECTOR, POSE, STAGES, Stage, chosen_stages
-from dlcexp.runs.started_from import START, named_source, start_of
+from dlcexp.runs.started_from import START, named_source, random_starts, start_of
 from dlcexp.runs.trained_frames import check_same_frames, record_frames
 from dlcexp.signals import termination
 from dlcexp.text import print_any_character, without_passwords
@@ -252,6 +252,8 @@ def _record_weights(cfg: DictConfig, starts: Sequence[Start], folder: RunFolder)
             "%s: only the pose model takes it, and train.stages=%s trains none",
             *(", ".join(given), list(cfg.train.stages)),
         )
+    if node.get("layer_decay") and random_starts(plain(cfg)).get(POSE):
+        logger.info("weights.layer_decay has no effect: the layers start from random weights")
     for start in starts:
         if start.weights is not None:
             logger.info("%s", start.weights.text())

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from dlcexp.data.loading import PoseData
-from dlcexp.runs.stages import Stage
+from dlcexp.runs.folder import plain
+from dlcexp.runs.stages import POSE, Stage
+from dlcexp.runs.started_from import random_starts
 from dlcexp.training.fine_tuning import GROUPING, parameter_groups
 from dlcexp.training.module import StageModule
 
@@ -36,11 +38,15 @@ class PoseModule(StageModule):
         return self.model.losses(outputs, self.model.targets(outputs, batch))
 
     def parameters_to_train(self) -> Sequence[Any]:
-        """Return all parameters; with factors in `weights`, groups of those not frozen."""
+        """Return all parameters; with factors in `weights`, groups of those not frozen.
+
+        `weights.layer_decay` is for layers that know something: not from random weights.
+        """
         node = self.cfg.get("weights", {})
         if not any(node.get(key) for key in GROUPING):
             return super().parameters_to_train()
-        return parameter_groups(self.model, node.get("lr_scale") or {}, node.get("layer_decay"))
+        decay = None if random_starts(plain(self.cfg)).get(POSE) else node.get("layer_decay")
+        return parameter_groups(self.model, node.get("lr_scale") or {}, decay)
 
     def batches(self, rank: int, world_size: int) -> DataLoader:
         """Return augmented frames or crops with their labels."""
