@@ -6,13 +6,16 @@ import os
 import re
 import shutil
 import signal
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import timm
 import torch
 import yaml
+from disk_support import small_disk
 from filelock import FileLock
 from hub_support import publish, running_hub, use
 from process_support import HANG, wait_until
@@ -94,6 +97,39 @@ def test_a_killed_job_is_one_row_and_a_killed_sweep_goes_on(sweeps, capfd):
     states = sweeps.states("sweep")
     assert states["0"]["status"] == "killed"
     assert states["1"]["kind"] == "interrupted"
+
+
+@pytest.mark.slow
+@posix
+def test_a_disk_that_is_full_fails_jobs_and_the_same_command_runs_them_again(
+    sweeps, tmp_path, capfd
+):
+    with small_disk(tmp_path / "disk", kilobytes=400_000) as disk:
+        words = ["seed=1,2,3", "hydra/launcher=basic", f"hydra.sweep.dir={disk / 'sweep'}"]
+        filler = threading.Thread(target=fill_after, args=(disk, "0"))
+        filler.start()
+        assert sweeps.main(*words) == 2
+        filler.join()
+        states = sweeps.states(disk / "sweep")
+        assert [states[job]["status"] for job in "012"] == ["completed", "failed", "failed"]
+        assert all("No space left" in states[job]["error"] for job in "12")
+        shown = capfd.readouterr()
+        assert "Traceback" not in shown.out + shown.err
+        assert "No space left" in shown.out
+        (disk / "filler").unlink()
+        assert sweeps.main(*words) == 0
+        states = sweeps.states(disk / "sweep")
+        assert {state["status"] for state in states.values()} == {"completed"}
+        assert not list(disk.rglob("*.tmp"))
+
+
+def fill_after(disk: Path, job: str) -> None:
+    """Fill a disk as soon as a job of the sweep on it is completed."""
+    status = disk / "sweep" / job / "status.json"
+    wait_until(lambda: status.is_file() and '"completed"' in status.read_text())
+    with suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
+        while file.write(bytes(1 << 16)):
+            pass
 
 
 @pytest.mark.slow

@@ -118,6 +118,7 @@ def test_wandb_goes_on_with_the_run_of_the_folder(tmp_path: Path) -> None:
         ({"projct": "a"}, r"logger\.wandb\.projct: .*'a'.*'project_name'"),
         ({"notes": [1]}, r"logger\.wandb\.notes: \[1\] .*null"),
         ({"dir": "x"}, r"logger\.wandb\.dir: "),
+        ({"project_name": "lab/mice"}, r"project_name=mice logger\.wandb\.entity=lab\."),
     ],
 )
 def test_an_argument_that_wandb_does_not_take_is_told_before_a_run(
