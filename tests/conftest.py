@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: the parity records, the real projects, and a small one."""
 
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -13,6 +14,12 @@ from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
     from parity_support import Parity
+
+# Tests send these to processes that they start, which inherit that a signal is ignored: as it is in
+# what a shell runs in the background (SIGINT) and in what outlives it (SIGHUP).
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Tests are imported one by one (--import-mode=importlib): their common helpers need a place.
 sys.path.insert(0, str(Path(__file__).parent))
