@@ -369,6 +369,7 @@ def run_files(draw, files: dict[str, bytes]) -> tuple[str, bytes]:
     return name, (json.dumps if is_json else yaml.safe_dump)(document).encode()
 
 
+@pytest.mark.slow
 def test_a_damaged_run_is_read_or_refused_in_words(finished, single, tmp_path, capsys):
     folder = tmp_path / "run"
     folder.mkdir()

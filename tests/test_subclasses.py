@@ -156,6 +156,7 @@ def families(projects) -> dict[str, tuple[DictConfig, DictConfig]]:
     return {name: (compose(*each), composed_of_subclasses(each)) for name, each in words.items()}
 
 
+@pytest.mark.slow
 def test_every_class_is_in_a_family(families):
     seen = {name for parent, _ in families.values() for _, name in targets_of(parent)}
     assert seen == {parent.__name__ for parent in own_classes.PARENTS}
@@ -170,6 +171,7 @@ def test_subclasses_are_accepted_as_their_parents(family, families):
     assert {**child, **changed} == {**parent, **changed}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", REFUSED, ids=" ".join)
 def test_subclasses_are_refused_as_their_parents(words, projects):
     words = words_of(words, projects)

@@ -69,6 +69,7 @@ def test_the_defaults_compose_without_any_override():
     assert cfg.model.heads.bodypart.heatmap_config.channels[-1] == cfg.metadata.num_bodyparts + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_every_choice_of_the_user_wins_over_the_recommendation_of_the_model(model, single):
     base = [word.format(single=single) for word in MODELS[model]]
@@ -88,6 +89,7 @@ def test_every_choice_of_the_user_wins_over_the_recommendation_of_the_model(mode
         assert recommended.scheduler.milestones == recommended.model.recipe.scheduler.milestones
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detector", options("detector"))
 def test_every_choice_of_the_user_wins_over_the_recommendation_of_the_detector(detector):
     base = ["method=td", f"detector={detector}"]
@@ -112,6 +114,7 @@ def test_every_choice_of_the_user_wins_over_the_recommendation_of_the_detector(d
     assert cfg.scheduler == compose(*base).scheduler
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", sorted(set(groups()) - {"model/backbone", "net_type"}))
 def test_every_option_of_every_group_composes(group, single, arena):
     for option in options(group):
@@ -216,6 +219,7 @@ def test_another_model_for_a_finished_run_has_the_heads_of_its_project(arena):
     assert list(cfg.model.heads) == ["bodypart", "unique_bodypart", "identity"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", sorted({*BACKBONES} - {*CONDITIONAL_BACKBONES}))
 def test_heatmaps_take_every_backbone_bottom_up_and_top_down(backbone, single):
     words = ["model=heatmap", f"model/backbone={backbone}", f"project={single}"]
@@ -254,6 +258,7 @@ def test_the_method_decides_the_recipe_of_rtmpose():
     assert (conditional.lr, conditional.scheduler.milestones) == (0.00001, [5, 300, 360])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", CONDITIONAL_BACKBONES)
 def test_conditional_heatmaps_take_every_backbone_that_reads_conditions(backbone):
     cfg = compose("method=ctd", f"model/backbone={backbone}", "data.top_down_crop.height=128")
@@ -344,6 +349,7 @@ def test_what_one_would_naturally_type_is_answered_with_what_to_type(words, mess
         compose("method=td", *words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net_type", options("net_type"))
 def test_a_top_down_net_type_brings_the_method_and_the_detector(net_type, single):
     project = "demo" if net_type.startswith("dlcrnet_") else single  # several animals only

@@ -34,6 +34,7 @@ def with_value(tree: Mapping[str, Any], path: tuple, value: Any) -> dict[str, An
     return changed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["model=paf"], ["net_type=top_down_hrnet_w32"]], ids=str)
 def test_each_node_of_a_tree_may_be_wrong(words, mouse_project):
     tree = plain(compose(f"project={mouse_project.as_posix()}", *words))
@@ -47,6 +48,7 @@ def test_each_node_of_a_tree_may_be_wrong(words, mouse_project):
                     cannot_build(cfg), cannot_say(cfg), export_config(cfg)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "key"),
     [

@@ -216,6 +216,7 @@ def test_a_batch_of_crops(flies13: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_crops_and_frames_are_the_same_with_workers_and_after_a_resume(flies13: Path) -> None:
     alone = PoseData(top_down_tree(flies13))
     helped = PoseData(

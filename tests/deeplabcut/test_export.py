@@ -55,6 +55,7 @@ def test_an_export_equals_deeplabcuts_own_file_key_by_key_and_in_its_order(parit
     assert ordered(read(text)) == ordered(read(parity.config(project, net)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", TOP_DOWN)
 @pytest.mark.parametrize("detector", DETECTORS)
 @pytest.mark.parametrize("project", ["openfield", "flies13"])
@@ -69,6 +70,7 @@ def test_a_top_down_export_equals_deeplabcuts_own_file_in_the_same_way(
     assert ordered(read(text)) == ordered(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", CONDITIONAL)
 @pytest.mark.parametrize("project", ["openfield", "flies13"])
 def test_a_conditional_export_equals_deeplabcuts_own_file_in_the_same_way(parity, project, net):

@@ -71,6 +71,7 @@ def test_onnx_runtime_gives_the_maps_of_torch(tiny: list[str], family: str, tmp_
                 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "build_detector",
     # The Faster R-CNN that shows itself images small enough for a test.

@@ -205,6 +205,7 @@ def test_mistakes_are_named(monkeypatch, kwargs, message):
         TimmBackbone(**{"model_name": "resnet18", "feature_level": 1, **kwargs})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["resnet18", "mobilenetv2_050", "cspnext_s"])
 @pytest.mark.parametrize(
     "make",

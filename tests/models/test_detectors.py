@@ -116,6 +116,7 @@ def test_boxes_that_show_no_animal_do_not_count(kind, nothing):
     assert losses_of(detector, images, half_outside) != losses_of(detector, images, boxes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "boxes",
@@ -162,6 +163,7 @@ def test_a_single_image_leaves_statistics_of_single_pixels_alone():
     assert not coarsest.training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("weights_too", [True, False])
 def test_frozen_statistics_stay_and_the_rest_trains(kind, weights_too):

@@ -95,6 +95,7 @@ def test_part_affinity_fields_train_on_every_backbone(backbone):
     assert poses.shape == (2, cfg.metadata.num_individuals, cfg.metadata.num_bodyparts, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 def test_a_training_step_reaches_every_parameter(node, precision):
     torch.manual_seed(0)

@@ -99,6 +99,7 @@ def test_a_model_for_images_of_one_size_is_refused_in_one_line(name: str, messag
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["bu", "td"])
 def test_a_transformer_trains_and_predicts(method: str, tmp_path: Path, tiny: list[str]) -> None:
     crops = ["train.stages=[pose]", "data.top_down_crop={width: 64, height: 64}"]

@@ -60,6 +60,7 @@ def same_rows(first: Run, second: Run) -> bool:
     return [row | speed for row in rows(first)] == [row | speed for row in rows(second)]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
 @pytest.mark.parametrize(
     "nodes",

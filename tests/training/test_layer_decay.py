@@ -92,6 +92,7 @@ def test_the_recipe_of_a_transformer_has_the_decay_of_vitpose(mouse_project: Pat
     assert dlcexp.compose(*words, "weights.layer_decay=null").weights.layer_decay is None
 
 
+@pytest.mark.slow
 def test_a_run_decays_by_layer_and_resumes(tmp_path: Path, tiny: list[str]) -> None:
     weights = tmp_path / "vit.pth"
     torch.save(timm.create_model("test_vit").state_dict(), weights)
@@ -104,6 +105,7 @@ def test_a_run_decays_by_layer_and_resumes(tmp_path: Path, tiny: list[str]) -> N
     assert [row["epoch"] for row in rows(longer)] == ["1", "2"]
 
 
+@pytest.mark.slow
 def test_random_layers_all_learn_at_the_full_rate(tmp_path: Path, tiny: list[str]) -> None:
     words = [*tiny, "model.backbone.model_name=test_vit", "weights.layer_decay=0.5", "data.cache=0"]
     run = dlcexp.train(dlcexp.compose(*words), tmp_path / "run")

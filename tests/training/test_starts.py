@@ -81,6 +81,7 @@ def test_without_hub_and_cache_a_run_starts_from_random_weights_and_says_so(
     assert "model.backbone.weights=FILE" in loud[0]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_keeps_its_start(
     hub: Hub, tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +176,7 @@ def test_starts_in_words(tree: Tree) -> None:
         assert start_of(plain(tree({"model.backbone.weights": weights}))) == text
 
 
+@pytest.mark.slow
 def test_a_file_without_pretrained_weights_starts_from_random_ones(
     parity: Parity, tmp_path: Path
 ) -> None:
