@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from dlcexp.data.splits import Split
 from dlcexp.evaluation.evaluate import Evaluation, score_split
 
 BODYPARTS = ("nose", "ear", "tail")
@@ -45,7 +46,7 @@ def data():
             multianimal=True,
             skeleton=(("nose", "ear"), ("ear", "tail"), ("ear", "a bodypart of another project")),
         ),
-        split=SimpleNamespace(train=(0, 1, 2, 3, 4, 5, 6), test=(7, 8, 9, 10, 11)),
+        split=Split(train=(0, 1, 2, 3, 4, 5, 6), test=(7, 8, 9, 10, 11)),
         cache=lambda path: np.full((240, 320, 3), 90, np.uint8),
         frames=lambda split: split,
         top_down=False,

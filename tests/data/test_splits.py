@@ -46,6 +46,11 @@ SPLITS: dict[str, Any] = {
     "fold": KFoldSplit(fold=4),
     "stratified fold": KFoldSplit(stratify=True),
     "video": VideoSplit(["b", "c"]),
+    "fraction, val": FractionSplit(val_fraction=0.2),
+    "stratified, small val": FractionSplit(0.7, stratify=True, val_fraction=0.001),
+    "fold, large val": KFoldSplit(fold=2, val_fraction=0.999),
+    "video, val videos": VideoSplit("b", val="c"),
+    "video, val": VideoSplit("b", val_fraction=0.2),
 }
 
 
@@ -56,9 +61,13 @@ def test_every_split_is_sorted_disjoint_and_tests_labelled_frames_only(
     split = SPLITS[name](make_labels(), project)
     assert split.train
     assert split.test
-    assert not set(split.train) & set(split.test)
-    assert not set(split.test) & UNLABELLED
-    for indices in (split.train, split.test):
+    assert bool(split.val) == (", " in name)
+    assert len({*split.train, *split.val, *split.test}) == sum(
+        map(len, (split.train, split.val, split.test))
+    )
+    assert set(split.train) - UNLABELLED
+    assert not {*split.test, *split.val} & UNLABELLED
+    for indices in (split.train, split.val, split.test):
         assert list(indices) == sorted(indices)
         assert all(type(index) is int for index in indices)
 
@@ -78,6 +87,41 @@ def test_a_fraction_of_the_labelled_frames_trains(
     split = FractionSplit(fraction, stratify=stratify)(make_labels(), project)
     assert len(split.test) == test
     assert len(split.train) + len(split.test) == len(FOLDERS)
+
+
+@pytest.mark.parametrize(("fraction", "val"), [(0.1, 3), (0.5, 15), (1e-3, 1)])
+@pytest.mark.parametrize("stratify", [False, True])
+def test_validation_frames_are_a_part_of_those_that_would_train(
+    project: Project, fraction: float, val: int, stratify: bool
+) -> None:
+    labels = make_labels()
+    without = FractionSplit(stratify=stratify)(labels, project)
+    split = FractionSplit(stratify=stratify, val_fraction=fraction)(labels, project)
+    assert split.test == without.test
+    assert set(split.train) | set(split.val) == set(without.train)
+    assert len(split.val) == val
+
+
+def test_validation_frames_differ_by_seed_and_by_fold(project: Project) -> None:
+    labels = make_labels()
+    drawn = {FractionSplit(seed=seed, val_fraction=0.2)(labels, project).val for seed in range(4)}
+    assert len(drawn) == 4
+    folds = [KFoldSplit(4, fold, val_fraction=0.2)(labels, project).val for fold in range(4)]
+    assert len(set(folds)) == 4
+
+
+def test_stratified_validation_takes_the_same_share_of_every_folder(project: Project) -> None:
+    labels = make_labels(unlabelled=set())
+    split = FractionSplit(0.8, stratify=True, val_fraction=0.25)(labels, project)
+    assert Counter(FOLDERS[i] for i in split.val) == {"a": 4, "b": 2, "c": 2}
+
+
+def test_whole_videos_validate_and_their_unlabelled_frames_do_not_train(project: Project) -> None:
+    labels = make_labels()
+    split = VideoSplit("b", val=["c"])(labels, project)
+    assert {labels.folders[i] for i in split.val} == {"c"}
+    assert {labels.folders[i] for i in split.train} == {"a"}
+    assert len(split.val) == 9
 
 
 def test_the_seed_decides_and_0_is_one(project: Project) -> None:
@@ -127,6 +171,10 @@ MISTAKES: dict[str, tuple[Any, str, str]] = {
     "fold k": (lambda: KFoldSplit(5, 5), "split.fold", "split.k=5"),
     "fold -1": (lambda: KFoldSplit(5, -1), "split.fold", "-1"),
     "no video": (lambda: VideoSplit([]), "split.test", "split.test"),
+    "video twice": (lambda: VideoSplit(["a", "b"], val="b"), "split.val", "b: tests already"),
+    "two ways": (lambda: VideoSplit("a", "b", 0.1), "split.val_fraction", "split.val names"),
+    "val 0": (lambda: FractionSplit(val_fraction=0), "split.val_fraction", "0 and 1"),
+    "val 1": (lambda: KFoldSplit(val_fraction=1), "split.val_fraction", "0 and 1"),
 }
 
 
@@ -147,6 +195,16 @@ def test_what_the_project_cannot_give_is_named(project: Project) -> None:
         VideoSplit(["video1", "video2"])(labels, project)
     with pytest.raises(ConfigError, match=r"^split\."):
         VideoSplit(["video1"])(make_labels(("video1", "video2", "video2"), {0}), project)
+    with pytest.raises(ConfigError, match=r"^split\.val: .*vidoe2.*'video2'"):
+        VideoSplit("video1", val="vidoe2")(labels, project)
+    with pytest.raises(ConfigError, match=r"^split.*train"):
+        VideoSplit("video1", val="video2")(labels, project)
+    with pytest.raises(ConfigError, match=r"^split\.val: .*no labelled frame to val"):
+        VideoSplit("video1", val="video3")(
+            make_labels(("video1", "video2", "video3"), {2}), project
+        )
+    with pytest.raises(ConfigError, match=r"^split\.val_fraction: .*1 labelled training frame "):
+        FractionSplit(0.5, val_fraction=0.5)(labels, project)
     with pytest.raises(ConfigError, match=r"^split\.k: .*5.* 2 "):
         KFoldSplit(5)(labels, project)
     with pytest.raises(ConfigError, match=r"^split.*\b1\b"):
@@ -171,4 +229,7 @@ def test_a_deeplabcut_shuffle_is_matched_by_name(
     (folder / "Documentation_data-t_50shuffle3.pickle").write_bytes(pickle.dumps(content))
     # 3 has no label, the last row is of a frame that is gone.
     assert DLCShuffleSplit(3)(labels, project) == Split((7, 30), (5, 8))
+    with_val = DLCShuffleSplit(3, val_fraction=0.5)(labels, project)
+    assert (with_val.test, {*with_val.train, *with_val.val}) == ((5, 8), {7, 30})
+    assert len(with_val.val) == 1
     assert "labeled-data/gone/img0.png" in caplog.text

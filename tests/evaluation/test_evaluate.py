@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from dlcexp.data.splits import Split
 from dlcexp.evaluation import evaluate as module
 from dlcexp.evaluation.evaluate import Evaluation, evaluate_model, flatten, score_split
 
@@ -48,7 +49,7 @@ def test_one_split_alone(data, settings):
 
 def test_no_test_frames_give_no_number_and_no_error(data, settings, monkeypatch):
     monkeypatch.setattr(module, "predict_heads", lambda *_, **__: {})
-    data.split = SimpleNamespace(train=(), test=())
+    data.split = Split((), ())
     evaluation = evaluate_model(None, data, tree(settings), "cpu")
     assert evaluation.poses["test"].shape == (0, 2, 3, 3)
     assert np.isnan(list(evaluation.metrics["test"].values())).all()

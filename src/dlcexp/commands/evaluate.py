@@ -17,7 +17,7 @@ PAGE, NUMBERS, RECORDS = "evaluation.html", "evaluation.json", "evaluation.csv"
 COMMAND = Command(
     name="evaluate",
     about=f"""
-        Scores a model on train and test frames, prints the table that training ends with, and
+        Scores a model on train, val and test frames, prints the table that training ends with, and
         writes {PAGE}, a page that works offline (errors by bodypart, error against confidence,
         PCK curves, confusion of individuals, worst frames), {NUMBERS} with all of its numbers,
         and {RECORDS} with a row for each labelled keypoint. A top-down run is scored in the
@@ -72,7 +72,8 @@ def run(run_folder: Path, snapshot: str | None, output: Path | None, overrides: 
     if folder.is_file() or folder.suffix in (".json", ".html"):
         raise UserError(f"output: {folder} is a file; name the folder for {PAGE} and {NUMBERS}.")
     scored = score(opened, snapshot=weights, overrides=overrides, progress=True)
-    Console().print(evaluation_table(scored.evaluation, recorded_start(scored.run.cfg)))
+    start, chosen_by = recorded_start(scored.run.cfg), _chosen_by(scored)
+    Console().print(evaluation_table(scored.evaluation, start, chosen_by))
     settings = {"run": run_folder, "snapshot": snapshot, "output": output}
     words = [f"{name}={value}" for name, value in settings.items() if value is not None]
     for path in _write(folder, scored, [*words, *overrides]):
@@ -136,15 +137,18 @@ def _facts(scored: "Scored") -> dict[str, Any]:
     import dlcexp
     from dlcexp.deeplabcut.export import net_type
     from dlcexp.deeplabcut.snapshots import load_snapshot
+    from dlcexp.runs.metric_names import CHOSEN_BY
     from dlcexp.runs.started_from import START, recorded_start
 
     cfg, snapshot = scored.run.cfg, scored.snapshot
     target = str(cfg.split["_target_"]).rpartition(".")[2]
-    arguments = ", ".join(f"{key}={value}" for key, value in cfg.split.items() if key != "_target_")
+    given = {key: value for key, value in cfg.split.items() if value is not None}
+    arguments = ", ".join(f"{key}={value}" for key, value in given.items() if key != "_target_")
     return {
         "run": scored.run.folder.as_posix(),
         "snapshot": snapshot.name if snapshot else None,
         "epoch": load_snapshot(snapshot).epoch if snapshot else None,
+        CHOSEN_BY: _chosen_by(scored),
         "detector_snapshot": scored.detector.name if scored.detector else None,
         "net_type": net_type(cfg.model),
         START: recorded_start(cfg),
@@ -152,9 +156,18 @@ def _facts(scored: "Scored") -> dict[str, Any]:
         "project": str(cfg.project),
         "split": f"{target}({arguments})",
         "train_frames": len(scored.data.split.train),
+        "val_frames": len(scored.data.split.val),
         "test_frames": len(scored.data.split.test),
         "dlcexp": dlcexp.__version__,
     }
+
+
+def _chosen_by(scored: "Scored") -> str | None:
+    """Return the metric that chose the snapshot of the pose model, if one did."""
+    from dlcexp.deeplabcut.snapshots import is_best
+
+    chosen = scored.snapshot is not None and is_best(scored.snapshot)
+    return str(scored.run.cfg.trainer.key_metric) if chosen else None
 
 
 def _commands(scored: "Scored", words: list[str]) -> list[tuple[str, str]]:

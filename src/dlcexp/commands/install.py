@@ -160,14 +160,15 @@ def _install(
     shuffle = install(
         project,
         labels,
-        split.train,
+        sorted(split.train + split.val),
         split.test,
         export_config(run.cfg, command=["install", f"run={run.folder}"]),
         [path for path in snapshots if path],
         number,
         conditions,
     )
-    return shuffle, f"{len(split.train)} train, {len(split.test)} test"
+    val = f" ({len(split.val)} of them chose the snapshot)" if split.val else ""
+    return shuffle, f"{len(split.train + split.val)} train{val}, {len(split.test)} test"
 
 
 def _check_same(before: dict[str, int], now: dict[str, int], run: Path) -> None:

@@ -96,8 +96,8 @@ def _sweeps() -> Iterator[Row]:
 COMMAND = Command(
     name="train",
     about="""
-        Composes an experiment, checks all of it, trains, evaluates on train and test frames, and
-        leaves runs/PROJECT/TIME-HASH/ with config.yaml, pytorch_config.yaml, metrics.json,
+        Composes an experiment, checks all of it, trains, evaluates on train, val and test frames,
+        and leaves runs/PROJECT/TIME-HASH/ with config.yaml, pytorch_config.yaml, metrics.json,
         snapshots/ and figures/. `dlcexp train` and `dlcexp` mean the same.
     """,
     settings=(

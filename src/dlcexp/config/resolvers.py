@@ -40,6 +40,7 @@ def register() -> None:
         "lookup": lambda value, table, otherwise: _node(table.get(value, otherwise)),
         "deconvolution_channels": _deconvolution_channels,
         "larger_is_better": larger_is_better,
+        "of_choosing_frames": _of_choosing_frames,
         "crop_side": _crop_side,
         "backbone_weights": _backbone_weights,
         "indices": lambda items: ListConfig(list(range(len(items)))),
@@ -83,6 +84,16 @@ def larger_is_better(metric: str) -> bool:
     """Return True if larger values of a metric are better, by its name."""
     name = str(metric).rpartition(".")[2].lower()
     return not any(part in name for part in _LESS_IS_BETTER)
+
+
+def _of_choosing_frames(metric: str, val_fraction: Any, val: Any) -> str:
+    """Return a metric of the frames that choose: `val.mAP` where a split has them, else `test.mAP`.
+
+    Args:
+        metric: its name.
+        val_fraction, val: those of the split.
+    """
+    return f"{'test' if val_fraction is None and not val else 'val'}.{metric}"
 
 
 def _metadata(project: str) -> DictConfig:

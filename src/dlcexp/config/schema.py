@@ -48,7 +48,8 @@ _FRACTION = Type("a fraction above 0", lambda value: POSITIVE.accepts(value) and
 _NULL = Type("null", lambda value: value is None, {"type": "null"})
 _EDGE = Type("a pair of bodyparts", lambda value: _NAMES.accepts(value) and len(value) == 2)
 _METRIC = matching(
-    r"(test|train)\.\S+", "a metric of test or train frames, such as test.mAP or test.mAP@50:95"
+    r"(val|test|train)\.\S+",
+    "a metric of val, test or train frames, such as val.mAP or test.mAP@50:95",
 )
 _SCHEDULER = "learning rate over the epochs; null keeps it constant"
 
@@ -127,7 +128,7 @@ DETECTOR = node(
     batch_size=Key(whole(1), "frames per training batch", "frames"),
     epochs=Key(_EPOCHS, "length of training", "epochs"),
     save_epochs=Key(_EPOCHS, "time between periodic snapshots", "epochs"),
-    eval_interval=Key(_EPOCHS, "time between evaluations on the test frames", "epochs"),
+    eval_interval=Key(_EPOCHS, "time between evaluations on the frames of key_metric", "epochs"),
     key_metric=Key(_METRIC, "metric by which the best snapshot is chosen"),
     key_metric_asc=Key(SWITCH, "larger values of key_metric are better"),
     num_workers=_WORKERS,
@@ -184,7 +185,7 @@ TRAINER = node(
     deterministic=Key(SWITCH, "reject algorithms that are not deterministic"),
     progress_bar=Key(SWITCH, "show a progress bar on a terminal"),
     display_iters=Key(whole(1), "steps between log lines where there is no terminal", "steps"),
-    eval_interval=Key(_EPOCHS, "time between evaluations on the test frames", "epochs"),
+    eval_interval=Key(_EPOCHS, "time between evaluations on the frames of key_metric", "epochs"),
     key_metric=Key(_METRIC, "metric by which the best snapshot is chosen"),
     key_metric_asc=Key(SWITCH, "larger values of key_metric are better"),
     max_snapshots=Key(whole(1), "periodic snapshots kept, in addition to the best", "snapshots"),
@@ -340,7 +341,7 @@ TREE = node(
         "Lightning callbacks by name; detector and pose model are trained with separate instances",
         absent={},
     ),
-    split=Key(MAPPING, "which frames train and which test"),
+    split=Key(MAPPING, "which frames train, validate and test"),
     trainer=Key(TRAINER, "how Lightning trains"),
     evaluation=Key(EVALUATION, "how predictions are scored"),
     inference=Key(INFERENCE, "DeepLabCut's settings of inference"),
@@ -356,7 +357,7 @@ TEXTS_ELSEWHERE = {
     r"hydra\.(run|sweep)\.dir": Key(PATH, "folder of a run or a sweep"),
     r"hydra\.sweeper\.(storage|study_name)": _optional(TEXT, "where Optuna keeps a study"),
     r"(model\.backbone(\.backbone)?|detector\.model)\.weights": _optional(PATH, "a file"),
-    r"split\.test": Key((TEXT, list_of(TEXT)), "folders of videos"),
+    r"split\.(test|val)": Key((TEXT, list_of(TEXT)), "folders of videos"),
     rf"logger\.\w+\.({_LOGGED})": _optional(TEXT, "a name"),
     r"logger\.\w+\.(tracking_uri|artifact_location)": _optional(TEXT, "a place"),
     r"logger\.\w+\.tags": Key(list_of(TEXT), "labels of a run"),

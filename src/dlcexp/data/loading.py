@@ -23,11 +23,10 @@ from dlcexp.data.dataset import Failure, PoseDataset, SampleDataset
 from dlcexp.data.gen_sampling import GenerativeSampler
 from dlcexp.data.pipeline import Pipeline
 from dlcexp.data.sampling import EpochSampler
-from dlcexp.data.splits import Split
+from dlcexp.data.splits import Split, SplitName
 from dlcexp.errors import ConfigError, UserError
 from dlcexp.project import Labels, load_labels, open_project
 
-SplitName = Literal["train", "test"]
 DataKey = Literal["data", "data_detector"]
 
 # px, where a tree does not set it.
@@ -50,7 +49,7 @@ class FrameData:
     Args:
         cfg: the resolved tree.
         labels: the frames.
-        split: which of them train and which test.
+        split: which of them train, validate and test.
         bodyparts, unique_bodyparts: names of the keypoints in `labels`.
         cache: gives decoded images; None: the one that all runs of the process share.
     """
@@ -348,7 +347,7 @@ class PoseData(FrameData):
         cfg: the resolved tree.
 
     Attributes:
-        project, labels, split: what the project holds, and which frames train and which test.
+        project, labels, split: what the project holds, and which frames train, validate and test.
 
     Raises:
         ProjectError: a project that is missing or contradicts itself.

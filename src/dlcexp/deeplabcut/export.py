@@ -37,6 +37,8 @@ from dlcexp.vocabulary import (
 )
 from dlcexp.yaml_files import dump_yaml, read_mapping
 
+# How metrics of validation frames begin.
+_VAL = "val."
 # Keys of ours that DeepLabCut's classes do not have.
 _OURS = {"_partial_", "_convert_", "recipe", "weights"}
 
@@ -159,14 +161,22 @@ def cannot_say(tree: Mapping[str, Any] | DictConfig) -> str | None:
         if weights.get(name)
     ]
     callbacks = [f"callbacks.{name}" for name in tree.get("callbacks") or {}]
-    if not given and not callbacks:
-        return None
-    all_of_it = "trains all of the model, at one learning rate, from the weights of model.backbone"
-    consequences = [all_of_it] * bool(given) + ["runs no callbacks"] * bool(callbacks)
-    return (
-        f"DeepLabCut has no key for {', '.join([*given, *callbacks])}: with this file it "
-        f"{', and '.join(consequences)}."
-    )
+    sentences = []
+    if given or callbacks:
+        all_of_it = (
+            "trains all of the model, at one learning rate, from the weights of model.backbone"
+        )
+        consequences = [all_of_it] * bool(given) + ["runs no callbacks"] * bool(callbacks)
+        sentences.append(
+            f"DeepLabCut has no key for {', '.join([*given, *callbacks])}: with this file it "
+            f"{', and '.join(consequences)}."
+        )
+    if str(tree["trainer"]["key_metric"]).startswith(_VAL):
+        sentences.append(
+            "DeepLabCut has no validation frames: with this file they train, and test frames "
+            "choose the best snapshot."
+        )
+    return " ".join(sentences) or None
 
 
 def net_type(model: Mapping[str, Any]) -> str:
@@ -216,11 +226,21 @@ def _dlc3(
         "detector_scheduler": lambda tree, path: _detector_scheduler(select(tree, path)),
         "logger": lambda tree, path: _logger(tree[path]),
     }
-    sections = cast(dict[str, Any], fill(LAYOUT, tree, parts))
+    sections = cast(dict[str, Any], fill(LAYOUT, _chosen_by_test(tree), parts))
     extra = dict(tree["export"].get("extra") or {})
     if not sections["detector"]:
         extra.pop("detector", None)
     return merged(sections, extra)
+
+
+def _chosen_by_test(tree: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the tree with the key metrics that DeepLabCut has: it has no validation frames."""
+    changed = dict(tree)
+    for stage in ("trainer", "detector"):
+        metric = select(tree, f"{stage}.key_metric")
+        if isinstance(metric, str) and metric.startswith(_VAL):
+            changed[stage] = {**tree[stage], "key_metric": f"test.{metric.removeprefix(_VAL)}"}
+    return changed
 
 
 def _sorted_model(node: Mapping[str, Any]) -> dict[str, Any]:

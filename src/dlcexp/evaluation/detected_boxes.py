@@ -7,10 +7,9 @@ import torch
 from torch.utils.data import Dataset
 
 from dlcexp.data.dataset import Sample
-from dlcexp.data.loading import PoseData, SplitName
+from dlcexp.data.loading import PoseData
+from dlcexp.data.splits import SplitName
 from dlcexp.evaluation.model_poses import in_evaluation, to_original, with_progress
-
-SPLITS: tuple[SplitName, ...] = ("train", "test")
 
 # Row of the labels to boxes (m, 5): x, y, width, height in px of the original image, score.
 Boxes = dict[int, np.ndarray]
@@ -24,7 +23,7 @@ def evaluate_detector(
     data: PoseData,
     device: torch.device | str,
     *,
-    splits: Sequence[SplitName] = SPLITS,
+    splits: Sequence[SplitName] | None = None,
     progress: bool = False,
 ) -> tuple[dict[str, dict[str, float]], dict[str, Boxes]]:
     """Find the animals in the frames of each split, and score the boxes.
@@ -35,7 +34,7 @@ def evaluate_detector(
         detector: a `Detector` on `device`; its training mode is as before afterwards.
         data: project, labels and split.
         device: where to compute.
-        splits: which frames.
+        splits: which frames; None: all parts of the split.
         progress: draw a bar, if there is a terminal.
 
     Returns:
@@ -44,7 +43,7 @@ def evaluate_detector(
     """
     scores: dict[str, dict[str, float]] = {}
     boxes: dict[str, Boxes] = {}
-    for split in splits:
+    for split in splits or data.split.parts:
         description = f"detecting animals in {split} frames" if progress else ""
         frames = data.detector_frames(split)
         boxes[split] = find_boxes(

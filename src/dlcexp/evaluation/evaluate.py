@@ -11,8 +11,9 @@ import torch
 
 from dlcexp.data.conditional_crops import Conditions
 from dlcexp.data.dataset import SampleDataset
-from dlcexp.data.loading import PoseData, SplitName
-from dlcexp.evaluation.detected_boxes import SPLITS, Boxes, evaluate_detector
+from dlcexp.data.loading import PoseData
+from dlcexp.data.splits import SplitName
+from dlcexp.evaluation.detected_boxes import Boxes, evaluate_detector
 from dlcexp.evaluation.metrics import evaluate_poses, mean_pose_error
 from dlcexp.evaluation.model_poses import predict_crops, predict_heads
 from dlcexp.runs.metric_names import BY_LABELS, GT_BOXES, GT_CONDITIONS, by_split
@@ -95,7 +96,7 @@ def evaluate_model(
     cfg: Any,
     device: torch.device | str,
     *,
-    splits: Sequence[SplitName] = SPLITS,
+    splits: Sequence[SplitName] | None = None,
     boxes: Mapping[str, Boxes] | None = None,
     conditions: Mapping[str, Conditions] | None = None,
     progress: bool = False,
@@ -106,7 +107,7 @@ def evaluate_model(
         model: a `PoseModel` on `device`; its training mode is as before afterwards.
         data: project, labels and split.
         cfg: the resolved tree.
-        splits: which frames.
+        splits: which frames; None: all parts of the split.
         boxes: top-down, boxes of the animals; None: those around the labels.
         conditions: conditional top-down, poses of the animals; None: drawn from the labels.
         progress: draw a bar, if there is a terminal.
@@ -116,7 +117,7 @@ def evaluate_model(
     names: dict[str, tuple[str, ...]] = {}
     unique: dict[str, np.ndarray] = {}
     seconds: dict[str, float] = {}
-    for split in splits:
+    for split in splits or data.split.parts:
         rows = getattr(data.split, split)
         if boxes is not None:
             frames: SampleDataset = data.crops(boxes[split])

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dlcexp.data.loading import PoseData, SplitName
+from dlcexp.data.loading import PoseData
+from dlcexp.data.splits import SplitName
 from dlcexp.evaluation.canvas import save_figure
 from dlcexp.evaluation.evaluate import Evaluation
 from dlcexp.evaluation.figures import Example, Skeleton, draw_example

@@ -14,8 +14,8 @@ from dlcexp.evaluation.canvas import save_figure, text_inches
 from dlcexp.evaluation.evaluate import Evaluation
 from dlcexp.runs.metric_names import BY_LABELS, split_of
 
-COLOURS = {"train": "#7f8fa6", "test": "#d1495b"}
-LOSS_COLOURS = ("#edae49", "#00798c", "#7b2d8b", "#66a182", "#8d6b48", "#30638e")
+COLOURS = {"train": "#7f8fa6", "val": "#00798c", "test": "#d1495b"}
+LOSS_COLOURS = ("#edae49", "#7b2d8b", "#66a182", "#8d6b48", "#30638e")
 TOTAL_LOSS = "train.total_loss"
 # Label of an axis: the metric shown, of a pose model or of a detector.
 PANELS = {"RMSE (px)": "rmse", "OKS mAP (%)": "mAP", "box mAP@50:95 (%)": "mAP@50:95"}
@@ -111,7 +111,7 @@ def _logarithmic_if_wide(axes: Axes, losses: pd.DataFrame) -> None:
 
 
 def draw_bodypart_errors(evaluation: Evaluation, bodyparts: Sequence[str], path: Path) -> None:
-    """Draw the RMSE of each bodypart on train and test frames, the hardest on top.
+    """Draw the RMSE of each bodypart on the frames of each split, the hardest on top.
 
     Args:
         evaluation: its `rmse_<bodypart>`.

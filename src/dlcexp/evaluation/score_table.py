@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlcexp.evaluation.evaluate import Evaluation
-from dlcexp.runs.metric_names import split_of
+from dlcexp.runs.metric_names import part_of, split_of
 
 # Metric: name, format. The order of the table.
 _ROWS = {
@@ -56,12 +56,15 @@ class ScoreTable:
     captions: tuple[str, ...]
 
 
-def score_table(evaluation: Evaluation, start: str | None = None) -> ScoreTable:
+def score_table(
+    evaluation: Evaluation, start: str | None = None, chosen_by: str | None = None
+) -> ScoreTable:
     """Return scores of a detector and of each split with frames, and the error of each bodypart.
 
     Args:
         evaluation: what was measured.
         start: what the networks started from; None: unknown.
+        chosen_by: the metric that chose the snapshot; None: the user did.
     """
     columns = _columns(evaluation)
 
@@ -86,13 +89,16 @@ def score_table(evaluation: Evaluation, start: str | None = None) -> ScoreTable:
         if key.startswith("rmse_") and key not in _ROWS
     ]
     titles = tuple(_title(evaluation, column) for column in columns)
-    captions = [*([f"start: {start}"] if start else []), *_captions(evaluation)]
+    captions = [*([f"start: {start}"] if start else []), *_chosen(chosen_by)]
+    captions += _captions(evaluation)
     return ScoreTable(titles, tuple(scores), tuple(bodyparts), tuple(captions))
 
 
-def evaluation_table(evaluation: Evaluation, start: str | None = None) -> Table:
+def evaluation_table(
+    evaluation: Evaluation, start: str | None = None, chosen_by: str | None = None
+) -> Table:
     """Return the same for the terminal; fits 80 columns."""
-    scores = score_table(evaluation, start)
+    scores = score_table(evaluation, start, chosen_by)
     caption = Text("\n".join(scores.captions), "table.caption", overflow="fold")
     table = Table(box=box.SIMPLE_HEAD, caption=caption or None, caption_justify="left")
     table.add_column("", overflow="fold", max_width=48)
@@ -104,6 +110,14 @@ def evaluation_table(evaluation: Evaluation, start: str | None = None) -> Table:
     for row in scores.bodyparts:
         table.add_row(row.name, *row.values)
     return table
+
+
+def _chosen(metric: str | None) -> list[str]:
+    """Return by what the snapshot was chosen, and whether test scores gain from that."""
+    if metric is None:
+        return []
+    optimistic = "; chosen on test frames, so that their scores are optimistic"
+    return [f"snapshot: best {metric}{optimistic if part_of(metric) == 'test' else ''}"]
 
 
 def _captions(evaluation: Evaluation) -> list[str]:

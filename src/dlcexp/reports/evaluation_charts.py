@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from dlcexp.data.loading import SplitName
+from dlcexp.data.splits import SplitName
 from dlcexp.evaluation.summary import ALL, Numbers
 from dlcexp.reports.plotly_charts import COLOURS, REST, Chart, is_wide, titled_figure, wrapped
 from dlcexp.text import number
 
 # Each split has one colour everywhere.
-SPLIT_COLOURS: dict[SplitName, str] = {"test": COLOURS[1], "train": COLOURS[0]}
+SPLIT_COLOURS: dict[SplitName, str] = {"test": COLOURS[1], "val": COLOURS[2], "train": COLOURS[0]}
 # Points that a page takes without getting slow; of more, an even choice is drawn.
 _MOST_POINTS = 4000
 # Errors below this are drawn there, where the axis is logarithmic.

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dlcexp.data.loading import PoseData, SplitName
+from dlcexp.data.loading import PoseData
+from dlcexp.data.splits import SplitName
 from dlcexp.evaluation.canvas import figure_pixels
 from dlcexp.evaluation.evaluate import Evaluation, flatten
 from dlcexp.evaluation.examples import chosen_frames
@@ -26,6 +27,7 @@ from dlcexp.reports.evaluation_tables import (
 )
 from dlcexp.reports.html_page import Picture, embedded_picture, render
 from dlcexp.reports.plotly_charts import embedded
+from dlcexp.runs.metric_names import CHOSEN_BY
 from dlcexp.runs.started_from import START
 from dlcexp.text import number
 
@@ -79,13 +81,14 @@ def _page(
     shown = _shown(evaluation, splits)
     first = next(iter(shown), None)
     summary = splits[shown[first]] if first else None
+    facts = values["facts"]
     return render(
         "evaluation.html.jinja",
         **values,
         first=first,
         headline=_headline(summary, first),
         scores=scores_table(evaluation),
-        captions=score_table(evaluation, values["facts"].get(START)).captions,
+        captions=score_table(evaluation, facts.get(START), facts.get(CHOSEN_BY)).captions,
         bodyparts=bodyparts_table(splits, shown) if shown else None,
         individuals=individuals_table(summary) if summary else None,
         frames=frames_table(summary, first) if summary and first else None,
@@ -116,8 +119,8 @@ def _charts(
 
 
 def _shown(evaluation: Evaluation, splits: Mapping[str, Numbers]) -> dict[SplitName, str]:
-    """Return what is drawn: test frames, then training frames, each end to end if possible."""
-    order: tuple[SplitName, ...] = ("test", "train")
+    """Return what is drawn: test, validation and training frames, end to end if possible."""
+    order: tuple[SplitName, ...] = ("test", "val", "train")
     columns = {split: evaluation.column(split) for split in order}
     return {split: name for split, name in columns.items() if name in splits and name}
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from dlcexp.data.loading import SplitName
+from dlcexp.data.splits import SplitName
 from dlcexp.evaluation.evaluate import Evaluation
 from dlcexp.evaluation.score_table import score_table
 from dlcexp.evaluation.summary import ALL, Numbers

@@ -8,7 +8,7 @@ from typing import Any
 from dlcexp.config.resolvers import larger_is_better
 from dlcexp.errors import ConfigError, ProjectError, nearest
 from dlcexp.results.ledger import Objective
-from dlcexp.runs.metric_names import GT_BOXES, GT_CONDITIONS, MAXIMIZE, MINIMIZE
+from dlcexp.runs.metric_names import GT_BOXES, GT_CONDITIONS, MAXIMIZE, MINIMIZE, PARTS
 from dlcexp.vocabulary import METRICS
 from dlcexp.yaml_files import read_json
 
@@ -40,7 +40,7 @@ def objectives(tree: Mapping[str, Any]) -> tuple[Objective, ...]:
 
 def _as_scored(metric: str, tree: Mapping[str, Any]) -> str:
     split, _, name = metric.partition(".")
-    if split not in ("test", "train"):
+    if split not in PARTS:
         return metric
     detector = tree["detector"]
     if detector and "detector" not in tree["train"]["stages"] and not detector["snapshot"]:

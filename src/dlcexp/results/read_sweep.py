@@ -19,7 +19,7 @@ from dlcexp.files import expanded, has_ended
 from dlcexp.results.factors import Factor, find_factors, values_by_key
 from dlcexp.results.ledger import TREES, Objective
 from dlcexp.results.objective import gain, natural
-from dlcexp.runs.metric_names import spelling
+from dlcexp.runs.metric_names import PARTS, spelling
 from dlcexp.runs.started_from import recorded_start
 from dlcexp.runs.status import COMPLETED, FAILED, KILLED, QUEUED, RUNNING
 from dlcexp.text import listed
@@ -33,7 +33,7 @@ UNREADABLE = "unreadable"
 
 # The objective where neither sweep nor trees set one: the first of these that any job has.
 _USUAL_METRICS = tuple(
-    f"{split}.{name}" for split in ("test", "train") for name in ("mAP", "rmse", "rmse_detections")
+    f"{split}.{name}" for split in PARTS for name in ("mAP", "rmse", "rmse_detections")
 )
 # Between jobs that are equal in the objective.
 _TIE_BREAKER = "test.rmse"

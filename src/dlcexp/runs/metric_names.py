@@ -2,10 +2,16 @@
 
 from collections.abc import Mapping
 
+# The parts of the labelled frames, test frames first.
+PARTS = ("test", "val", "train")
+
 # What is added to the name of a split where crops were cut by the labels' own boxes, and where
 # their conditions were drawn from the labels.
 GT_BOXES, GT_CONDITIONS = "_gt_boxes", "_gt_conditions"
 BY_LABELS = (GT_BOXES, GT_CONDITIONS)
+
+# What chose a snapshot, a key of the final numbers.
+CHOSEN_BY = "chosen_by"
 
 # Which values of a metric are better.
 MAXIMIZE, MINIMIZE = "maximize", "minimize"
@@ -16,6 +22,11 @@ def split_of(column: str) -> str:
     for suffix in BY_LABELS:
         column = column.removesuffix(suffix)
     return column
+
+
+def part_of(metric: str) -> str:
+    """Return `test` of `test_gt_boxes.rmse`."""
+    return split_of(metric.partition(".")[0])
 
 
 def by_split(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

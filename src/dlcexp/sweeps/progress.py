@@ -8,7 +8,7 @@ from time import monotonic
 from dlcexp.config.overrides import Override
 from dlcexp.results.ledger import Job, Ledger, Objective
 from dlcexp.results.objective import better, reached, unmeasured
-from dlcexp.runs.metric_names import split_of
+from dlcexp.runs.metric_names import PARTS, split_of
 from dlcexp.runs.status import COMPLETED, Status
 from dlcexp.sweeps.plan import Plan, differing
 from dlcexp.sweeps.space import Space
@@ -67,7 +67,7 @@ class Progress:
         """Log by what snapshots are chosen, unless it is the objective of the sweep."""
         split, _, name = self._objectives[0].metric.partition(".")
         wanted, key = f"{split_of(split)}.{name}", "trainer.key_metric"
-        chosen_by_it = len(self._objectives) == 1 and split_of(split) in ("test", "train")
+        chosen_by_it = len(self._objectives) == 1 and split_of(split) in PARTS
         if chosen_by_it and wanted != key_metric and key not in self._space.swept:
             logger.info(
                 "of each job the snapshot with the best %s is scored; %s=%s takes that with the "

@@ -22,7 +22,6 @@ from dlcexp.deeplabcut.predictions import Predictions, read_predictions
 from dlcexp.deeplabcut.shuffles import find_trained_shuffle
 from dlcexp.deeplabcut.snapshots import best_snapshot
 from dlcexp.errors import ConfigError, ProjectError, UserError, nearest
-from dlcexp.evaluation.detected_boxes import SPLITS
 from dlcexp.evaluation.model_poses import predict_frames
 from dlcexp.files import expanded
 from dlcexp.project import open_project
@@ -180,15 +179,15 @@ def split_conditions(
     Raises:
         ConfigError: there is none in any of them.
     """
-    rows = {split: getattr(data.split, split) for split in SPLITS}
-    found = source.conditions(data, [row for split in SPLITS for row in rows[split]], device)
+    rows = {split: getattr(data.split, split) for split in data.split.parts}
+    found = source.conditions(data, [row for part in rows.values() for row in part], device)
     if not any(len(poses) for poses in found.values()):
         raise ConfigError(
             "conditions",
             f"{source.origin} has not {_USABLE} in any of the {len(found)} frames: there is "
             "nothing to correct. Train it longer, or use a different one.",
         )
-    return {split: {row: found[row] for row in rows[split]} for split in SPLITS}
+    return {split: {row: found[row] for row in rows[split]} for split in rows}
 
 
 def _of_run(folder: Path, bodyparts: Sequence[str]) -> ModelConditions:

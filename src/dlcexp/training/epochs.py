@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from dlcexp.deeplabcut.snapshots import Snapshot, SnapshotManager
 from dlcexp.runs.folder import Pruned, RunFolder
+from dlcexp.runs.metric_names import part_of
 from dlcexp.runs.stages import POSE, Stage
 from dlcexp.training.callbacks import validating, weights_to_keep
 from dlcexp.training.fine_tuning import GROUPING, unscaled
@@ -24,7 +25,7 @@ from dlcexp.training.progress_bar import Clock
 
 logger = logging.getLogger(__name__)
 
-# Scores a network: test (and train) metrics by name, `test.rmse` and the like.
+# Scores a network: metrics of the frames that choose, by name, `val.rmse` and the like.
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 
 # Takes the epoch and the metrics of each evaluation, by the names under which they are logged;
@@ -140,6 +141,7 @@ class EpochEnd(Callback):
             max_snapshots=cfg.trainer.max_snapshots,
             key_metric=stage.key_metric,
             key_metric_asc=stage.key_metric_asc,
+            tie_breaks=(f"{part_of(stage.key_metric)}.rmse", "train.total_loss"),
         )
         stopping = cfg.trainer.get("early_stopping") or {}
         self.stopping = EarlyStopping(
@@ -236,7 +238,8 @@ class EpochEnd(Callback):
         for target in self.loggers:
             target.log_metrics({**named, **self.stage.logged(metrics)}, step=epoch)
             target.save()
-        shown = {k: v for k, v in metrics.items() if k in ("test.rmse", self.manager.key_metric)}
+        names = (f"{part_of(self.stage.key_metric)}.rmse", self.stage.key_metric)
+        shown = {name: value for name, value in metrics.items() if name in names}
         scores = self.stage.logged(shown)
         logger.info(
             "%sepoch %d/%d  loss %.4g  lr %.3g  %.1f images/s%s  %s left",

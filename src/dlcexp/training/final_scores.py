@@ -31,8 +31,8 @@ def report(
     loggers: Sequence[Logger],
     conditions: Mapping[str, Conditions] | None = None,
 ) -> Evaluation:
-    """Evaluate the best snapshots on train and test frames: metrics.json and figures."""
-    logger.info("scoring the best snapshot on train and test frames")
+    """Evaluate the best snapshots on the frames of each split: metrics.json and figures."""
+    logger.info("scoring the best snapshot on %s frames", " and ".join(data.split.parts))
     evaluation = evaluate_run(run, data, device, conditions=conditions, progress=True)
     speed = {"speed.images_per_second": images_per_second(evaluation)}
     start = {START: start_of(plain(run.cfg))}

@@ -24,17 +24,18 @@ from dlcexp.config.build import allowing, backbones, build
 from dlcexp.config.schema import PASSED_ON
 from dlcexp.data.augmentation import padding_share
 from dlcexp.data.loading import PoseData
+from dlcexp.data.splits import SplitName
 from dlcexp.deeplabcut.export import cannot_build
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.evaluation.detected_boxes import DETECTOR_METRICS, evaluate_detector
-from dlcexp.evaluation.evaluate import SPLITS, evaluate_model
+from dlcexp.evaluation.evaluate import evaluate_model
 from dlcexp.evaluation.metrics import evaluate_poses
 from dlcexp.evaluation.score_table import evaluation_table
 from dlcexp.files import write_json
 from dlcexp.models import PoseModel
 from dlcexp.runs.folder import Pruned, RunFolder, anchored, new_run_folder, plain
 from dlcexp.runs.hardware import Hardware, choose_hardware
-from dlcexp.runs.metric_names import by_split
+from dlcexp.runs.metric_names import PARTS, by_split, part_of
 from dlcexp.runs.run import Run, without_weights
 from dlcexp.runs.stages import DETECTOR, POSE, STAGES, Stage, chosen_stages
 from dlcexp.runs.started_from import START, named_source, random_starts, start_of
@@ -140,7 +141,8 @@ def train(
             evaluation = report(run, run_folder, hardware.device, data, loggers, conditions)
     print_any_character()
     # The run is complete, whatever comes of this.
-    Console().print(evaluation_table(evaluation, start_of(plain(cfg))))
+    chosen_by = str(cfg.trainer.key_metric)
+    Console().print(evaluation_table(evaluation, start_of(plain(cfg)), chosen_by))
     return Run.open(run_folder.path)
 
 
@@ -172,7 +174,7 @@ def prepare(cfg: DictConfig, stage: Stage, data: PoseData, folder: RunFolder) ->
         ConfigError: the key metric, optimizer, schedule, augmentations or callbacks are invalid.
         SnapshotError: the checkpoint to resume from does not fit.
     """
-    check_key_metric(cfg, stage)
+    check_key_metric(cfg, stage, data)
     checkpoint = resume_point(cfg, stage, folder)
     seed_everything(int(cfg.seed), verbose=False)
     weights = None
@@ -304,8 +306,9 @@ def fit(
     if start.checkpoint is not None:
         logger.info("resuming after epoch %d of %s", start.epochs, start.checkpoint)
 
+    splits = parts_while_training(cfg, stage, module.data)
+
     def score(model: nn.Module) -> dict[str, float]:
-        splits = SPLITS if stage.key_metric.startswith("train.") else SPLITS[1:]
         if stage.name == DETECTOR:
             return by_split(evaluate_detector(model, module.data, module.device, splits=splits)[0])
         evaluation = evaluate_model(model, module.data, cfg, module.device, splits=splits)
@@ -321,6 +324,18 @@ def fit(
         logger.info(
             "%sstopped after epoch %d of %d", stage.log_prefix, trainer.current_epoch, epochs
         )
+
+
+def parts_while_training(cfg: DictConfig, stage: Stage, data: PoseData) -> list[SplitName]:
+    """Return the parts of the frames that are scored at each evaluation.
+
+    These are validation frames, or test frames where there are none, and those whose metrics choose
+    snapshots or rank and prune the jobs of a sweep. Else test frames are scored once, at the end.
+    """
+    ranking = plain(cfg).get("sweep", {}).get("metric") or []
+    wanted = [stage.key_metric, *([ranking] if isinstance(ranking, str) else ranking)]
+    chosen = {"val" if data.split.val else "test", *map(part_of, wanted)}
+    return [part for part in data.split.parts if part in chosen]
 
 
 def make_trainer(
@@ -355,20 +370,28 @@ def make_trainer(
     )
 
 
-def check_key_metric(cfg: DictConfig, stage: Stage) -> None:
+def check_key_metric(cfg: DictConfig, stage: Stage, data: PoseData) -> None:
     """Refuse a metric that will never be measured before the first batch.
 
     Raises:
         ConfigError: names the metrics there are.
     """
     names: Iterable[str] = DETECTOR_METRICS if stage.name == DETECTOR else _pose_metrics(cfg)
+    key = "detector.key_metric" if stage.name == DETECTOR else "trainer.key_metric"
     split, _, name = stage.key_metric.partition(".")
-    if split not in ("test", "train") or name not in names:
-        known = [f"test.{each}" for each in names]
+    if split == "val" and not data.split.val:
         raise ConfigError(
-            "detector.key_metric" if stage.name == DETECTOR else "trainer.key_metric",
+            key,
+            f"{stage.key_metric!r} is not measured, as there are no validation frames; "
+            "split.val_fraction=0.15 takes them out of the training frames.",
+        )
+    if split not in PARTS or name not in names:
+        first, *others = [part for part in PARTS if part in data.split.parts]
+        known = [f"{first}.{each}" for each in names]
+        raise ConfigError(
+            key,
             f"{stage.key_metric!r} is not measured. Allowed: {', '.join(known)}, and the "
-            f"same with train.{nearest(stage.key_metric, known)}",
+            f"same with {' or '.join(others)}.{nearest(stage.key_metric, known)}",
         )
 
 

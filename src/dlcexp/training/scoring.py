@@ -12,7 +12,7 @@ from dlcexp.config.compose import modified
 from dlcexp.config.typed import read_typed
 from dlcexp.data.conditional_crops import Conditions
 from dlcexp.data.loading import PoseData
-from dlcexp.deeplabcut.snapshots import snapshot_epoch
+from dlcexp.deeplabcut.snapshots import is_best, snapshot_epoch
 from dlcexp.errors import ConfigError
 from dlcexp.evaluation.evaluate import (
     Evaluation,
@@ -22,6 +22,7 @@ from dlcexp.evaluation.evaluate import (
 )
 from dlcexp.evaluation.records import pose_records
 from dlcexp.runs.hardware import choose_hardware
+from dlcexp.runs.metric_names import CHOSEN_BY
 from dlcexp.runs.run import Run
 from dlcexp.text import listed
 from dlcexp.training.conditions import condition_source, split_conditions
@@ -54,7 +55,7 @@ def evaluate(
     overrides: Sequence[str] = (),
     progress: bool = False,
 ) -> Evaluation:
-    """Predict and score the train and test frames of a run.
+    """Predict and score the train, val and test frames of a run.
 
     Args:
         run: a finished run, or its folder, or that of a shuffle that DeepLabCut trained.
@@ -175,9 +176,12 @@ def evaluate_run(
 
 
 def snapshots_used(run: Run) -> dict[str, int | str]:
-    """Return epoch and name of the best snapshot of each network, as in `metrics.json`."""
+    """Return epoch, name and choice of the best snapshot of each network, as in `metrics.json`."""
     used: dict[str, int | str] = {}
     for prefix, path in (("", run.best_pose_snapshot), ("detector.", run.best_detector_snapshot)):
         if path is not None:
             used |= {f"{prefix}epoch": snapshot_epoch(path), f"{prefix}snapshot": path.name}
+            if is_best(path):
+                settings = run.cfg.detector if prefix else run.cfg.trainer
+                used[f"{prefix}{CHOSEN_BY}"] = str(settings.key_metric)
     return used
