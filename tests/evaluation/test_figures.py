@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
+from dlcexp.data.splits import Split
 from dlcexp.evaluation.canvas import save_figure
 from dlcexp.evaluation.examples import draw_examples
 from dlcexp.evaluation.figures import Example, Skeleton, draw_example
@@ -73,7 +74,7 @@ def test_animals_bear_their_names_and_unique_bodyparts_none(
 
 
 def test_training_frames_stand_in_without_test_frames(evaluation, data, settings, tmp_path):
-    data.split.test = ()
+    data.split = Split(data.split.train, ())
     settings.examples = 1
     assert len(draw_examples(evaluation, data, tmp_path, Tree(settings))) == 2
 
