@@ -280,6 +280,7 @@ REDUCED = {
     "augmentation_ablation": [],
     "backbones": ["model/backbone=hrnet_w18,resnet_50"],
     "kfold": ["split.k=2", "split.fold=0,1"],
+    "learning_curve": ["split.train_frames=3,4,5", "seed=0"],
     "methods": [],
     "models_and_backbones": ["model/backbone=hrnet_w18,resnet_50", "model=dekr"],
     "optimizer_grid": ["optimizer.lr=1e-3"],

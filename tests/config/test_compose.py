@@ -114,6 +114,14 @@ def test_every_choice_of_the_user_wins_over_the_recommendation_of_the_detector(d
     assert cfg.scheduler == compose(*base).scheduler
 
 
+@pytest.mark.parametrize("scheduler", ["one_cycle_lr", "cyclic_lr"])
+def test_a_cycle_has_its_maximum_at_the_rate_of_the_optimizer(mouse_project, scheduler):
+    words = [f"project={mouse_project}", "method=td", f"scheduler={scheduler}"]
+    words += [f"scheduler@detector.scheduler={scheduler}", "detector.optimizer.lr=0.007"]
+    cfg = compose(*words, "optimizer.lr=0.003")
+    assert (cfg.scheduler.max_lr, cfg.detector.scheduler.max_lr) == (0.003, 0.007)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("group", sorted(set(groups()) - {"model/backbone", "net_type"}))
 def test_every_option_of_every_group_composes(group, single, arena):

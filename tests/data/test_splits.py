@@ -124,6 +124,31 @@ def test_whole_videos_validate_and_their_unlabelled_frames_do_not_train(project:
     assert len(split.val) == 9
 
 
+@pytest.mark.parametrize("stratify", [False, True])
+def test_fewer_training_frames_are_among_more_and_the_others_stay(
+    project: Project, stratify: bool
+) -> None:
+    labels = make_labels()
+    kinds = {"stratify": stratify, "val_fraction": 0.2}
+    whole = FractionSplit(**kinds)(labels, project)
+    found = [
+        FractionSplit(**kinds, train_frames=count)(labels, project) for count in (3, 6, 12, 24)
+    ]
+    assert [len(split.train) for split in found] == [3, 6, 12, 24]
+    for fewer, more in zip(found, [*found[1:], whole], strict=True):
+        assert set(fewer.train) < set(more.train)
+        assert (fewer.test, fewer.val) == (whole.test, whole.val)
+    assert set(found[-1].train) == set(whole.train) - UNLABELLED
+    if stratify:
+        assert set(Counter(FOLDERS[i] for i in found[1].train)) == {"a", "b", "c"}
+
+
+def test_every_split_takes_a_number_of_training_frames(project: Project) -> None:
+    labels = make_labels()
+    for split in (KFoldSplit(train_frames=5), VideoSplit("b", val="c", train_frames=5)):
+        assert len(split(labels, project).train) == 5
+
+
 def test_the_seed_decides_and_0_is_one(project: Project) -> None:
     labels = make_labels()
     splits = [FractionSplit(seed=seed)(labels, project) for seed in (0, 0, 1, 42)]
@@ -173,6 +198,7 @@ MISTAKES: dict[str, tuple[Any, str, str]] = {
     "no video": (lambda: VideoSplit([]), "split.test", "split.test"),
     "video twice": (lambda: VideoSplit(["a", "b"], val="b"), "split.val", "b: tests already"),
     "two ways": (lambda: VideoSplit("a", "b", 0.1), "split.val_fraction", "split.val names"),
+    "train 0": (lambda: FractionSplit(train_frames=0), "split.train_frames", "at least 1"),
     "val 0": (lambda: FractionSplit(val_fraction=0), "split.val_fraction", "0 and 1"),
     "val 1": (lambda: KFoldSplit(val_fraction=1), "split.val_fraction", "0 and 1"),
 }
@@ -203,6 +229,8 @@ def test_what_the_project_cannot_give_is_named(project: Project) -> None:
         VideoSplit("video1", val="video3")(
             make_labels(("video1", "video2", "video3"), {2}), project
         )
+    with pytest.raises(ConfigError, match=r"^split\.train_frames: 30 .* 29 labelled frames"):
+        FractionSplit(train_frames=30)(make_labels(unlabelled={0, 1, 2, 3}), project)
     with pytest.raises(ConfigError, match=r"^split\.val_fraction: .*1 labelled training frame "):
         FractionSplit(0.5, val_fraction=0.5)(labels, project)
     with pytest.raises(ConfigError, match=r"^split\.k: .*5.* 2 "):

@@ -6,6 +6,7 @@ there is a frame to train and one to test, except for `split=all`.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -43,6 +44,7 @@ class FractionSplit:
         seed: seed of the shuffling.
         stratify: take the same fraction of each video folder.
         val_fraction: part of the training frames that validates in place of training.
+        train_frames: labelled frames that train; None: all that neither test nor validate.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class FractionSplit:
         seed: int = 42,
         stratify: bool = False,
         val_fraction: float | None = None,
+        train_frames: int | None = None,
     ) -> None:
         if not 0 < train_fraction < 1:
             raise ConfigError(
@@ -59,13 +62,13 @@ class FractionSplit:
         self.train_fraction = train_fraction
         self.seed = seed
         self.stratify = stratify
-        self.validation = RandomValidation(val_fraction, seed, stratify)
+        self.draw = TrainingDraw(val_fraction, train_frames, seed, stratify)
 
     def __call__(self, labels: Labels, project: Project) -> Split:
         order = _shuffled(labels, self.seed, self.stratify)
         wanted = round(len(order) * (1 - self.train_fraction))
         count = min(max(wanted, 1), len(order) - 1)
-        return self.validation(_split(labels, _evenly(order, count)), labels)
+        return self.draw(_split(labels, _evenly(order, count)), labels)
 
 
 class KFoldSplit:
@@ -77,6 +80,7 @@ class KFoldSplit:
         seed: seed of the shuffling.
         stratify: deal the frames of each video folder evenly to the parts.
         val_fraction: part of the training frames that validates in place of training.
+        train_frames: labelled frames that train; None: all that neither test nor validate.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class KFoldSplit:
         seed: int = 42,
         stratify: bool = False,
         val_fraction: float | None = None,
+        train_frames: int | None = None,
     ) -> None:
         if k < 2:
             raise ConfigError("split.k", f"must be at least 2, not {k}.")
@@ -95,13 +100,13 @@ class KFoldSplit:
         self.fold = fold
         self.seed = seed
         self.stratify = stratify
-        self.validation = RandomValidation(val_fraction, seed, stratify)
+        self.draw = TrainingDraw(val_fraction, train_frames, seed, stratify)
 
     def __call__(self, labels: Labels, project: Project) -> Split:
         order = _shuffled(labels, self.seed, self.stratify)
         if len(order) < self.k:
             raise ConfigError("split.k", f"{self.k} is more than the {len(order)} labelled frames.")
-        return self.validation(_split(labels, order[self.fold :: self.k]), labels)
+        return self.draw(_split(labels, order[self.fold :: self.k]), labels)
 
 
 class VideoSplit:
@@ -111,6 +116,7 @@ class VideoSplit:
         test: one or more folders of `labeled-data`.
         val: folders that validate; None or [] for none.
         val_fraction: in place of `val`, part of the training frames that validates.
+        train_frames: labelled frames that train; None: all that neither test nor validate.
         seed: seed of the drawing of these.
     """
 
@@ -119,6 +125,7 @@ class VideoSplit:
         test: str | Sequence[str],
         val: str | Sequence[str] | None = None,
         val_fraction: float | None = None,
+        train_frames: int | None = None,
         seed: int = 42,
     ) -> None:
         self.test, self.val = _names(test), _names(val or [])
@@ -128,7 +135,7 @@ class VideoSplit:
             raise ConfigError("split.val", f"{', '.join(both)}: tests already.")
         if self.val and val_fraction is not None:
             raise ConfigError("split.val_fraction", "must be null where split.val names folders.")
-        self.validation = RandomValidation(val_fraction, seed)
+        self.draw = TrainingDraw(val_fraction, train_frames, seed)
 
     def __call__(self, labels: Labels, project: Project) -> Split:
         parts = {"split.test": self.test, "split.val": self.val}
@@ -147,7 +154,7 @@ class VideoSplit:
         # A frame without labels in one of these videos must not train either: it is that video's.
         unlabelled = np.setdiff1d(np.concatenate(list(inside.values())), labelled)
         split = _split(labels, test, val, leave_out=unlabelled)
-        return self.validation(split, labels)
+        return self.draw(split, labels)
 
 
 class AllSplit:
@@ -165,6 +172,7 @@ class DLCShuffleSplit:
         iteration: of the project; None: that of its `config.yaml`.
         trainset_fraction: training fraction of the shuffle; None: whichever there is.
         val_fraction: part of the training frames that validates in place of training.
+        train_frames: labelled frames that train; None: all that neither test nor validate.
         seed: seed of the drawing of these.
     """
 
@@ -174,12 +182,13 @@ class DLCShuffleSplit:
         iteration: int | None = None,
         trainset_fraction: float | None = None,
         val_fraction: float | None = None,
+        train_frames: int | None = None,
         seed: int = 42,
     ) -> None:
         self.shuffle = shuffle
         self.iteration = iteration
         self.trainset_fraction = trainset_fraction
-        self.validation = RandomValidation(val_fraction, seed)
+        self.draw = TrainingDraw(val_fraction, train_frames, seed)
 
     def __call__(self, labels: Labels, project: Project) -> Split:
         from dlcexp.deeplabcut.shuffles import read_shuffle
@@ -199,45 +208,81 @@ class DLCShuffleSplit:
                 "split.shuffle",
                 f"shuffle {self.shuffle} leaves no frame to {'test' if train else 'train'}.",
             )
-        split = Split(tuple(sorted(map(int, train))), tuple(sorted(map(int, test))))
-        return self.validation(split, labels)
+        split = Split(_sorted(train), _sorted(test))
+        return self.draw(split, labels)
 
 
-class RandomValidation:
-    """Takes validation frames out of the training frames, at random.
+class TrainingDraw:
+    """Takes validation frames out of the training frames, and keeps as many as are wanted.
 
     Args:
-        fraction: of the labelled training frames, between 0 and 1; at least one frame stays on
+        val_fraction: of the labelled training frames, between 0 and 1; at least one frame stays on
             either side. None takes none.
+        train_frames: labelled frames that are kept; a larger number keeps those of a smaller one.
+            None keeps all, and frames without labels.
         seed: of the drawing.
-        stratify: take the same fraction of each video folder.
+        stratify: take the same share of each video folder.
     """
 
-    def __init__(self, fraction: float | None, seed: int, stratify: bool = False) -> None:
-        if fraction is not None and not 0 < fraction < 1:
-            raise ConfigError("split.val_fraction", f"must be between 0 and 1, not {fraction}.")
-        self.fraction = fraction
+    def __init__(
+        self,
+        val_fraction: float | None,
+        train_frames: int | None,
+        seed: int,
+        stratify: bool = False,
+    ) -> None:
+        if val_fraction is not None and not 0 < val_fraction < 1:
+            raise ConfigError("split.val_fraction", f"must be between 0 and 1, not {val_fraction}.")
+        if train_frames is not None and train_frames < 1:
+            raise ConfigError("split.train_frames", f"must be at least 1, not {train_frames}.")
+        self.val_fraction = val_fraction
+        self.train_frames = train_frames
         self.seed = seed
         self.stratify = stratify
 
     def __call__(self, split: Split, labels: Labels) -> Split:
-        """Return the split with validation frames."""
-        if self.fraction is None:
-            return split
-        labelled = np.intersect1d(split.train, _labelled(labels))
-        if len(labelled) < 2:
-            raise ConfigError(
-                "split.val_fraction",
-                f"of {len(labelled)} labelled training frame{'s' * (len(labelled) != 1)} none can "
-                "validate; set it to null.",
-            )
+        """Return the split with the frames drawn from its training frames."""
         # Not the seed alone: it has drawn the test frames already.
         random = np.random.default_rng([self.seed, len(split.test)])
-        order = _in_folders(random.permutation(labelled), labels, self.stratify)
-        wanted = round(len(order) * self.fraction)
-        drawn = _evenly(order, min(max(wanted, 1), len(order) - 1))
-        val = tuple(sorted(map(int, drawn)))
-        return Split(tuple(row for row in split.train if row not in val), split.test, val)
+        labelled = random.permutation(np.intersect1d(split.train, _labelled(labels)))
+        val = split.val if self.val_fraction is None else self._validating(labelled, labels)
+        train = tuple(row for row in split.train if row not in val)
+        if self.train_frames is not None:
+            train = self._kept([row for row in labelled if row not in val], labels)
+        return Split(train, split.test, val)
+
+    def _validating(self, order: NDArray[np.intp], labels: Labels) -> tuple[int, ...]:
+        if len(order) < 2:
+            raise ConfigError(
+                "split.val_fraction",
+                f"of {len(order)} labelled training frame{'s' * (len(order) != 1)} none can "
+                "validate; set it to null.",
+            )
+        wanted = round(len(order) * (self.val_fraction or 0))
+        count = min(max(wanted, 1), len(order) - 1)
+        return _sorted(_evenly(_in_folders(order, labels, self.stratify), count))
+
+    def _kept(self, order: Sequence[int], labels: Labels) -> tuple[int, ...]:
+        count = self.train_frames or 0
+        if count > len(order):
+            raise ConfigError(
+                "split.train_frames",
+                f"{count} is more than the {len(order)} labelled frames that can train.",
+            )
+        if self.stratify:
+            # Each frame by its place in its folder, from 0 to 1: any first part has all folders.
+            folders = Counter(labels.folders[row] for row in order)
+            seen: Counter[str] = Counter()
+            places = {}
+            for row in order:
+                seen[folder := labels.folders[row]] += 1
+                places[row] = (seen[folder] - 0.5) / folders[folder]
+            order = sorted(order, key=places.__getitem__)
+        return _sorted(order[:count])
+
+
+def _sorted(rows: Iterable[int]) -> tuple[int, ...]:
+    return tuple(sorted(map(int, rows)))
 
 
 def _names(folders: str | Sequence[str]) -> list[str]:
@@ -293,4 +338,4 @@ def _split(
     tests, validates = ({int(index) for index in rows} for rows in (test, val))
     elsewhere = tests | validates | {int(index) for index in leave_out}
     train = tuple(index for index in range(len(labels.names)) if index not in elsewhere)
-    return Split(train, tuple(sorted(tests)), tuple(sorted(validates)))
+    return Split(train, _sorted(tests), _sorted(validates))

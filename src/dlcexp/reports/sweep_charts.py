@@ -10,6 +10,7 @@ from dlcexp.config.resolvers import larger_is_better
 from dlcexp.reports.plotly_charts import COLOURS, REST, Chart, is_wide, titled_figure, wrapped
 from dlcexp.results.factors import Factor
 from dlcexp.results.importance import importances, is_number
+from dlcexp.results.label_curve import label_curves
 from dlcexp.results.ledger import Objective
 from dlcexp.results.objective import gain
 from dlcexp.results.read_sweep import INFERENCE_SPEED, TRAINING_SPEED, Job, Sweep
@@ -22,6 +23,8 @@ from dlcexp.trees import ABSENT
 # A key with more values than that is drawn as points alone.
 _MOST_MEANS, _FEW = 12, 6
 _FEW_EPOCHS = 10
+# Straight pieces of a line that is curved at its edges.
+_CURVE_STEPS = 24
 _LOSS = "train.total_loss"
 
 
@@ -171,6 +174,43 @@ def _curves(sweep: Sweep, metric: str) -> Iterable[go.Scatter]:
                 text=[wrapped(f"job {job.name}: {name}")] * len(epochs),
                 hovertemplate="%{text}<br>epoch %{x}: %{y:.4g}<extra></extra>",
             )
+
+
+def label_curve_chart(sweep: Sweep) -> Chart | None:
+    """Draw the error over the number of labelled frames, with the fitted lines and their bands."""
+    curves = label_curves(sweep)[: len(COLOURS)]
+    if not curves:
+        return None
+    figure = titled_figure([], x="labelled training frames", y=f"{curves[0].metric} (px)")
+    for curve, colour in zip(curves, COLOURS, strict=False):
+        name = label(curve.factors, curve.values)
+        least, most = min(curve.sizes), 2 * max(curve.sizes)
+        steps = [
+            least * (most / least) ** (step / _CURVE_STEPS) for step in range(_CURVE_STEPS + 1)
+        ]
+        expected = [curve.at(frames) for frames in steps]
+        band = go.Scatter(
+            x=[*steps, *reversed(steps)],
+            y=[*(e.low for e in expected), *(e.high for e in reversed(expected))],
+            fill="toself", fillcolor=colour, opacity=0.12, line={"width": 0}, mode="lines",
+            hoverinfo="skip", showlegend=False,
+        )  # fmt: skip
+        fitted = go.Scatter(
+            x=steps, y=[each.value for each in expected], name=wrapped(name), mode="lines",
+            line={"color": colour}, legendgroup=name,
+        )  # fmt: skip
+        runs = go.Scatter(
+            x=[frames for frames, _ in curve.points], y=[error for _, error in curve.points],
+            mode="markers", marker={"color": colour}, legendgroup=name, showlegend=False,
+            hovertemplate="%{x} frames: %{y:.4g} px<extra></extra>",
+        )  # fmt: skip
+        figure.add_traces([band, fitted, runs])
+    sizes = sorted({size for curve in curves for size in (*curve.sizes, 2 * max(curve.sizes))})
+    figure.update_layout(height=420, showlegend=len(curves) > 1)
+    figure.update_xaxes(type="log", tickvals=sizes, ticktext=list(map(str, sizes)))
+    figure.update_yaxes(type="log")
+    text = "A point for each run; the line is a power law, the band holds 95 % of further runs."
+    return Chart(f"{curves[0].metric} by labelled frames", text, figure)
 
 
 def parallel_coordinates(sweep: Sweep) -> Chart | None:

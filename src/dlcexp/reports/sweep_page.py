@@ -12,6 +12,7 @@ from dlcexp.reports.html_page import Picture, embedded_picture, render
 from dlcexp.reports.plotly_charts import embedded
 from dlcexp.reports.sweep_charts import (
     importance_chart,
+    label_curve_chart,
     learning_curves,
     marginal_charts,
     parallel_coordinates,
@@ -52,6 +53,8 @@ def report_page(sweep: Sweep) -> str:
         repeated=any(len(recipe.jobs) > 1 for recipe in sweep.recipes),
         importance=embedded(importance_chart(sweep)),
         marginals=[embedded(chart) for chart in marginal_charts(sweep)],
+        labels_note=recipe_text.labels_note(sweep),
+        label_curve=embedded(label_curve_chart(sweep)),
         curves=[embedded(chart) for chart in learning_curves(sweep)],
         parallel=embedded(parallel_coordinates(sweep)),
         speed=embedded(speed_chart(sweep)),

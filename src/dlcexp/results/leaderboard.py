@@ -18,6 +18,7 @@ from dlcexp.results.recipe_text import (
     better,
     counts,
     label,
+    labels_note,
     mean_and_spread,
     names_of,
     shown,
@@ -58,7 +59,7 @@ def leaderboard(sweep: Sweep, width: int | None = None) -> str:
     console.print(_fitting_table(sweep, console))
     if len(sweep.recipes) > _ROWS:
         console.print(f"and {len(sweep.recipes) - _ROWS} more")
-    for line in verdict(sweep):
+    for line in (*verdict(sweep), *labels_note(sweep)):
         console.print(line)
     _print_failures(console, sweep.failed)
     return buffer.getvalue()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dlcexp.results.factors import Factor
+from dlcexp.results.label_curve import label_curves
 from dlcexp.results.ledger import Objective
 from dlcexp.results.read_sweep import Job, Recipe, Sweep
 from dlcexp.results.statistics import Comparison, compare
@@ -19,6 +20,8 @@ from dlcexp.trees import ABSENT
 _WIDEST = 28
 # Recipes that are compared with the best one in a sentence each.
 _SENTENCES = 6
+# Recipes of which it is stated what more labels would bring.
+_CURVES = 3
 # Keys of a recipe in a sentence.
 _MOST_KEYS = 5
 
@@ -107,6 +110,25 @@ def start_note(sweep: Sweep) -> list[str]:
                 f"Warning: {whose}{noun} {names_of(random)} started from random weights, the "
                 "others from pretrained ones: their ranking compares starts, not recipes."
             )
+    return notes
+
+
+def labels_note(sweep: Sweep) -> list[str]:
+    """Return what twice the labelled frames would bring, by the runs over their number."""
+    notes = []
+    for curve in label_curves(sweep)[:_CURVES]:
+        most = max(curve.sizes)
+        recipe = f" of {label(curve.factors, curve.values)}" if curve.factors else ""
+        law = f"{curve.metric}{recipe} over {len(curve.sizes)} numbers of labelled frames"
+        if not curve.falls:
+            notes.append(f"{law} does not fall measurably: more runs, or more labels, would show.")
+            continue
+        now, then = curve.at(most), curve.at(2 * most)
+        notes.append(
+            f"{law} falls as frames^{curve.exponent:.2f}: twice the {most} frames would bring "
+            f"{number(now.value)} to about {number(then.value)} px ({number(then.low)} to "
+            f"{number(then.high)} px in 95 % of runs)."
+        )
     return notes
 
 
