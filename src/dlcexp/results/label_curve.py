@@ -1,4 +1,4 @@
-"""How the error falls with the number of labelled frames, and what more of them would bring.
+"""The error of a recipe by the number of labelled frames, and what more of them would bring.
 
 Errors of deep networks fall with the number of training samples as a power law (Hestness et al.,
 "Deep Learning Scaling is Predictable, Empirically", 2017): a straight line in logarithms, fitted by
@@ -84,8 +84,8 @@ class LabelCurve:
 def label_curves(sweep: Sweep) -> list[LabelCurve]:
     """Return a curve for each recipe that was trained on three numbers of frames, the best first.
 
-    Keys that change with the number of frames, such as epochs of equally many steps, are no recipes
-    of their own.
+    Keys that change with the number of frames, such as epochs of equally many steps, do not make a
+    separate recipe.
     """
     jobs = [job for job in sweep.jobs if _frames(job) is not None and _error(job) is not None]
     factors = [
@@ -122,7 +122,7 @@ def _curve(jobs: Sequence[Job], factors: Sequence[Factor]) -> LabelCurve | None:
 
 
 def _follows_the_frames(factor: Factor, jobs: Sequence[Job]) -> bool:
-    """Return True if each number of frames has one value of its own."""
+    """Return True if each number of frames has a single value."""
     values: dict[int | None, set[str]] = {}
     for job in jobs:
         values.setdefault(_frames(job), set()).add(repr(job.values.get(factor.key, ABSENT)))
