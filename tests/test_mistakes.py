@@ -156,6 +156,7 @@ def test_values_are_checked_before_a_tree_is_shown(line, capsys):
     assert line.partition("=")[0] in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -217,6 +217,7 @@ def labelled_images(cfg: DictConfig) -> dict[str, torch.Tensor]:
     return batch | ({"conditions": keypoints} if cfg.method == "ctd" else {})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_subclasses_learn_and_predict_as_their_parents(family, families):
     expected, found = (one_step(cfg) for cfg in families[family])
@@ -225,6 +226,7 @@ def test_subclasses_learn_and_predict_as_their_parents(family, families):
         torch.testing.assert_close(found[name], value, rtol=0, atol=0, equal_nan=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["rtmpose", "tokenpose"])  # with SSDLite, with Faster R-CNN
 def test_a_detector_learns_and_finds_as_its_parent(family, families):
     results = []

@@ -490,6 +490,7 @@ def test_a_mistake_is_one_message_with_the_key_and_the_nearest_match(override, m
         compose(override)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

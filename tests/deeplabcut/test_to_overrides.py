@@ -234,6 +234,7 @@ EDITS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edit", EDITS)
 def test_a_file_edited_by_hand_comes_back_and_only_the_edit_is_in_the_line(record, edit):
     changes, expected = EDITS[edit]

@@ -102,6 +102,7 @@ NOTHING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "nothing"),
     [("faster rcnn", list(NOTHING.values())), *(("ssdlite", [box]) for box in NOTHING.values())],

@@ -90,6 +90,7 @@ accumulate:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("launcher", "words"),
     [

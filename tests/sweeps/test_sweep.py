@@ -263,6 +263,7 @@ def test_impossible_jobs_are_told_before_the_first_one_runs(sweeps, capfd):
     assert not sweeps.folder("multirun").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [
