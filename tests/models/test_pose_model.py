@@ -82,7 +82,7 @@ def test_part_affinity_fields_train_on_every_backbone(backbone):
     cfg = compose("project=demo", "model=paf", f"model/backbone={backbone}", *words)
     model = build(cfg.model, key="model").train()
     labels = labels_for(OmegaConf.to_container(cfg.model), batch=2)
-    multiple = cfg.data.auto_padding.pad_height_divisor
+    multiple = OmegaConf.select(cfg, "data.auto_padding.pad_height_divisor") or 1
     height, width = (side // multiple * multiple for side in (HEIGHT, WIDTH))
     outputs = model(torch.randn(2, 3, height, width))
     losses = model.losses(outputs, model.targets(outputs, labels))

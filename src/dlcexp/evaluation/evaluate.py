@@ -43,8 +43,8 @@ class Evaluation:
         unique: {split: float32 (frames, 1, unique bodyparts, 3)}, as `poses`, where the model
             finds them.
         seconds: {split: time from images in memory or on disk to poses}.
-        records: every labelled keypoint with its prediction, see `pose_records`; of
-            `dlcexp.evaluate` only, empty elsewhere.
+        records: every labelled keypoint with its prediction, see `pose_records`; empty while a
+            network trains.
     """
 
     metrics: dict[str, dict[str, float]]
@@ -66,6 +66,10 @@ class Evaluation:
             self.seconds[f"{split}{suffix}"] = part.seconds[split]
             if split in part.unique:
                 self.unique[f"{split}{suffix}"] = part.unique[split]
+
+    def records_of(self, column: str) -> pd.DataFrame:
+        """Return the records of a split, by the name under which it was scored."""
+        return self.records[self.records.split == column] if len(self.records) else self.records
 
     def column(self, split: str) -> str | None:
         """Return the name under which a split was scored, end to end if so; None if not scored."""

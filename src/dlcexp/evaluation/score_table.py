@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dlcexp.evaluation.evaluate import Evaluation
+from dlcexp.evaluation.intervals import error_interval
 from dlcexp.runs.metric_names import part_of, split_of
 
 # Metric: name, format. The order of the table.
@@ -129,7 +130,15 @@ def _captions(evaluation: Evaluation) -> list[str]:
         if scores.get("found") == 0 and math.isfinite(scores.get("rmse", math.nan))
     ]
     captions = {_BOXES: evaluation.boxes, _CONDITIONS: evaluation.conditions, _UNIQUE: unique_only}
-    return [_CAPTION, *(line for line, there in captions.items() if there)]
+    lines = [_CAPTION, *(line for line, there in captions.items() if there)]
+    interval = error_interval(evaluation.records_of(evaluation.column("test") or ""))
+    if interval is None:
+        return lines
+    return [
+        f"test RMSE: {interval.low:.2f} to {interval.high:.2f} px with 95 % confidence (bootstrap "
+        f"over {interval.units} {interval.unit}s)",
+        *lines,
+    ]
 
 
 def _names(scores: Mapping[str, Mapping[str, float]]) -> list[str]:

@@ -5,6 +5,7 @@ All of it is plain numbers, as `evaluation.json` has them; docs/evaluation.md ex
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 
 from dlcexp.data.loading import PoseData
 from dlcexp.evaluation.evaluate import Evaluation
+from dlcexp.evaluation.intervals import error_interval
 from dlcexp.evaluation.ranking import FrameError, rank_frames
 from dlcexp.evaluation.records import animal_counts
 from dlcexp.runs.metric_names import split_of
@@ -51,6 +53,7 @@ def summarize(evaluation: Evaluation, data: PoseData, cfg: Any, records: pd.Data
             "frames": len(evaluation.names[column]),
             "animals": counts[column],
             "metrics": evaluation.metrics[column],
+            "rmse_interval": asdict(interval) if (interval := error_interval(rows)) else None,
             "bodyparts": bodypart_errors(rows, settings.pck_thresholds),
             "pck": pck_curves(rows, pixels),
             "confidence": by_confidence(rows),

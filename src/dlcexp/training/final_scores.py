@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from dlcexp.data.loading import PoseData
 from dlcexp.evaluation.evaluate import Evaluation, flatten, images_per_second
 from dlcexp.evaluation.examples import draw_examples
 from dlcexp.evaluation.plots import draw_bodypart_errors, draw_learning_curves
+from dlcexp.evaluation.records import pose_records
 from dlcexp.runs.folder import RunFolder, plain
 from dlcexp.runs.run import Run
 from dlcexp.runs.stages import STAGES, file_suffix
@@ -34,6 +36,8 @@ def report(
     """Evaluate the best snapshots on the frames of each split: metrics.json and figures."""
     logger.info("scoring the best snapshot on %s frames", " and ".join(data.split.parts))
     evaluation = evaluate_run(run, data, device, conditions=conditions, progress=True)
+    records = pose_records(evaluation, data, run.cfg.evaluation)
+    evaluation = replace(evaluation, records=records)
     speed = {"speed.images_per_second": images_per_second(evaluation)}
     start = {START: start_of(plain(run.cfg))}
     metrics = {**start, **snapshots_used(run), **flatten(evaluation), **speed}
