@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dlcexp.errors import StorageError
+from dlcexp.vocabulary import SWEEP_FILE
 
 # What the user, not dlcexp, can mend: a disk, a quota, a permission, a name.
 _OF_STORAGE = {
@@ -176,7 +177,7 @@ def hashed(value: Any) -> str:
 
 def kind_of_folder(path: Path) -> Literal["run", "sweep", ""]:
     """Return what dlcexp keeps in a folder, by the file that is written first."""
-    if (path / "sweep.yaml").is_file():
+    if (path / SWEEP_FILE).is_file():
         return "sweep"
     return "run" if (path / "status.json").is_file() else ""
 

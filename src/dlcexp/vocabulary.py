@@ -26,6 +26,9 @@ SNAPSHOTS = "snapshots"
 FIGURES = "figures"
 LOG = "log.txt"
 
+# A sweep folder
+SWEEP_FILE = "sweep.yaml"
+
 # Heads of a model
 BODYPART = "bodypart"
 UNIQUE_BODYPART = "unique_bodypart"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlcexp.commands.settings import FOLDER, RUN, SNAPSHOT, Command, Section, Setting
 from dlcexp.errors import UserError
+from dlcexp.files import kind_of_folder
 from dlcexp.vocabulary import SNAPSHOTS, TREE_FILE
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ COMMAND = Command(
         replace(
             RUN,
             shown="[run=]PATH",
-            meaning="a run folder; a shuffle that DeepLabCut trained (its folder `train`); or a "
-            "snapshot of either",
+            meaning="a run folder; a shuffle that DeepLabCut trained (its folder `train`); a "
+            "snapshot of either; or a sweep over all folds, whose best recipe is scored on every "
+            "labelled frame by the run that did not train on it",
         ),
         SNAPSHOT,
         Setting(
@@ -67,11 +69,16 @@ def run(run_folder: Path, snapshot: str | None, output: Path | None, overrides: 
     from dlcexp.runs.started_from import recorded_start
     from dlcexp.training.scoring import score
 
-    opened, weights = open_run(run_folder, snapshot, overrides)
-    folder = output or _default_output(opened, weights)
-    if folder.is_file() or folder.suffix in (".json", ".html"):
-        raise UserError(f"output: {folder} is a file; name the folder for {PAGE} and {NUMBERS}.")
-    scored = score(opened, snapshot=weights, overrides=overrides, progress=True)
+    if output and (output.is_file() or output.suffix in (".json", ".html")):
+        raise UserError(f"output: {output} is a file; name the folder for {PAGE} and {NUMBERS}.")
+    if kind_of_folder(run_folder) == "sweep":
+        scored, folder = _score_sweep(run_folder, snapshot, overrides), output or run_folder
+    else:
+        opened, weights = open_run(run_folder, snapshot, overrides)
+        folder = output or _default_output(opened, weights)
+        scored = score(opened, snapshot=weights, overrides=overrides, progress=True)
+    if scored.out_of_fold:
+        print("out of fold: each frame by the run that did not train on it")
     start, chosen_by = recorded_start(scored.run.cfg), _chosen_by(scored)
     Console().print(evaluation_table(scored.evaluation, start, chosen_by))
     settings = {"run": run_folder, "snapshot": snapshot, "output": output}
@@ -79,6 +86,16 @@ def run(run_folder: Path, snapshot: str | None, output: Path | None, overrides: 
     for path in _write(folder, scored, [*words, *overrides]):
         print(path)
     return 0
+
+
+def _score_sweep(folder: Path, snapshot: str | None, overrides: list[str]) -> "Scored":
+    """Return the scores of the best recipe of a sweep on every frame, out of fold."""
+    from dlcexp.results.read_sweep import read_sweep
+    from dlcexp.training.out_of_fold import folds_of, score_out_of_fold
+
+    for given in ([f"snapshot={snapshot}"] if snapshot else []) + overrides:
+        raise UserError(f"{given}: a sweep is scored as it is; name one of its runs.")
+    return score_out_of_fold(folder, folds_of(read_sweep(folder)), progress=True)
 
 
 def open_run(source: Path, snapshot: str | None, overrides: list[str]) -> "tuple[Run, Path | None]":
@@ -154,7 +171,9 @@ def _facts(scored: "Scored") -> dict[str, Any]:
         START: recorded_start(cfg),
         "method": str(cfg.method),
         "project": str(cfg.project),
-        "split": f"{target}({arguments})",
+        "split": "out of fold: each frame by the run that did not train on it"
+        if scored.out_of_fold
+        else f"{target}({arguments})",
         "train_frames": len(scored.data.split.train),
         "val_frames": len(scored.data.split.val),
         "test_frames": len(scored.data.split.test),
@@ -166,7 +185,7 @@ def _chosen_by(scored: "Scored") -> str | None:
     """Return the metric that chose the snapshot of the pose model, if one did."""
     from dlcexp.deeplabcut.snapshots import is_best
 
-    chosen = scored.snapshot is not None and is_best(scored.snapshot)
+    chosen = scored.out_of_fold or (scored.snapshot is not None and is_best(scored.snapshot))
     return str(scored.run.cfg.trainer.key_metric) if chosen else None
 
 
@@ -174,8 +193,11 @@ def _commands(scored: "Scored", words: list[str]) -> list[tuple[str, str]]:
     from dlcexp.config.overrides import command_line
 
     folder = f"run={scored.run.folder.as_posix()}"
+    again = ("These numbers again", command_line(["evaluate", *words]))
+    if scored.out_of_fold:
+        return [again]
     return [
-        ("These numbers again", command_line(["evaluate", *words])),
+        again,
         ("With a different cutoff, and more of the worst frames",
          command_line(["evaluate", folder, "evaluation.pcutoff=0.4", "evaluation.examples=12"])),
         ("Poses in a video", command_line(["predict", folder, "source=VIDEO", "--label"])),

@@ -83,6 +83,8 @@ def find_boxes(
 
 def box_precision(data: PoseData, boxes: Boxes) -> dict[str, float]:
     """Compute the mean average precision of boxes in percent, as pycocotools does."""
+    if not boxes:
+        return dict.fromkeys(DETECTOR_METRICS, np.nan)
     from torchmetrics.detection import MeanAveragePrecision
 
     # The first of several processes evaluates alone: there is no process to synchronise with.

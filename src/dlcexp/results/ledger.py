@@ -21,6 +21,7 @@ from dlcexp.errors import ProjectError, UserError
 from dlcexp.files import write_json, write_text
 from dlcexp.locks import held
 from dlcexp.runs.status import QUEUED, RUNNING, Status, read_status, write_status
+from dlcexp.vocabulary import SWEEP_FILE
 from dlcexp.yaml_files import dump_yaml, read_yaml
 
 # Folders of `conf/`: the options that come with dlcexp, and those of `--config-dir`.
@@ -95,7 +96,7 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.record_file = folder / "sweep.yaml"
+        self.record_file = folder / SWEEP_FILE
         self.jobs_file = folder / "jobs.jsonl"
         self.conf = folder / "conf"
 
@@ -215,12 +216,12 @@ def _foreign(file: Path) -> UserError:
 def unfinished(parent: Path, identity: str) -> Path | None:
     """Return the newest sweep folder below `parent` that holds this sweep; None without any."""
     folders = sorted(parent.glob(f"*-{identity}"), reverse=True) if parent.is_dir() else []
-    return next((each for each in folders if (each / "sweep.yaml").is_file()), None)
+    return next((each for each in folders if (each / SWEEP_FILE).is_file()), None)
 
 
 def left_by(parent: Path, command: str) -> Path | None:
     """Return the newest sweep folder below `parent` that this command line has not finished."""
-    for file in sorted(parent.glob("*/sweep.yaml"), reverse=True)[:_NEWEST]:
+    for file in sorted(parent.glob(f"*/{SWEEP_FILE}"), reverse=True)[:_NEWEST]:
         ledger = Ledger(file.parent)
         with suppress(UserError):
             record = ledger.record()

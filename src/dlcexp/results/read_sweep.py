@@ -24,7 +24,7 @@ from dlcexp.runs.started_from import recorded_start
 from dlcexp.runs.status import COMPLETED, FAILED, KILLED, QUEUED, RUNNING
 from dlcexp.text import listed
 from dlcexp.trees import ABSENT, select
-from dlcexp.vocabulary import HISTORY, METRICS, OVERRIDES, SNAPSHOTS, STATUS, TREE_FILE
+from dlcexp.vocabulary import HISTORY, METRICS, OVERRIDES, SNAPSHOTS, STATUS, SWEEP_FILE, TREE_FILE
 from dlcexp.yaml_files import read_json, read_yaml
 
 logger = logging.getLogger(__name__)
@@ -264,7 +264,7 @@ def read_sweep(
     root = expanded(folder)
     if not root.is_dir():
         raise UserError(f"{root} is not a folder.")
-    record = _mapping(_read_yaml(root / "sweep.yaml"))
+    record = _mapping(_read_yaml(root / SWEEP_FILE))
     jobs = tuple(_jobs(root))
     if not jobs:
         raise UserError(f"{root} holds no run: no folder in it has a status.json.")

@@ -51,6 +51,12 @@ def check_same_frames(folder: Path, project: Project, labels: Labels) -> None:
         )
 
 
+def changes_since(folder: Path, project: Project, labels: Labels) -> str:
+    """Return how frames and labels differ from those of a run, as text; empty where they do not."""
+    before = _recorded(folder)
+    return "" if before is None else _changes(before, _described(project, labels))
+
+
 def check_jobs_have_same_frames(sweep: Path, folders: Iterable[Path]) -> None:
     """Refuse to resume a sweep if frames or labels have changed since some jobs were trained.
 

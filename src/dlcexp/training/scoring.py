@@ -39,6 +39,8 @@ class Scored:
             none.
         data: project, labels and split.
         evaluation: poses, metrics and records.
+        out_of_fold: whether each frame was predicted by the run of a fold that did not train on it;
+            `run` has the folder of the sweep then.
     """
 
     run: Run
@@ -46,6 +48,7 @@ class Scored:
     detector: Path | None
     data: PoseData
     evaluation: Evaluation
+    out_of_fold: bool = False
 
 
 def evaluate(

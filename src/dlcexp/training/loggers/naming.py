@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from dlcexp.vocabulary import SWEEP_FILE
+
 # How the names of a detector's metrics begin; those of a pose model have nothing before them.
 DETECTOR = "detector."
 
@@ -29,7 +31,7 @@ def with_slashes(metrics: Mapping[str, Any]) -> dict[str, Any]:
 def sweep_of(folder: Path) -> str | None:
     """Name of the sweep that a run folder is a job of."""
     sweep = folder.resolve().parent
-    return sweep.name if (sweep / "sweep.yaml").is_file() else None
+    return sweep.name if (sweep / SWEEP_FILE).is_file() else None
 
 
 def name_of(folder: Path) -> str:
