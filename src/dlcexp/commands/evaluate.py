@@ -69,13 +69,12 @@ def run(run_folder: Path, snapshot: str | None, output: Path | None, overrides: 
     from dlcexp.runs.started_from import recorded_start
     from dlcexp.training.scoring import score
 
-    if output and (output.is_file() or output.suffix in (".json", ".html")):
-        raise UserError(f"output: {output} is a file; name the folder for {PAGE} and {NUMBERS}.")
     if kind_of_folder(run_folder) == "sweep":
-        scored, folder = _score_sweep(run_folder, snapshot, overrides), output or run_folder
+        folder = _output(output or run_folder)
+        scored = _score_sweep(run_folder, snapshot, overrides)
     else:
         opened, weights = open_run(run_folder, snapshot, overrides)
-        folder = output or _default_output(opened, weights)
+        folder = _output(output or _default_output(opened, weights))
         scored = score(opened, snapshot=weights, overrides=overrides, progress=True)
     if scored.out_of_fold:
         print("out of fold: each frame by the run that did not train on it")
@@ -118,6 +117,13 @@ def open_run(source: Path, snapshot: str | None, overrides: list[str]) -> "tuple
         raise UserError(f"snapshot: {snapshot!r}, but run={source} names a snapshot already.")
     folder = source.parent.parent if source.parent.name == SNAPSHOTS else source.parent
     return Run.open(folder, overrides), source
+
+
+def _output(folder: Path) -> Path:
+    """Return the folder for the files, or raise a `UserError` where it is a file."""
+    if folder.is_file() or folder.suffix in (".json", ".html"):
+        raise UserError(f"output: {folder} is a file; name the folder for {PAGE} and {NUMBERS}.")
+    return folder
 
 
 def _default_output(run: "Run", snapshot: Path | None) -> Path:
