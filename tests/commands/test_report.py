@@ -57,6 +57,16 @@ def test_best_names_the_folder_the_weights_and_the_recipe(runs, capsys):
     assert "test.mAP 60.00" in text
 
 
+def test_best_of_validation_frames_prints_what_the_winner_reaches_on_test_frames(runs, capsys):
+    for number, error in enumerate((5.0, 6.0, 4.5)):
+        file = runs / f"run {number}" / "metrics.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"val.rmse": error}))
+    assert main(["best", str(runs), "metric=val.rmse"]) == 0
+    text = capsys.readouterr().out
+    assert "val.rmse 4.50 (smaller is better)" in text
+    assert "on test      test.rmse 7.00, which chose nothing" in text
+
+
 @pytest.mark.parametrize(("words", "number"), [([], 1), (["metric=test.rmse"], 2)])
 def test_best_export_prints_the_file_for_deeplabcut(runs, words, number, capsys):
     assert main(["best", str(runs), "--export", *words]) == 0

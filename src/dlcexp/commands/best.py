@@ -78,6 +78,7 @@ def _winner(sweep: "Sweep", job: "Job") -> list[str]:
         start_note,
         verdict,
     )
+    from dlcexp.runs.metric_names import part_of
     from dlcexp.text import number
 
     objective, recipe = sweep.objective, sweep.best
@@ -86,9 +87,14 @@ def _winner(sweep: "Sweep", job: "Job") -> list[str]:
     repeats = len(recipe.scores(objective.metric))
     if repeats > 1:
         score += f", n={repeats}; of this run {number(job.metric(objective.metric))}"
+    tested = []
+    if part_of(objective.metric) == "val":
+        metric = objective.metric.replace("val", "test", 1)
+        tested = [f"on test      {metric} {mean_and_spread(recipe, metric)}, which chose nothing"]
     lines = [
         f"winner       {label(sweep.recipe_factors, recipe.values)}",
         f"metric       {score} ({better(objective)})",
+        *tested,
         f"start        {job.start or 'unknown'}",
         f"run folder   {job.folder}",
         f"weights      {job.snapshot or 'none'}",
