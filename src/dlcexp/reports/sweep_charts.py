@@ -209,7 +209,10 @@ def label_curve_chart(sweep: Sweep) -> Chart | None:
     figure.update_layout(height=420, showlegend=len(curves) > 1)
     figure.update_xaxes(type="log", tickvals=sizes, ticktext=list(map(str, sizes)))
     figure.update_yaxes(type="log")
-    text = "A point for each run; the line is a power law, the band holds 95 % of further runs."
+    text = (
+        "A point for each run; the line is a power law, and the band holds 95 % of further runs, "
+        "as far as the law does."
+    )
     return Chart(f"{curves[0].metric} by labelled frames", text, figure)
 
 

@@ -2,7 +2,8 @@
 
 Errors of deep networks fall with the number of training samples as a power law (Hestness et al.,
 "Deep Learning Scaling is Predictable, Empirically", 2017): a straight line in logarithms, fitted by
-least squares to the runs of a sweep over `split.train_frames`.
+least squares to the runs of a sweep over `split.train_frames`. The law has no floor, and labels are
+not exact: close to their own error, it promises too much.
 """
 
 import math

@@ -127,7 +127,7 @@ def labels_note(sweep: Sweep) -> list[str]:
         notes.append(
             f"{law} falls as frames^{curve.exponent:.2f}: twice the {most} frames would bring "
             f"{number(now.value)} to about {number(then.value)} px ({number(then.low)} to "
-            f"{number(then.high)} px in 95 % of runs)."
+            f"{number(then.high)} px in 95 % of runs), if it keeps falling like that."
         )
     return notes
 
