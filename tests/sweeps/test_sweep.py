@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -102,14 +101,22 @@ def test_a_killed_job_is_one_row_and_a_killed_sweep_goes_on(sweeps, capfd):
 @pytest.mark.slow
 @posix
 def test_a_disk_that_is_full_fails_jobs_and_the_same_command_runs_them_again(
-    sweeps, tmp_path, capfd
+    sweeps, tmp_path, capfd, monkeypatch
 ):
     with small_disk(tmp_path / "disk", kilobytes=400_000) as disk:
         words = ["seed=1,2,3", "hydra/launcher=basic", f"hydra.sweep.dir={disk / 'sweep'}"]
-        filler = threading.Thread(target=fill_after, args=(disk, "0"))
-        filler.start()
-        assert sweeps.main(*words) == 2
-        filler.join()
+        release = dlcexp.sweeps.job._release_memory
+
+        def release_and_fill():
+            """At the end of a job."""
+            release()
+            with suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
+                while file.write(bytes(1 << 16)):
+                    pass
+
+        with monkeypatch.context() as patch:
+            patch.setattr(dlcexp.sweeps.job, "_release_memory", release_and_fill)
+            assert sweeps.main(*words) == 2
         states = sweeps.states(disk / "sweep")
         assert [states[job]["status"] for job in "012"] == ["completed", "failed", "failed"]
         assert all("No space left" in states[job]["error"] for job in "12")
@@ -121,15 +128,6 @@ def test_a_disk_that_is_full_fails_jobs_and_the_same_command_runs_them_again(
         states = sweeps.states(disk / "sweep")
         assert {state["status"] for state in states.values()} == {"completed"}
         assert not list(disk.rglob("*.tmp"))
-
-
-def fill_after(disk: Path, job: str) -> None:
-    """Fill a disk as soon as a job of the sweep on it is completed."""
-    status = disk / "sweep" / job / "status.json"
-    wait_until(lambda: status.is_file() and '"completed"' in status.read_text())
-    with suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
-        while file.write(bytes(1 << 16)):
-            pass
 
 
 @pytest.mark.slow
