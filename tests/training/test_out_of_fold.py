@@ -22,7 +22,6 @@ TOP_DOWN = [
     "data_detector.resize.width=64",
     "data_detector.train.collate=null",
     "detector.model.weights=null",
-    "detector.model.variant=fasterrcnn_mobilenet_v3_large_320_fpn",
     "detector.epochs=1",
     "detector.batch_size=2",
 ]
