@@ -49,6 +49,7 @@ def test_train_help_lists_groups_with_their_options(capsys):
         assert key in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -126,6 +126,7 @@ def files(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("line", "message"), [t[1:] for t in TREE], ids=[t[0] for t in TREE])
 def test_a_mistake_in_the_tree_is_one_message(line, message, files, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

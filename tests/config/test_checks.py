@@ -64,6 +64,7 @@ def test_a_mistake_is_named_with_its_key(words, message):
         compose(*words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
@@ -173,6 +174,7 @@ def test_modules_are_told_before_the_network_is_built(words: list[str], message:
         compose(*words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("word", "message"),
     [

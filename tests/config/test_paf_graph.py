@@ -84,6 +84,7 @@ def test_a_skeleton_of_other_things_is_told():
 PREDICTOR = "model.heads.bodypart.predictor"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("word", "message"),
     [

@@ -49,6 +49,7 @@ def ordered(node):
     return [ordered(item) for item in node] if isinstance(node, list) else node
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("project", "net"), CASES)
 def test_an_export_equals_deeplabcuts_own_file_key_by_key_and_in_its_order(parity, project, net):
     text = export_config(compose(f"project={parity.project(project)}", f"net_type={net}"))

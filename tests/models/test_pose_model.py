@@ -140,6 +140,7 @@ def test_prediction_leaves_the_maps_alone(node):
         assert torch.equal(outputs["bodypart"][name], values)
 
 
+@pytest.mark.slow
 def test_images_without_animals_have_finite_losses(node):
     model = build(node, key="model")
     labels = labels_for(node, batch=2)
