@@ -92,8 +92,8 @@ def _score_sweep(folder: Path, snapshot: str | None, overrides: list[str]) -> "S
     from dlcexp.results.read_sweep import read_sweep
     from dlcexp.training.out_of_fold import folds_of, score_out_of_fold
 
-    for given in ([f"snapshot={snapshot}"] if snapshot else []) + overrides:
-        raise UserError(f"{given}: a sweep is scored as it is; name one of its runs.")
+    if given := [*([f"snapshot={snapshot}"] if snapshot else []), *overrides]:
+        raise UserError(f"{', '.join(given)}: a sweep is scored as it is; name one of its runs.")
     return score_out_of_fold(folder, folds_of(read_sweep(folder)), progress=True)
 
 
