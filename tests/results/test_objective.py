@@ -34,11 +34,12 @@ def tree(metric, direction=None):
 @pytest.mark.parametrize(
     ("words", "metric"),
     [
-        (["method=td"], "test.mAP"),
-        (["method=td", "train.stages=[pose]"], "test_gt_boxes.mAP"),
-        (["method=td", "train.stages=[pose]", "detector.snapshot=run"], "test.mAP"),
-        (["method=ctd"], "test_gt_conditions.mAP"),
-        (["method=ctd", "conditions=0"], "test.mAP"),
+        (["method=td"], "val.mAP"),
+        (["method=td", "train.stages=[pose]"], "val_gt_boxes.mAP"),
+        (["method=td", "train.stages=[pose]", "detector.snapshot=run"], "val.mAP"),
+        (["method=ctd"], "val_gt_conditions.mAP"),
+        (["method=ctd", "conditions=0"], "val.mAP"),
+        (["method=td", "split.val_fraction=null"], "test.mAP"),
         (["method=td", "train.stages=[pose]", "sweep.metric=speed.x"], "speed.x"),
     ],
 )

@@ -27,6 +27,7 @@ def run(small_tree: dict[str, Any], small_project: Path, tmp_path_factory: Any) 
         config.write("TrainingFraction: [0.75]\n")
     cfg = OmegaConf.create({**small_tree, "project": str(project), "epochs": 2})
     cfg.split = {"_target_": "dlcexp.data.splits.KFoldSplit", "k": 4, "fold": 1, "seed": 0}
+    cfg.trainer.key_metric = "test.mAP"  # as DeepLabCut, whose shuffle it becomes
     done = dlcexp.train(cfg, folder / "run")
     frames = dlcexp.evaluate(done).names
     opened = open_project(project)

@@ -182,6 +182,7 @@ def test_a_run_of_before_resumes_and_other_callbacks_are_another_experiment(
 def test_early_stopping_and_pruning_work_with_callbacks(tree: Tree, tmp_path: Path) -> None:
     patient = {
         "trainer.eval_interval": 1,
+        "trainer.key_metric": "test.mAP",
         "trainer.early_stopping.patience": 1,
         "trainer.early_stopping.min_delta": 1000.0,
     }

@@ -60,7 +60,7 @@ def test_a_plateau_watches_the_loss_or_the_key_metric(
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=1.0)
     plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, mode=mode, patience=0)
     module: Any = SimpleNamespace(scheduler=plateau, optimizers=lambda: optimizer)
-    cfg = tree()
+    cfg = tree({"trainer.key_metric": "test.mAP"})
     epochs = EpochEnd(cfg, pose_stage(cfg), RunFolder(tmp_path), lambda _: {})
     seen = []
     for loss, score in zip(losses, scores, strict=True):

@@ -130,6 +130,7 @@ def test_early_stopping_counts_evaluations(tree: Tree, tmp_path: Path) -> None:
     changes = {
         "trainer.early_stopping": {"patience": 2, "min_delta": 1e9},
         "trainer.eval_interval": 1,
+        "trainer.key_metric": "test.mAP",
     }
     run = train(tree({**FAST, **changes, "epochs": 9}), tmp_path)
     assert len(rows(run)) == 3

@@ -1,17 +1,23 @@
 """Validation frames choose; test frames are scored once, at the end."""
 
 import json
+import math
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from training_support import equal, rows
 
 import dlcexp
 from dlcexp.cli import main
+from dlcexp.config.resolvers import pose_metric
 from dlcexp.data.loading import PoseData
 from dlcexp.deeplabcut.export import cannot_say, export_config
 from dlcexp.errors import ConfigError
+from dlcexp.evaluation.metrics import evaluate_poses
+from dlcexp.results.read_sweep import read_sweep
 
 VAL = ["split.val_fraction=0.3", "trainer.eval_interval=1", "optimizer.lr=0.01"]
 
@@ -107,7 +113,8 @@ def test_metrics_that_choose_follow_the_split(mouse_project: Path) -> None:
         cfg = dlcexp.compose(f"project={mouse_project}", "method=td", *more)
         return [cfg.trainer.key_metric, cfg.detector.key_metric, cfg.sweep.metric]
 
-    assert chosen() == ["test.mAP", "test.mAP@50:95", "test.mAP"]
+    assert chosen() == ["val.mAP", "val.mAP@50:95", "val.mAP"]
+    assert chosen("split.val_fraction=null") == [None, None, "test.mAP"]
     assert chosen("split.val_fraction=0.1") == ["val.mAP", "val.mAP@50:95", "val.mAP"]
     assert chosen("split=kfold", "split.val_fraction=0.1")[0] == "val.mAP"
     videos = ["split=by_video", "split.test=a", "split.val=[b,c]"]
@@ -123,6 +130,72 @@ def test_validation_metrics_without_validation_frames_are_refused(
     with pytest.raises(ConfigError, match=r"trainer\.key_metric: 'val\.mAP' .*val_fraction="):
         dlcexp.train(dlcexp.compose(*words, *without), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def few(words: list[str]) -> list[str]:
+    """A run whose 25 training frames are too few for validation frames."""
+    given = [each for each in words if each not in VAL]
+    return [*given, "split.train_fraction=0.3", "trainer.eval_interval=1", "epochs=2"]
+
+
+@pytest.mark.slow
+def test_of_few_frames_the_last_snapshot_counts(
+    few: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    assert main([*few, f"hydra.run.dir={folder}"]) == 0
+    run = dlcexp.Run.open(folder)
+    assert run.best_snapshot.name == "snapshot-002.pt"
+    assert run.metrics["chosen_by"] == "last"
+    assert "snapshot: the last; no frame chose it" in capsys.readouterr().out
+    log = (folder / "log.txt").read_text()
+    assert "frames: 25 train, 59 test; the last snapshot counts, as fewer than 40" in log
+    assert run.cfg.trainer.key_metric is None
+    assert run.cfg.sweep.metric == "test.mAP"
+    exported = yaml.safe_load((folder / "pytorch_config.yaml").read_text())
+    assert exported["runner"]["key_metric"] == "test.mAP"
+    # The same command goes on with it.
+    again = dlcexp.train(dlcexp.compose(*few, "epochs=3"), folder)
+    assert [int(row["epoch"]) for row in rows(again)] == [1, 2, 3]
+    assert again.best_snapshot.name == "snapshot-003.pt"
+
+
+def test_what_needs_a_choice_is_refused_where_nothing_chooses(few: list[str]) -> None:
+    wanted = {
+        "trainer.early_stopping.patience": ["trainer.early_stopping.patience=3"],
+        "scheduler.mode": ["scheduler=reduce_lr_on_plateau", "scheduler.mode=max"],
+    }
+    for key, words in wanted.items():
+        cfg = dlcexp.compose(*few, *words)
+        with pytest.raises(ConfigError, match=re.escape(key)):
+            dlcexp.train(cfg, "nowhere")
+
+
+@pytest.mark.slow
+def test_jobs_of_few_frames_are_ranked_by_test_frames(few: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "sweep"
+    assert main(["-m", *few, "epochs=1", "seed=0,1", f"hydra.sweep.dir={folder}"]) == 0
+    sweep = read_sweep(folder)
+    assert sweep.objective.metric == "test.mAP"
+    assert len(sweep.best.scores("test.mAP")) == 2
+
+
+@pytest.mark.parametrize(
+    ("bodyparts", "individuals", "metric"),
+    [(4, 1, "mAP"), (4, 3, "mAP"), (1, 1, "rmse"), (1, 3, "rmse_detections")],
+)
+def test_the_metric_fits_the_project(bodyparts: int, individuals: int, metric: str) -> None:
+    """It is one that `evaluate_poses` measures: of perfect poses it is not NaN."""
+    assert pose_metric(bodyparts, individuals) == metric
+    names = [f"part{number}" for number in range(bodyparts)]
+    poses = np.random.default_rng(0).uniform(0, 99, (individuals, bodyparts, 3))
+    poses[..., 2] = 0.9
+    labels = {"frame": poses[..., :2]}
+    scores = evaluate_poses(
+        labels, {"frame": poses}, bodyparts=names, single_animal=individuals == 1
+    )
+    assert not math.isnan(scores[metric])
 
 
 def test_deeplabcut_gets_a_metric_that_it_has(mouse_project: Path) -> None:

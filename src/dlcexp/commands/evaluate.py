@@ -188,11 +188,18 @@ def _facts(scored: "Scored") -> dict[str, Any]:
 
 
 def _chosen_by(scored: "Scored") -> str | None:
-    """Return the metric that chose the snapshot of the pose model, if one did."""
+    """Return the metric that chose the snapshot of the pose model, or `last`; None: the user."""
     from dlcexp.deeplabcut.snapshots import is_best
+    from dlcexp.runs.metric_names import LAST
 
-    chosen = scored.out_of_fold or (scored.snapshot is not None and is_best(scored.snapshot))
-    return str(scored.run.cfg.trainer.key_metric) if chosen else None
+    metric, run = scored.run.cfg.trainer.key_metric, scored.run
+    if scored.out_of_fold:
+        return str(metric) if metric else LAST
+    if scored.snapshot is None:
+        return None
+    if is_best(scored.snapshot):
+        return str(metric)
+    return LAST if scored.snapshot == run.best_pose_snapshot else None
 
 
 def _commands(scored: "Scored", words: list[str]) -> list[tuple[str, str]]:

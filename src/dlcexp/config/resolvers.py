@@ -40,7 +40,9 @@ def register() -> None:
         "lookup": lambda value, table, otherwise: _node(table.get(value, otherwise)),
         "deconvolution_channels": _deconvolution_channels,
         "larger_is_better": larger_is_better,
-        "of_choosing_frames": _of_choosing_frames,
+        "choosing_metric": _choosing_metric,
+        "pose_metric": pose_metric,
+        "ranking_metric": _ranking_metric,
         "crop_side": _crop_side,
         "backbone_weights": _backbone_weights,
         "indices": lambda items: ListConfig(list(range(len(items)))),
@@ -65,6 +67,9 @@ _OF_OLD_SWEEPS: dict[str, Callable[..., Any]] = {
     "remaining": lambda total, used: max(1, total - used),
     "sixth": lambda total, least: max(least, total // 6),
     "equal": lambda a, b: a == b,
+    "of_choosing_frames": lambda metric, fraction, val: (
+        _choosing_metric(metric, fraction, val) or f"test.{metric}"
+    ),
     "choose": lambda condition, yes, no: _node(yes if condition else no),
 }
 
@@ -86,14 +91,30 @@ def larger_is_better(metric: str) -> bool:
     return not any(part in name for part in _LESS_IS_BETTER)
 
 
-def _of_choosing_frames(metric: str, val_fraction: Any, val: Any) -> str:
-    """Return a metric of the frames that choose: `val.mAP` where a split has them, else `test.mAP`.
+def pose_metric(bodyparts: int, individuals: int) -> str:
+    """Return the metric that decides in a project, as DeepLabCut's mAP does where there is one.
+
+    A single point has no size, so that animals of one bodypart have no similarity (mAP), and
+    several of them no pair to match (rmse).
+    """
+    if bodyparts > 1:
+        return "mAP"
+    return "rmse" if individuals == 1 else "rmse_detections"
+
+
+def _choosing_metric(metric: str, val_fraction: Any, val: Any) -> str | None:
+    """Return a metric of the frames that choose, `val.mAP`; None where a split has none.
 
     Args:
         metric: its name.
         val_fraction, val: those of the split.
     """
-    return f"{'test' if val_fraction is None and not val else 'val'}.{metric}"
+    return None if val_fraction is None and not val else f"val.{metric}"
+
+
+def _ranking_metric(key_metric: str | None, bodyparts: int, individuals: int) -> str:
+    """Return the metric that ranks jobs: the one that chooses their snapshots, if one does."""
+    return key_metric or f"test.{pose_metric(bodyparts, individuals)}"
 
 
 def _metadata(project: str) -> DictConfig:

@@ -1,8 +1,8 @@
 """Splits of frames into training, validation and test: classes that the group `split` chooses from.
 
-Validation frames are taken out of the training frames, if that is asked for: they choose snapshots
-and recipes, so that test frames do not. A frame without any label neither tests nor validates, and
-there is a frame to train and one to test, except for `split=all`.
+Validation frames are taken out of the training frames: they choose snapshots and recipes, so that
+test frames do not. A frame without any label neither tests nor validates, and there is a frame to
+train and one to test, except for `split=all`.
 """
 
 import logging
@@ -16,10 +16,18 @@ from numpy.typing import NDArray
 
 from dlcexp.errors import ConfigError, nearest
 from dlcexp.project import Labels, Project
+from dlcexp.vocabulary import AUTO
 
 logger = logging.getLogger(__name__)
 
 SplitName = Literal["train", "val", "test"]
+
+# Part of the training frames that validates: a number, `auto`, or None for none.
+ValFraction = float | Literal["auto"] | None
+
+# What `auto` takes, and of how many labelled training frames at least: of fewer, each is needed to
+# train, and too few would be left to choose by.
+AUTO_VAL_FRACTION, FEWEST_FOR_VAL = 0.15, 40
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,8 @@ class FractionSplit:
         train_fraction: between 0 and 1; at least one frame stays on either side.
         seed: seed of the shuffling.
         stratify: take the same fraction of each video folder.
-        val_fraction: part of the training frames that validates in place of training.
+        val_fraction: part of the training frames that validates; auto: 0.15 of 40 or more; None:
+            none.
         train_frames: labelled frames that train; None: all that neither test nor validate.
     """
 
@@ -52,7 +61,7 @@ class FractionSplit:
         train_fraction: float = 0.8,
         seed: int = 42,
         stratify: bool = False,
-        val_fraction: float | None = None,
+        val_fraction: ValFraction = None,
         train_frames: int | None = None,
     ) -> None:
         if not 0 < train_fraction < 1:
@@ -79,7 +88,8 @@ class KFoldSplit:
         fold: which part tests, from 0.
         seed: seed of the shuffling.
         stratify: deal the frames of each video folder evenly to the parts.
-        val_fraction: part of the training frames that validates in place of training.
+        val_fraction: part of the training frames that validates; auto: 0.15 of 40 or more; None:
+            none.
         train_frames: labelled frames that train; None: all that neither test nor validate.
     """
 
@@ -89,7 +99,7 @@ class KFoldSplit:
         fold: int = 0,
         seed: int = 42,
         stratify: bool = False,
-        val_fraction: float | None = None,
+        val_fraction: ValFraction = None,
         train_frames: int | None = None,
     ) -> None:
         if k < 2:
@@ -115,7 +125,8 @@ class VideoSplit:
     Args:
         test: one or more folders of `labeled-data`.
         val: folders that validate; None or [] for none.
-        val_fraction: in place of `val`, part of the training frames that validates.
+        val_fraction: part of the training frames that validates, without `val`; auto: 0.15 of 40
+            or more; None: none.
         train_frames: labelled frames that train; None: all that neither test nor validate.
         seed: seed of the drawing of these.
     """
@@ -124,7 +135,7 @@ class VideoSplit:
         self,
         test: str | Sequence[str],
         val: str | Sequence[str] | None = None,
-        val_fraction: float | None = None,
+        val_fraction: ValFraction = None,
         train_frames: int | None = None,
         seed: int = 42,
     ) -> None:
@@ -133,9 +144,9 @@ class VideoSplit:
             raise ConfigError("split.test", "names no folder.")
         if both := sorted(set(self.test) & set(self.val)):
             raise ConfigError("split.val", f"{', '.join(both)}: tests already.")
-        if self.val and val_fraction is not None:
+        if self.val and val_fraction not in (None, AUTO):
             raise ConfigError("split.val_fraction", "must be null where split.val names folders.")
-        self.draw = TrainingDraw(val_fraction, train_frames, seed)
+        self.draw = TrainingDraw(None if self.val else val_fraction, train_frames, seed)
 
     def __call__(self, labels: Labels, project: Project) -> Split:
         parts = {"split.test": self.test, "split.val": self.val}
@@ -171,7 +182,8 @@ class DLCShuffleSplit:
         shuffle: its number.
         iteration: of the project; None: that of its `config.yaml`.
         trainset_fraction: training fraction of the shuffle; None: whichever there is.
-        val_fraction: part of the training frames that validates in place of training.
+        val_fraction: part of the training frames that validates; auto: 0.15 of 40 or more; None:
+            none.
         train_frames: labelled frames that train; None: all that neither test nor validate.
         seed: seed of the drawing of these.
     """
@@ -181,7 +193,7 @@ class DLCShuffleSplit:
         shuffle: int = 1,
         iteration: int | None = None,
         trainset_fraction: float | None = None,
-        val_fraction: float | None = None,
+        val_fraction: ValFraction = None,
         train_frames: int | None = None,
         seed: int = 42,
     ) -> None:
@@ -217,7 +229,8 @@ class TrainingDraw:
 
     Args:
         val_fraction: of the labelled training frames, between 0 and 1; at least one frame stays on
-            either side. None takes none.
+            either side. `auto` takes 0.15 of them where there are 40 or more, and else none, as
+            None does.
         train_frames: labelled frames that are kept; a larger number keeps those of a smaller one.
             None keeps all, and frames without labels.
         seed: of the drawing.
@@ -226,13 +239,17 @@ class TrainingDraw:
 
     def __init__(
         self,
-        val_fraction: float | None,
+        val_fraction: ValFraction,
         train_frames: int | None,
         seed: int,
         stratify: bool = False,
     ) -> None:
-        if val_fraction is not None and not 0 < val_fraction < 1:
-            raise ConfigError("split.val_fraction", f"must be between 0 and 1, not {val_fraction}.")
+        allowed = val_fraction in (None, AUTO)
+        if not allowed and not (isinstance(val_fraction, float | int) and 0 < val_fraction < 1):
+            raise ConfigError(
+                "split.val_fraction",
+                f"must be between 0 and 1, auto or null, not {val_fraction!r}.",
+            )
         if train_frames is not None and train_frames < 1:
             raise ConfigError("split.train_frames", f"must be at least 1, not {train_frames}.")
         self.val_fraction = val_fraction
@@ -245,20 +262,28 @@ class TrainingDraw:
         # Not the seed alone: it has drawn the test frames already.
         random = np.random.default_rng([self.seed, len(split.test)])
         labelled = random.permutation(np.intersect1d(split.train, _labelled(labels)))
-        val = split.val if self.val_fraction is None else self._validating(labelled, labels)
+        fraction = self._fraction(len(labelled))
+        val = split.val if fraction is None else self._validating(labelled, labels, fraction)
         train = tuple(row for row in split.train if row not in val)
         if self.train_frames is not None:
             train = self._kept([row for row in labelled if row not in val], labels)
         return Split(train, split.test, val)
 
-    def _validating(self, order: NDArray[np.intp], labels: Labels) -> tuple[int, ...]:
+    def _fraction(self, frames: int) -> float | None:
+        if self.val_fraction != AUTO:
+            return self.val_fraction  # type: ignore[return-value]
+        return AUTO_VAL_FRACTION if frames >= FEWEST_FOR_VAL else None
+
+    def _validating(
+        self, order: NDArray[np.intp], labels: Labels, fraction: float
+    ) -> tuple[int, ...]:
         if len(order) < 2:
             raise ConfigError(
                 "split.val_fraction",
                 f"of {len(order)} labelled training frame{'s' * (len(order) != 1)} none can "
                 "validate; set it to null.",
             )
-        wanted = round(len(order) * (self.val_fraction or 0))
+        wanted = round(len(order) * fraction)
         count = min(max(wanted, 1), len(order) - 1)
         return _sorted(_evenly(_in_folders(order, labels, self.stratify), count))
 

@@ -37,7 +37,12 @@ _GEN_SAMPLING = {
     "inv_prob": 0.03,
     "miss_prob": 0.1,
 }
-_RUNNER = {"key_metric": "test.mAP", "key_metric_asc": True, "eval_interval": 10}
+# By what it chooses snapshots, under our names of its sections.
+CHOICES = {
+    "trainer": {"key_metric": "test.mAP", "key_metric_asc": True},
+    "detector": {"key_metric": "test.mAP@50:95", "key_metric_asc": True},
+}
+_RUNNER = {**CHOICES["trainer"], "eval_interval": 10}
 _SNAPSHOTS = {"max_snapshots": 5, "save_epochs": 25, "save_optimizer_state": False}
 _TRAIN_SETTINGS = {
     "batch_size": 8,
@@ -80,7 +85,7 @@ ASSUMED: dict[str, Any] = {
         "runner": {
             "type": "DetectorTrainingRunner",
             **_RUNNER,
-            "key_metric": "test.mAP@50:95",
+            **CHOICES["detector"],
             "snapshots": _SNAPSHOTS,
         },
         "train_settings": _TRAIN_SETTINGS,

@@ -16,9 +16,9 @@ from omegaconf import DictConfig
 from dlcexp.config.augmentation_keys import is_off
 from dlcexp.config.build import backbones, iterate_targets, plain
 from dlcexp.config.options import option, options
-from dlcexp.config.resolvers import tree_hash
+from dlcexp.config.resolvers import pose_metric, tree_hash
 from dlcexp.deeplabcut.class_names import KINDS, LOGGER, POSE_MODEL, class_name, kind_at
-from dlcexp.deeplabcut.defaults import MENU, schema_of, without_what_is_off, write_like
+from dlcexp.deeplabcut.defaults import CHOICES, MENU, schema_of, without_what_is_off, write_like
 from dlcexp.deeplabcut.flat import flatten
 from dlcexp.deeplabcut.layout import LAYOUT, fill
 from dlcexp.deeplabcut.snapshots import best_snapshot
@@ -171,7 +171,8 @@ def cannot_say(tree: Mapping[str, Any] | DictConfig) -> str | None:
             f"DeepLabCut has no key for {', '.join([*given, *callbacks])}: with this file it "
             f"{', and '.join(consequences)}."
         )
-    if str(tree["trainer"]["key_metric"]).startswith(_VAL):
+    split = tree.get("split") or {}
+    if split.get("val_fraction") not in (None, AUTO) or split.get("val"):
         sentences.append(
             "DeepLabCut has no validation frames: with this file they train, and test frames "
             "choose the best snapshot."
@@ -238,9 +239,19 @@ def _chosen_by_test(tree: Mapping[str, Any]) -> Mapping[str, Any]:
     changed = dict(tree)
     for stage in ("trainer", "detector"):
         metric = select(tree, f"{stage}.key_metric")
-        if isinstance(metric, str) and metric.startswith(_VAL):
+        if tree.get(stage) and (metric is None or metric == _default_metric(tree, stage)):
+            changed[stage] = {**tree[stage], **CHOICES[stage]}
+        elif isinstance(metric, str) and metric.startswith(_VAL):
             changed[stage] = {**tree[stage], "key_metric": f"test.{metric.removeprefix(_VAL)}"}
     return changed
+
+
+def _default_metric(tree: Mapping[str, Any], stage: str) -> str:
+    """Return what chooses snapshots by default."""
+    metadata = tree["metadata"]
+    if stage == "detector":
+        return f"{_VAL}mAP@50:95"
+    return f"{_VAL}{pose_metric(metadata['num_bodyparts'], metadata['num_individuals'])}"
 
 
 def _sorted_model(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,7 +97,10 @@ def _numbered(folder: Path, names: re.Pattern[str]) -> list[tuple[int, int, Path
 
 
 def split_overrides(folder: Path) -> list[Override]:
-    """Return the overrides that choose the split of a shuffle, by its folder `train`; else none."""
+    """Return overrides for the split that a shuffle has, by its folder `train`; else none.
+
+    All training frames of it have trained.
+    """
     match = MODEL.fullmatch(folder.parent.name)
     iteration = folder.parent.parent.name
     if match is None or not iteration.startswith(ITERATION):
@@ -107,6 +110,7 @@ def split_overrides(folder: Path) -> list[Override]:
         Override("split.shuffle", int(match["shuffle"])),
         Override("split.trainset_fraction", int(match["percent"]) / 100),
         Override("split.iteration", int(iteration.removeprefix(ITERATION))),
+        Override("split.val_fraction", None),
     ]
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from dlcexp.evaluation.evaluate import Evaluation
 from dlcexp.evaluation.intervals import error_interval
-from dlcexp.runs.metric_names import part_of, split_of
+from dlcexp.runs.metric_names import LAST, part_of, split_of
 
 # Metric: name, format. The order of the table.
 _ROWS = {
@@ -65,7 +65,7 @@ def score_table(
     Args:
         evaluation: what was measured.
         start: what the networks started from; None: unknown.
-        chosen_by: the metric that chose the snapshot; None: the user did.
+        chosen_by: the metric that chose the snapshot, or `last`; None: the user did.
     """
     columns = _columns(evaluation)
 
@@ -117,6 +117,8 @@ def _chosen(metric: str | None) -> list[str]:
     """Return by what the snapshot was chosen, and whether test scores gain from that."""
     if metric is None:
         return []
+    if metric == LAST:
+        return ["snapshot: the last; no frame chose it"]
     optimistic = "; chosen on test frames, so that their scores are optimistic"
     return [f"snapshot: best {metric}{optimistic if part_of(metric) == 'test' else ''}"]
 

@@ -210,8 +210,8 @@ def label_curve_chart(sweep: Sweep) -> Chart | None:
     figure.update_xaxes(type="log", tickvals=sizes, ticktext=list(map(str, sizes)))
     figure.update_yaxes(type="log")
     text = (
-        "A point for each run; the line is a power law, and the band holds 95 % of further runs, "
-        "as far as the law does."
+        "A point for each run; the line is the middle of the power laws that fit them, floors "
+        "included, and the band holds 95 % of further runs, as far as these laws do."
     )
     return Chart(f"{curves[0].metric} by labelled frames", text, figure)
 

@@ -1,15 +1,20 @@
 """The error of a recipe by the number of labelled frames, and what more of them would bring.
 
-Errors of deep networks fall with the number of training samples as a power law (Hestness et al.,
-"Deep Learning Scaling is Predictable, Empirically", 2017): a straight line in logarithms, fitted by
-least squares to the runs of a sweep over `split.train_frames`. The law has no floor, and labels are
-not exact: close to their own error, it promises too much.
+Errors of networks fall with the number of training samples as a power law, down to a floor that no
+number of them removes, here the error of the labels themselves (Hestness et al., "Deep Learning
+Scaling is Predictable, Empirically", 2017; Viering and Loog, "The Shape of Learning Curves", 2022).
+In a few runs a floor and a slow fall look alike. So all laws that fit are carried on, each with the
+probability that the runs leave it.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dlcexp.results.factors import Factor
 from dlcexp.results.read_sweep import Job, Sweep
@@ -22,6 +27,14 @@ _METRIC = "test.rmse"
 # Sizes and runs below which there is no line.
 _LEAST_SIZES, _LEAST_RUNS = 3, 3
 _CONFIDENCE = 0.95
+# Laws that are tried: floors as parts of the smallest error, exponents, and errors in the middle of
+# the sizes as logarithms around the mean.
+_FLOORS = np.linspace(0, 0.98, 40)
+_EXPONENTS = np.linspace(-1.5, -0.05, 40)
+_MIDDLES = np.linspace(-0.5, 0.5, 81)
+# What is known of the spread of repeats before there are any: 5 %, as of two runs.
+_SPREAD, _SPREAD_RUNS = 0.05, 2
+_DRAWS = 4000
 
 
 @dataclass(frozen=True)
@@ -41,17 +54,16 @@ class LabelCurve:
         factors, values: what makes it another recipe than the others, but for that number.
         metric: the error, px.
         points: (frames, error) of each completed run.
-        factor, exponent: the error is factor * frames ** exponent.
-        exponent_error: 95 % limit of the deviation of the exponent.
+        slope: of the logarithms of the errors over those of the frames, by least squares.
+        slope_error: 95 % limit of its deviation.
     """
 
     factors: tuple[Factor, ...]
     values: Mapping[str, Any]
     metric: str
     points: tuple[tuple[int, float], ...]
-    factor: float
-    exponent: float
-    exponent_error: float
+    slope: float
+    slope_error: float
 
     @property
     def sizes(self) -> list[int]:
@@ -61,25 +73,58 @@ class LabelCurve:
     @property
     def falls(self) -> bool:
         """True if the error falls by more than chance."""
-        return self.exponent + self.exponent_error < 0
+        return self.slope + self.slope_error < 0
 
     def at(self, frames: float) -> Expected:
         """Return what a run with so many labelled frames can be expected to reach."""
-        x = [math.log(size) for size, _ in self.points]
-        n, mean = len(x), sum(x) / len(x)
-        spread = sum((each - mean) ** 2 for each in x)
-        distance = math.log(frames) - mean
-        margin = _t(n - 2) * self._deviation() * math.sqrt(1 + 1 / n + distance**2 / spread)
-        value = self.factor * frames**self.exponent
-        return Expected(value, value * math.exp(-margin), value * math.exp(margin))
+        laws, noise = self._drawn
+        logs = np.log(laws.errors(frames))
+        tail = (1 - _CONFIDENCE) / 2
+        low, high = np.quantile(logs + noise, [tail, 1 - tail])
+        return Expected(*(math.exp(each) for each in (np.median(logs), low, high)))
 
-    def _deviation(self) -> float:
-        """Return the standard deviation of the logarithms of the errors from the line."""
-        squares = [
-            (math.log(error) - math.log(self.factor) - self.exponent * math.log(frames)) ** 2
-            for frames, error in self.points
-        ]
-        return math.sqrt(sum(squares) / (len(squares) - 2))
+    @cached_property
+    def _drawn(self) -> tuple["_Laws", NDArray[np.float64]]:
+        """Laws drawn by their probability, and the deviation of a run from each, in logarithms."""
+        errors = np.array([error for _, error in self.points])
+        frames = np.array([size for size, _ in self.points])
+        centre = float(np.exp(np.log(frames).mean()))
+        grid = np.meshgrid(
+            errors.min() * _FLOORS,
+            _EXPONENTS,
+            np.exp(np.log(errors).mean() + _MIDDLES),
+            indexing="ij",
+        )
+        possible = grid[2] > grid[0]
+        laws = _Laws(centre, *(values[possible] for values in grid))
+        misses = [(math.log(error) - np.log(laws.errors(size))) ** 2 for size, error in self.points]
+        squares = _SPREAD_RUNS * _SPREAD**2 + np.sum(misses, axis=0)
+        # The spread has Jeffreys' prior and the two runs, and is integrated out.
+        degrees = len(frames) + _SPREAD_RUNS
+        weights = (squares / squares.min()) ** (-degrees / 2)
+        random = np.random.default_rng(0)
+        chosen = random.choice(len(weights), _DRAWS, p=weights / weights.sum())
+        noise = random.standard_t(degrees, _DRAWS) * np.sqrt(squares[chosen] / degrees)
+        return laws.at(chosen), noise
+
+
+@dataclass(frozen=True, eq=False)
+class _Laws:
+    """Laws floor + (middle - floor) * (frames / centre) ** exponent, px; arrays of one length."""
+
+    centre: float
+    floor: NDArray[np.float64]
+    exponent: NDArray[np.float64]
+    middle: NDArray[np.float64]
+
+    def errors(self, frames: float) -> NDArray[np.float64]:
+        """Return the error that each law has for a number of frames."""
+        falling = (frames / self.centre) ** self.exponent
+        return self.floor + (self.middle - self.floor) * falling
+
+    def at(self, rows: NDArray[np.intp]) -> "_Laws":
+        """Return some of the laws."""
+        return _Laws(self.centre, self.floor[rows], self.exponent[rows], self.middle[rows])
 
 
 def label_curves(sweep: Sweep) -> list[LabelCurve]:
@@ -116,7 +161,6 @@ def _curve(jobs: Sequence[Job], factors: Sequence[Factor]) -> LabelCurve | None:
         {factor.key: jobs[0].values.get(factor.key, ABSENT) for factor in factors},
         spelling(_METRIC, jobs[0].metrics),
         tuple(sorted(points)),
-        math.exp(line.intercept),
         float(line.slope),
         _t(len(points) - 2) * float(line.stderr),
     )

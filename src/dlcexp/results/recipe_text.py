@@ -125,9 +125,9 @@ def labels_note(sweep: Sweep) -> list[str]:
             continue
         now, then = curve.at(most), curve.at(2 * most)
         notes.append(
-            f"{law} falls as frames^{curve.exponent:.2f}: twice the {most} frames would bring "
-            f"{number(now.value)} to about {number(then.value)} px ({number(then.low)} to "
-            f"{number(then.high)} px in 95 % of runs), if it keeps falling like that."
+            f"{law} falls: twice the {most} frames would bring {number(now.value)} to about "
+            f"{number(then.value)} px ({number(then.low)} to {number(then.high)} px in 95 % of "
+            "runs), if it keeps falling like that."
         )
     return notes
 

@@ -24,6 +24,7 @@ from dlcexp.files import clear_leftovers, expanded, storage, this_process, write
 from dlcexp.hub import ADDRESS, DLC_BACKBONES
 from dlcexp.locks import RUN_LOCK, held
 from dlcexp.runs.environment import describe_environment
+from dlcexp.runs.metric_names import part_of
 from dlcexp.runs.stages import POSE, file_suffix, snapshot_prefix
 from dlcexp.runs.status import (
     COMPLETED,
@@ -88,6 +89,8 @@ class Pruned(Exception):  # noqa: N818  (not an error: the run is complete as it
 
 # Keys whose value `auto` becomes what was available when a run began.
 _SETTLED = re.compile(r"(model\.backbone(\.backbone)?|detector\.model)\.(weights|freeze_bn_stats)")
+# Keys of a metric that becomes null where there are no validation frames.
+_CHOICE = re.compile(r"(trainer|detector)\.key_metric")
 
 
 def is_settled_as(key: str, now: Any, there: Any) -> bool:
@@ -98,6 +101,8 @@ def is_settled_as(key: str, now: Any, there: Any) -> bool:
         now: the value in a tree that has not begun: `auto`, or a name such as `imagenet`.
         there: the value in the tree of the run; `auto` for a stage that has not begun.
     """
+    if _CHOICE.fullmatch(key):
+        return there is None and part_of(str(now)) == "val"
     if not _SETTLED.fullmatch(key):
         return False
     if AUTO in (now, there):  # there, if that stage has not begun

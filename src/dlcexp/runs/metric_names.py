@@ -10,8 +10,8 @@ PARTS = ("test", "val", "train")
 GT_BOXES, GT_CONDITIONS = "_gt_boxes", "_gt_conditions"
 BY_LABELS = (GT_BOXES, GT_CONDITIONS)
 
-# What chose a snapshot, a key of the final numbers.
-CHOSEN_BY = "chosen_by"
+# What chose a snapshot, a key of the final numbers: a metric, or `last` where no frame did.
+CHOSEN_BY, LAST = "chosen_by", "last"
 
 # Which values of a metric are better.
 MAXIMIZE, MINIMIZE = "maximize", "minimize"

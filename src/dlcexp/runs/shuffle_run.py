@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from dlcexp.composition import compose
 from dlcexp.config.overrides import Override
+from dlcexp.deeplabcut.defaults import CHOICES
 from dlcexp.deeplabcut.shuffles import split_overrides, trained_shuffles
 from dlcexp.files import kind_of_folder
 from dlcexp.text import listed
@@ -22,7 +23,8 @@ def shuffle_folder(folder: Path) -> Path | None:
 def shuffle_tree(folder: Path, overrides: Sequence[str] = ()) -> DictConfig:
     """Return the tree that the `pytorch_config.yaml` of a folder amounts to.
 
-    The split is that of the shuffle. Outside of a shuffle it is unknown which frames were used for
+    The split is that of the shuffle, without validation frames, as DeepLabCut has none: test frames
+    have chosen its snapshot. Outside of a shuffle it is unknown which frames were used for
     training: all of them are test frames.
 
     Args:
@@ -35,7 +37,11 @@ def shuffle_tree(folder: Path, overrides: Sequence[str] = ()) -> DictConfig:
     project = [text for text in overrides if Override.with_text(text).key == "project"]
     file = Override("pytorch_config", str(folder / POSE_CONFIG))
     split = split_overrides(folder.resolve()) or [Override("split", "all")]
-    return compose(*project, *map(str, [file, *split]))
+    tree = compose(*project, *map(str, [file, *split]))
+    for stage, choice in CHOICES.items():
+        if tree.get(stage) and tree[stage].key_metric is None:
+            tree[stage].key_metric = choice["key_metric"]
+    return tree
 
 
 def no_run(folder: Path) -> str:

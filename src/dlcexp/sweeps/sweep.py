@@ -13,6 +13,7 @@ from typing import Any
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from dlcexp.config.build import plain
 from dlcexp.config.options import conf_folder
 from dlcexp.config.resolvers import tree_hash
 from dlcexp.errors import ConfigError
@@ -36,6 +37,7 @@ from dlcexp.sweeps.launching import launch
 from dlcexp.sweeps.plan import Plan
 from dlcexp.sweeps.progress import Progress
 from dlcexp.sweeps.space import Space
+from dlcexp.vocabulary import AUTO
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +108,7 @@ class Sweep:
         frozen = Experiments(*self.ledger.config_folders) if self._before else self._live
         self.experiments = frozen
         self.tree = frozen.draft(space.representative())
-        self.objectives = objectives(self.tree)
+        self.objectives = objectives(_measured(self.tree))
         self._identity = self.identity(self.tree)
         if self._before is not None:
             check_same(self._before, self._identity, self.ledger.folder)
@@ -210,6 +212,17 @@ class Sweep:
             except (KeyboardInterrupt, SystemExit):
                 progress.log_interrupt()
                 raise
+
+
+def _measured(tree: DictConfig) -> dict[str, Any]:
+    """Return the tree of a job with metrics of frames that there are, as its run will have it."""
+    whole: dict[str, Any] = plain(tree)
+    if whole["split"].get("val_fraction") != AUTO:
+        return whole
+    from dlcexp.data.loading import PoseData
+    from dlcexp.training.key_metric import without_validation
+
+    return without_validation(whole, PoseData(tree).split)
 
 
 class _LoggedPlan:

@@ -19,6 +19,7 @@ from dlcexp.runs.folder import RunFolder, plain
 from dlcexp.runs.run import Run
 from dlcexp.runs.stages import STAGES, file_suffix
 from dlcexp.runs.started_from import START, start_of
+from dlcexp.text import listed
 from dlcexp.training.loggers import RunLogger
 from dlcexp.training.scoring import evaluate_run, snapshots_used
 
@@ -34,7 +35,7 @@ def report(
     conditions: Mapping[str, Conditions] | None = None,
 ) -> Evaluation:
     """Evaluate the best snapshots on the frames of each split: metrics.json and figures."""
-    logger.info("scoring the best snapshot on %s frames", " and ".join(data.split.parts))
+    logger.info("scoring the %s frames", listed(data.split.parts))
     evaluation = evaluate_run(run, data, device, conditions=conditions, progress=True)
     records = pose_records(evaluation, data, run.cfg.evaluation)
     evaluation = replace(evaluation, records=records)

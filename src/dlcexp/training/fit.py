@@ -4,13 +4,12 @@ import logging
 import os
 import signal
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch import Callback, Trainer, seed_everything
@@ -24,18 +23,15 @@ from dlcexp.config.build import allowing, backbones, build
 from dlcexp.config.schema import PASSED_ON
 from dlcexp.data.augmentation import padding_share
 from dlcexp.data.loading import PoseData
-from dlcexp.data.splits import SplitName
 from dlcexp.deeplabcut.export import cannot_build
-from dlcexp.errors import ConfigError, nearest
-from dlcexp.evaluation.detected_boxes import DETECTOR_METRICS, evaluate_detector
+from dlcexp.evaluation.detected_boxes import evaluate_detector
 from dlcexp.evaluation.evaluate import evaluate_model
-from dlcexp.evaluation.metrics import evaluate_poses
 from dlcexp.evaluation.score_table import evaluation_table
 from dlcexp.files import write_json
 from dlcexp.models import PoseModel
 from dlcexp.runs.folder import Pruned, RunFolder, anchored, new_run_folder, plain
 from dlcexp.runs.hardware import Hardware, choose_hardware
-from dlcexp.runs.metric_names import PARTS, by_split, part_of
+from dlcexp.runs.metric_names import CHOSEN_BY, by_split
 from dlcexp.runs.run import Run, without_weights
 from dlcexp.runs.stages import DETECTOR, POSE, STAGES, Stage, chosen_stages
 from dlcexp.runs.started_from import START, named_source, random_starts, start_of
@@ -49,6 +45,12 @@ from dlcexp.training.epochs import EpochEnd, EpochSeed, Watch
 from dlcexp.training.final_scores import report
 from dlcexp.training.fine_tuning import freeze
 from dlcexp.training.initial_weights import Started, start_from
+from dlcexp.training.key_metric import (
+    check_key_metric,
+    log_choice,
+    parts_while_training,
+    without_validation,
+)
 from dlcexp.training.loggers import RunLogger, close, forget
 from dlcexp.training.module import StageModule
 from dlcexp.training.pose_module import PoseModule
@@ -65,7 +67,6 @@ from dlcexp.training.resume import (
 from dlcexp.training.select_edges import settle_edges
 from dlcexp.training.starts import settled
 from dlcexp.training.weights_file import backbone_file
-from dlcexp.vocabulary import IDENTITY, UNIQUE_BODYPART
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +108,7 @@ def train(
         cfg = as_begun(anchored(cfg), run_folder, further_process=_is_further_process())
         cfg = DictConfig(settled(plain(cfg), {}))
         data = PoseData(cfg)
+        cfg = DictConfig(without_validation(plain(cfg), data.split))
         detector = foreign_detector(cfg)
         source = condition_source(cfg)
         starts = [prepare(cfg, stage, data, run_folder) for stage in chosen_stages(cfg)]
@@ -122,6 +124,7 @@ def train(
         with run_folder.recording(), termination(), _loggers(cfg, run_folder) as loggers:
             logger.info("run folder %s, device %s", run_folder.path, hardware.device)
             logger.info("start: %s", start_of(plain(cfg)))
+            log_choice(cfg, data)
             if problem := cannot_build(cfg):
                 logger.info("%s", problem)
             os.environ[_FOLDER_VARIABLE] = str(run_folder.path.resolve())
@@ -140,10 +143,11 @@ def train(
             run = Run.open(run_folder.path)
             evaluation = report(run, run_folder, hardware.device, data, loggers, conditions)
     print_any_character()
+    run = Run.open(run_folder.path)
     # The run is complete, whatever comes of this.
-    chosen_by = str(cfg.trainer.key_metric)
+    chosen_by = run.metrics.get(CHOSEN_BY)
     Console().print(evaluation_table(evaluation, start_of(plain(cfg)), chosen_by))
-    return Run.open(run_folder.path)
+    return run
 
 
 @dataclass(frozen=True)
@@ -326,18 +330,6 @@ def fit(
         )
 
 
-def parts_while_training(cfg: DictConfig, stage: Stage, data: PoseData) -> list[SplitName]:
-    """Return the parts of the frames that are scored at each evaluation.
-
-    These are validation frames, or test frames where there are none, and those whose metrics choose
-    snapshots or rank and prune the jobs of a sweep. Else test frames are scored once, at the end.
-    """
-    ranking = plain(cfg).get("sweep", {}).get("metric") or []
-    wanted = [stage.key_metric, *([ranking] if isinstance(ranking, str) else ranking)]
-    chosen = {"val" if data.split.val else "test", *map(part_of, wanted)}
-    return [part for part in data.split.parts if part in chosen]
-
-
 def make_trainer(
     cfg: DictConfig,
     epochs: int,
@@ -367,46 +359,6 @@ def make_trainer(
         enable_model_summary=False,
         default_root_dir=folder.path,
         **{name: cfg.trainer[name] for name in PASSED_ON if name in cfg.trainer},
-    )
-
-
-def check_key_metric(cfg: DictConfig, stage: Stage, data: PoseData) -> None:
-    """Refuse a metric that will never be measured before the first batch.
-
-    Raises:
-        ConfigError: names the metrics there are.
-    """
-    names: Iterable[str] = DETECTOR_METRICS if stage.name == DETECTOR else _pose_metrics(cfg)
-    key = "detector.key_metric" if stage.name == DETECTOR else "trainer.key_metric"
-    split, _, name = stage.key_metric.partition(".")
-    if split == "val" and not data.split.val:
-        raise ConfigError(
-            key,
-            f"{stage.key_metric!r} is not measured, as there are no validation frames; "
-            "split.val_fraction=0.15 takes them out of the training frames.",
-        )
-    if split not in PARTS or name not in names:
-        first, *others = [part for part in PARTS if part in data.split.parts]
-        known = [f"{first}.{each}" for each in names]
-        raise ConfigError(
-            key,
-            f"{stage.key_metric!r} is not measured. Allowed: {', '.join(known)}, and the "
-            f"same with {' or '.join(others)}.{nearest(stage.key_metric, known)}",
-        )
-
-
-def _pose_metrics(cfg: DictConfig) -> Iterable[str]:
-    metadata = cfg.metadata
-    pose = np.zeros((metadata.num_individuals, metadata.num_bodyparts, 3))
-    unique = metadata.unique_bodyparts if UNIQUE_BODYPART in cfg.model.heads else []
-    return evaluate_poses(
-        {"frame": pose},
-        {"frame": pose},
-        bodyparts=list(metadata.bodyparts),
-        unique_bodyparts=list(unique),
-        with_identity=IDENTITY in cfg.model.heads,
-        pck_thresholds=list(cfg.evaluation.pck_thresholds),
-        single_animal=metadata.num_individuals == 1,
     )
 
 

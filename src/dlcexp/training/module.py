@@ -125,6 +125,12 @@ class StageModule(LightningModule, ABC):
 
     def _check_plateau(self) -> None:
         plateau = isinstance(self.scheduler, ReduceLROnPlateau) and self.scheduler.mode == "max"
+        if plateau and self.stage.key_metric is None:
+            raise ConfigError(
+                f"{self.stage.key_prefix}scheduler.mode",
+                "'max' watches key_metric, and nothing chooses, as there are no validation frames. "
+                "Take min, which watches the training loss.",
+            )
         if plateau and not self.stage.key_metric_asc:
             raise ConfigError(
                 f"{self.stage.key_prefix}scheduler.mode",

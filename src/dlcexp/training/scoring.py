@@ -22,7 +22,7 @@ from dlcexp.evaluation.evaluate import (
 )
 from dlcexp.evaluation.records import pose_records
 from dlcexp.runs.hardware import choose_hardware
-from dlcexp.runs.metric_names import CHOSEN_BY
+from dlcexp.runs.metric_names import CHOSEN_BY, LAST
 from dlcexp.runs.run import Run
 from dlcexp.text import listed
 from dlcexp.training.conditions import condition_source, split_conditions
@@ -183,8 +183,10 @@ def snapshots_used(run: Run) -> dict[str, int | str]:
     used: dict[str, int | str] = {}
     for prefix, path in (("", run.best_pose_snapshot), ("detector.", run.best_detector_snapshot)):
         if path is not None:
-            used |= {f"{prefix}epoch": snapshot_epoch(path), f"{prefix}snapshot": path.name}
-            if is_best(path):
-                settings = run.cfg.detector if prefix else run.cfg.trainer
-                used[f"{prefix}{CHOSEN_BY}"] = str(settings.key_metric)
+            settings = run.cfg.detector if prefix else run.cfg.trainer
+            used |= {
+                f"{prefix}epoch": snapshot_epoch(path),
+                f"{prefix}snapshot": path.name,
+                f"{prefix}{CHOSEN_BY}": str(settings.key_metric) if is_best(path) else LAST,
+            }
     return used
