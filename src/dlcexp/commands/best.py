@@ -71,6 +71,8 @@ def _export(job: "Job") -> int:
 
 
 def _winner(sweep: "Sweep", job: "Job") -> list[str]:
+    from dlcexp.results.choice_text import choice_notes, expected_error
+    from dlcexp.results.factors import SPLIT_KEYS
     from dlcexp.results.recipe_text import (
         better,
         label,
@@ -90,7 +92,11 @@ def _winner(sweep: "Sweep", job: "Job") -> list[str]:
     tested = []
     if part_of(objective.metric) == "val":
         metric = objective.metric.replace("val", "test", 1)
-        tested = [f"on test      {metric} {mean_and_spread(recipe, metric)}, which chose nothing"]
+        # Over folds, a test frame of one is a validation frame of another.
+        unseen = "" if any(f.key in SPLIT_KEYS for f in sweep.factors) else ", which chose nothing"
+        tested = [f"on test      {metric} {mean_and_spread(recipe, metric)}{unseen}"]
+    if error := expected_error(recipe):
+        tested.append(f"out of fold  {error}")
     lines = [
         f"winner       {label(sweep.recipe_factors, recipe.values)}",
         f"metric       {score} ({better(objective)})",
@@ -102,4 +108,4 @@ def _winner(sweep: "Sweep", job: "Job") -> list[str]:
         f"overrides    {shlex.join(w for w in job.overrides if not w.startswith('hydra.'))}",
     ]
     warning = start_note(sweep) if len(sweep.starts) > 1 else []
-    return [*lines, *warning, *verdict(sweep)]
+    return [*lines, *warning, *verdict(sweep), *choice_notes(sweep)]

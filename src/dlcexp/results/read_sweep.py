@@ -19,7 +19,7 @@ from dlcexp.files import expanded, has_ended
 from dlcexp.results.factors import Factor, find_factors, values_by_key
 from dlcexp.results.ledger import TREES, Objective
 from dlcexp.results.objective import gain, natural
-from dlcexp.runs.metric_names import PARTS, spelling
+from dlcexp.runs.metric_names import CHOSEN_BY, PARTS, spelling
 from dlcexp.runs.started_from import recorded_start
 from dlcexp.runs.status import COMPLETED, FAILED, KILLED, QUEUED, RUNNING
 from dlcexp.text import listed
@@ -65,6 +65,7 @@ class Job:
         typed: values of the overrides, by key.
         values: value of each factor of the sweep, by its key.
         snapshot: file of the weights that the metrics are of.
+        chosen_by: the metric that chose it; None where nothing did, or it is not known.
     """
 
     number: int
@@ -83,6 +84,7 @@ class Job:
     typed: Mapping[str, str] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
     snapshot: Path | None = None
+    chosen_by: str | None = None
 
     def metric(self, name: str) -> float:
         """Return a final number; for a job that did not end, the last that it logged."""
@@ -390,6 +392,7 @@ def _read_job(root: Path, name: str, number: int, overrides: Iterable[Any]) -> J
         "overrides": overrides,
         "typed": values_by_key(overrides),
         "snapshot": folder / SNAPSHOTS / str(snapshot) if snapshot else None,
+        "chosen_by": str(metrics[CHOSEN_BY]) if metrics.get(CHOSEN_BY) else None,
     }
     label = folder.resolve().name if name == "." else name
     if problems:

@@ -1,0 +1,125 @@
+"""Sentences on what chose the winner of a sweep, and on its scores on frames that did not."""
+
+import math
+
+from dlcexp.results.optimism import Optimism, optimisms
+from dlcexp.results.pooled_errors import OutOfFold, out_of_fold, paired_difference
+from dlcexp.results.read_sweep import Recipe, Sweep
+from dlcexp.results.recipe_text import label
+from dlcexp.results.statistics import Estimate
+from dlcexp.runs.metric_names import part_of
+from dlcexp.text import listed, number
+
+_TEST = "test"
+# Recipes that are compared with the best one, frame by frame.
+_COMPARED = 3
+
+
+def choice_notes(sweep: Sweep) -> list[str]:
+    """Return what the choice is worth: the optimism, the errors out of fold, and what is biased."""
+    return [*_biased(sweep), *_optimism(sweep), *_out_of_fold(sweep), *_compared(sweep)]
+
+
+def estimate(value: Estimate) -> str:
+    """Return `3.61 (3.20 to 4.10)`; the value alone where its limits are unknown."""
+    if math.isnan(value.low):
+        return number(value.value)
+    return f"{number(value.value)} ({number(value.low)} to {number(value.high)})"
+
+
+def out_of_fold_error(errors: OutOfFold) -> str:
+    """Return `3.61 (3.20 to 4.10)` of the errors of a recipe, px."""
+    limits = errors.interval
+    low, high = (limits.low, limits.high) if limits else (math.nan, math.nan)
+    return estimate(Estimate(errors.error, low, high))
+
+
+def expected_error(recipe: Recipe) -> str | None:
+    """Return the error of a recipe on frames that did not train it, as text; None if unknown."""
+    errors = out_of_fold(recipe)
+    if errors is None:
+        return None
+    limits = errors.interval
+    sure = f", with 95 % confidence by {limits.unit}" if limits else ""
+    found = "" if errors.found > 99.95 else f"; {errors.found:.1f} % of the labels were found"
+    return (
+        f"{out_of_fold_error(errors)} px{sure}, over {errors.frames} frames, each by a run that "
+        f"did not train on it{found}{_mark(errors.chosen_by)}"
+    )
+
+
+def winners(each: Optimism, sweep: Sweep) -> str:
+    """Return the recipes that were chosen in the folds, and how often."""
+    texts = [label(sweep.recipe_factors, winner.values) for winner in each.winners]
+    counted = [f"{text} in {texts.count(text)}" for text in dict.fromkeys(texts)]
+    return listed(counted)
+
+
+def _mark(chosen_by: frozenset[str | None]) -> str:
+    """Return the mark of numbers whose snapshots were chosen by the same frames."""
+    biased = any(metric and part_of(metric) == _TEST for metric in chosen_by)
+    return "; the snapshots were chosen on these frames, so that it is optimistic" if biased else ""
+
+
+def _biased(sweep: Sweep) -> list[str]:
+    """Return that the first score is too good, where test frames have chosen."""
+    metric = sweep.objective.metric
+    ranked = [recipe for recipe in sweep.recipes if recipe.scores(metric)]
+    if part_of(metric) != _TEST or not ranked:
+        return []
+    chosen = ["the best recipe was"] if len(ranked) > 1 else []
+    if _mark(frozenset(job.chosen_by for recipe in ranked for job in recipe.completed)):
+        chosen.append("the snapshots were")
+    if not chosen:
+        return []
+    return [
+        f"{metric} of the winner is optimistic: {' and '.join(chosen)} chosen on these frames. "
+        "With split.val_fraction=0.2, validation frames choose."
+    ]
+
+
+def _optimism(sweep: Sweep) -> list[str]:
+    lines = []
+    for each in optimisms(sweep):
+        optimism = f"optimism {estimate(each.difference)}"
+        if each.folds > 1:
+            lines.append(
+                f"Nested over {each.folds} folds: the best of {each.recipes} in each fold has "
+                f"{each.inner_metric} {number(each.inner.value)}, and {each.outer_metric} "
+                f"{estimate(each.outer)} on the test frames of that fold; {optimism}."
+            )
+        else:
+            lines.append(
+                f"Winner: {each.inner_metric} {number(each.inner.value)} on the frames that chose "
+                f"it, {each.outer_metric} {number(each.outer.value)} on those that chose nothing; "
+                f"{optimism}."
+            )
+        if each.recipes > 1:
+            lines[-1] += (
+                f" Gain over the mean of all recipes: {number(each.inner_gain.value)} where they "
+                f"chose, {estimate(each.outer_gain)} where they did not."
+            )
+    return lines
+
+
+def _out_of_fold(sweep: Sweep) -> list[str]:
+    error = expected_error(sweep.best) if sweep.best else None
+    return [f"Out of fold: {error}."] if error else []
+
+
+def _compared(sweep: Sweep) -> list[str]:
+    """Return differences to the best recipe over the same frames, where all folds are there."""
+    best = sweep.best and out_of_fold(sweep.best)
+    if not best:
+        return []
+    lines = []
+    for recipe in sweep.recipes[1 : _COMPARED + 1]:
+        other = out_of_fold(recipe)
+        if other is None:
+            continue
+        value, limits = paired_difference(other, best)
+        if limits is not None:
+            sure = estimate(Estimate(value, limits.low, limits.high))
+            name = label(sweep.recipe_factors, recipe.values)
+            lines.append(f"{name}: {sure} px more out of fold than the best, frame by frame.")
+    return lines
