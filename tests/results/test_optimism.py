@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from sweep_support import write_errors, write_run, write_sweep
 
-from dlcexp.results.choice_text import choice_notes, winners
+from dlcexp.results.choice_text import choice_notes
 from dlcexp.results.optimism import Optimism, optimisms
 from dlcexp.results.read_sweep import Sweep, read_sweep
 
@@ -54,11 +54,11 @@ def test_the_best_of_each_fold_by_its_inner_frames_is_scored_on_its_outer_ones(t
 
 def test_it_is_a_sentence_that_names_what_the_folds_chose(tmp_path):
     sweep = read_sweep(write_two_folds(tmp_path))
-    (line,) = choice_notes(sweep)
+    line, chosen = choice_notes(sweep)
+    assert chosen == "Chosen in the folds: optimizer.lr=0.01 in 1, optimizer.lr=0.001 in 1."
     assert "the best of 2 in each fold has val.rmse 2.50, and test.rmse 5.00 (" in line
     assert "optimism 2.50 (" in line
     assert "Gain over the mean of all recipes: 1.00 where they chose, -0.5 (" in line
-    assert winners(only(sweep), sweep) == "optimizer.lr=0.01 in 1, optimizer.lr=0.001 in 1"
 
 
 def test_larger_scores_are_better_the_other_way_round(tmp_path):

@@ -17,7 +17,13 @@ _COMPARED = 3
 
 def choice_notes(sweep: Sweep) -> list[str]:
     """Return what the choice is worth: the optimism, the errors out of fold, and what is biased."""
-    return [*_biased(sweep), *_optimism(sweep), *_out_of_fold(sweep), *_compared(sweep)]
+    return [
+        *_ranking(sweep),
+        *_biased(sweep),
+        *_optimism(sweep),
+        *_out_of_fold(sweep),
+        *_compared(sweep),
+    ]
 
 
 def estimate(value: Estimate) -> str:
@@ -48,7 +54,7 @@ def expected_error(recipe: Recipe) -> str | None:
     )
 
 
-def winners(each: Optimism, sweep: Sweep) -> str:
+def _winners(each: Optimism, sweep: Sweep) -> str:
     """Return the recipes that were chosen in the folds, and how often."""
     texts = [label(sweep.recipe_factors, winner.values) for winner in each.winners]
     counted = [f"{text} in {texts.count(text)}" for text in dict.fromkeys(texts)]
@@ -59,6 +65,16 @@ def _mark(chosen_by: frozenset[str | None]) -> str:
     """Return the mark of numbers whose snapshots were chosen by the same frames."""
     biased = any(metric and part_of(metric) == _TEST for metric in chosen_by)
     return "; the snapshots were chosen on these frames, so that it is optimistic" if biased else ""
+
+
+def _ranking(sweep: Sweep) -> list[str]:
+    """Return how recipes are ranked that were not run on the same folds."""
+    if sweep.on_same_frames:
+        return []
+    return [
+        "Not all recipes have a result in the same folds: they are ranked by their mean difference "
+        f"from all jobs of a fold, not by their mean {sweep.objective.metric}."
+    ]
 
 
 def _biased(sweep: Sweep) -> list[str]:
@@ -79,27 +95,31 @@ def _biased(sweep: Sweep) -> list[str]:
 
 
 def _optimism(sweep: Sweep) -> list[str]:
-    lines = []
-    for each in optimisms(sweep):
-        optimism = f"optimism {estimate(each.difference)}"
-        if each.folds > 1:
-            lines.append(
-                f"Nested over {each.folds} folds: the best of {each.recipes} in each fold has "
-                f"{each.inner_metric} {number(each.inner.value)}, and {each.outer_metric} "
-                f"{estimate(each.outer)} on the test frames of that fold; {optimism}."
-            )
-        else:
-            lines.append(
-                f"Winner: {each.inner_metric} {number(each.inner.value)} on the frames that chose "
-                f"it, {each.outer_metric} {number(each.outer.value)} on those that chose nothing; "
-                f"{optimism}."
-            )
-        if each.recipes > 1:
-            lines[-1] += (
-                f" Gain over the mean of all recipes: {number(each.inner_gain.value)} where they "
-                f"chose, {estimate(each.outer_gain)} where they did not."
-            )
+    found = optimisms(sweep)
+    lines = [_scores(each) for each in found]
+    if found and found[0].folds > 1 and found[0].recipes > 1:
+        lines.append(f"Chosen in the folds: {_winners(found[0], sweep)}.")
     return lines
+
+
+def _scores(found: Optimism) -> str:
+    """Return a sentence with the inner and the outer score, and what lies between them."""
+    inner = f"{found.inner_metric} {number(found.inner.value)}"
+    outer = f"{found.outer_metric} {estimate(found.outer)}"
+    if found.folds > 1:
+        text = (
+            f"Nested over {found.folds} folds: the best of {found.recipes} in each fold has "
+            f"{inner}, and {outer} on the test frames of that fold"
+        )
+    else:
+        text = f"Winner: {inner} on the frames that chose it, {outer} on those that chose nothing"
+    text += f"; optimism {estimate(found.difference)}."
+    if found.recipes > 1:
+        text += (
+            f" Gain over the mean of all recipes: {number(found.inner_gain.value)} where they "
+            f"chose, {estimate(found.outer_gain)} where they did not."
+        )
+    return text
 
 
 def _out_of_fold(sweep: Sweep) -> list[str]:

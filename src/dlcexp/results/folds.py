@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dlcexp.results.factors import SPLIT_KEYS
-from dlcexp.results.read_sweep import Job, Recipe, Sweep
-from dlcexp.trees import ABSENT
+from dlcexp.results.read_sweep import Job, Recipe
 
 _KFOLD = "dlcexp.data.splits.KFoldSplit"
 
@@ -40,9 +38,3 @@ def whole_cross_validations(recipe: Recipe) -> list[list[Job]]:
         if is_fold(job):
             groups.setdefault(cross_validation(job), []).append(job)
     return [jobs for jobs in groups.values() if not missing_folds(jobs)]
-
-
-def drawn_by(job: Job, sweep: Sweep) -> tuple[str, ...]:
-    """Return what the frames of a job are drawn by, if that is swept: its fold, and its seed."""
-    keys = [factor.key for factor in sweep.repeat_factors if factor.key in SPLIT_KEYS]
-    return tuple(repr(job.values.get(key, ABSENT)) for key in keys)

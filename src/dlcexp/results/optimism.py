@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 from dlcexp.config.resolvers import larger_is_better
 from dlcexp.evaluation.intervals import difference_of_errors
-from dlcexp.results.folds import drawn_by
 from dlcexp.results.objective import gain
 from dlcexp.results.pooled_errors import errors_of
 from dlcexp.results.read_sweep import Job, Recipe, Sweep
@@ -123,7 +122,7 @@ def _choices(sweep: Sweep, inner: str, outer: str) -> list[_Choice]:
     for recipe in sweep.recipes:
         for job in recipe.completed:
             if not any(math.isnan(job.metric(name)) for name in (ranking, inner, outer)):
-                fold = folds.setdefault(drawn_by(job, sweep), {})
+                fold = folds.setdefault(sweep.drawn_by(job), {})
                 fold.setdefault(recipe, []).append(job)
     return [_choice(sweep, fold, inner, outer) for _, fold in sorted(folds.items())]
 
@@ -134,9 +133,18 @@ def _choice(sweep: Sweep, fold: Mapping[Recipe, list[Job]], inner: str, outer: s
 
     objective = sweep.objective
     winner = max(fold, key=lambda recipe: gain(objective, score(recipe, objective.metric)))
-    means = [sum(score(recipe, each) for recipe in fold) / len(fold) for each in (inner, outer)]
-    scores = score(winner, inner), score(winner, outer)
-    return _Choice(winner, tuple(fold[winner]), *scores, *means, len(fold))
+    mean_inner, mean_outer = (
+        sum(score(recipe, metric) for recipe in fold) / len(fold) for metric in (inner, outer)
+    )
+    return _Choice(
+        winner,
+        tuple(fold[winner]),
+        score(winner, inner),
+        score(winner, outer),
+        mean_inner,
+        mean_outer,
+        len(fold),
+    )
 
 
 def _by_frames(
