@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dlcexp.commands.report import DIRECTION, METRIC, SWEEP
-from dlcexp.commands.settings import Command, switch
+from dlcexp.commands.settings import FOLDER, Command, Setting, one_of, switch
 from dlcexp.errors import UserError
 from dlcexp.vocabulary import POSE_CONFIG
 
@@ -22,6 +22,13 @@ COMMAND = Command(
         SWEEP,
         switch("--export", "print its pytorch_config.yaml for DeepLabCut instead"),
         switch("--install", "make it a new shuffle of its project, as dlcexp install does"),
+        Setting(
+            "--refit",
+            one_of("train", "all", bare="train"),
+            "train its recipe once more, for the epochs that were best: on its training and "
+            "validation frames (train, the default), or on all labelled frames (all)",
+        ),
+        Setting("output", FOLDER, "the run folder of --refit, which is resumed if it exists"),
         METRIC,
         DIRECTION,
     ),
@@ -29,6 +36,7 @@ COMMAND = Command(
     examples=(
         "dlcexp best multirun/mouse/DIR",
         "dlcexp best multirun/mouse/DIR --export > pytorch_config.yaml",
+        "dlcexp best multirun/mouse/DIR --refit=all --install",
     ),
 )
 
@@ -37,23 +45,31 @@ def run(
     folder: Path,
     export: bool,
     install: bool,
+    refit: str | None,
+    output: Path | None,
     metric: str | None,
     direction: str | None,
 ) -> int:
-    """Print the winner, or its `pytorch_config.yaml`; install it."""
+    """Print the winner, or its `pytorch_config.yaml`; train its recipe once more; install it."""
     from dlcexp.results.read_sweep import read_sweep
 
     sweep = read_sweep(folder, metric, direction)
     job = sweep.best_job
     if job is None:
         raise UserError(f"{folder} has no completed run with {sweep.objective.metric} yet.")
+    if refit and export:
+        raise UserError("--refit and --export exclude each other: export the run that it leaves.")
+    if output and not refit:
+        raise UserError("output: only --refit writes to a folder.")
     if export:
         return _export(job)
-    lines = _winner(sweep, job)
+    lines, installed = _winner(sweep, job), job.folder
+    if refit:
+        installed = _refit(sweep, refit, output, lines)
     if install:
         from dlcexp.commands.install import install_run
 
-        lines += install_run(job.folder)
+        lines += install_run(installed)
     print("\n".join(lines))
     return 0
 
@@ -68,6 +84,36 @@ def _export(job: "Job") -> int:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     return 0
+
+
+def _refit(sweep: "Sweep", frames: str, output: Path | None, lines: list[str]) -> Path:
+    """Train the winner's recipe once more; add lines on the run, and return its folder."""
+    import sys
+    from typing import cast
+
+    from dlcexp.commands.train import log_to_console
+    from dlcexp.config.overrides import command_line
+    from dlcexp.runs.folder import new_run_folder
+    from dlcexp.sweeps.refit import Frames, plan_refit, train_refit
+
+    refit, tree = plan_refit(sweep, cast(Frames, frames))
+    folder = output or new_run_folder(tree)
+    log_to_console()
+    try:
+        run = train_refit(refit, tree, folder)
+    except KeyboardInterrupt:
+        again = ["best", str(sweep.folder), f"--refit={frames}", f"output={folder}"]
+        print(f"\nto resume:  {command_line(again)}", file=sys.stderr)
+        raise
+    which = "all labelled frames" if frames == "all" else "its training and validation frames"
+    best = ", ".join(map(str, sorted(refit.best_epochs))) or "unknown"
+    lines += [
+        f"refit        on {which}, for {refit.epochs} epochs (the best of its runs: {best})",
+        f"expected     {refit.expected}",
+        f"run folder   {run.folder}",
+        f"weights      {run.best_snapshot}",
+    ]
+    return run.folder
 
 
 def _winner(sweep: "Sweep", job: "Job") -> list[str]:

@@ -156,19 +156,27 @@ def _install(
     labels = load_labels(project)
     with allowing(run.cfg.get("allow_targets") or []):
         split = build(run.cfg.split, key="split")(labels, project)
+    train, test = sorted(split.train + split.val), split.test
+    if not test:  # DeepLabCut's files need one
+        test = train[-1:]
     snapshots = [run.best_snapshot, run.best_detector_snapshot]
     shuffle = install(
         project,
         labels,
-        sorted(split.train + split.val),
-        split.test,
+        train,
+        test,
         export_config(run.cfg, command=["install", f"run={run.folder}"]),
         [path for path in snapshots if path],
         number,
         conditions,
     )
     val = f" ({len(split.val)} of them chose the snapshot)" if split.val else ""
-    return shuffle, f"{len(split.train + split.val)} train{val}, {len(split.test)} test"
+    if not split.test:
+        return shuffle, (
+            f"{len(train)} train; DeepLabCut needs a test frame, and gets {labels.names[test[0]]}, "
+            "which trained: its test error is not one"
+        )
+    return shuffle, f"{len(train)} train{val}, {len(test)} test"
 
 
 def _check_same(before: dict[str, int], now: dict[str, int], run: Path) -> None:

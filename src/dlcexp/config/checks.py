@@ -319,7 +319,7 @@ def never_measured(tree: Mapping[str, Any]) -> Iterator[str]:
     """
     metadata, metric = tree["metadata"], tree["trainer"]["key_metric"]
     several_points = metadata["num_bodyparts"] == 1 and metadata["num_individuals"] > 1
-    if several_points and "rmse_detections" not in metric:
+    if several_points and metric and "rmse_detections" not in metric:
         yield (
             f"trainer.key_metric={metric} is never measured, as the project has several animals "
             "with one bodypart each: the loss chooses the best snapshot. Set "

@@ -129,7 +129,9 @@ DETECTOR = node(
     epochs=Key(_EPOCHS, "length of training", "epochs"),
     save_epochs=Key(_EPOCHS, "time between periodic snapshots", "epochs"),
     eval_interval=Key(_EPOCHS, "time between evaluations on the frames of key_metric", "epochs"),
-    key_metric=Key(_METRIC, "metric by which the best snapshot is chosen"),
+    key_metric=_optional(
+        _METRIC, "metric by which the best snapshot is chosen; null: the last counts"
+    ),
     key_metric_asc=Key(SWITCH, "larger values of key_metric are better"),
     num_workers=_WORKERS,
     snapshot=_optional(PATH, "trained detector of another run or of DeepLabCut, used as it is"),
@@ -186,7 +188,9 @@ TRAINER = node(
     progress_bar=Key(SWITCH, "show a progress bar on a terminal"),
     display_iters=Key(whole(1), "steps between log lines where there is no terminal", "steps"),
     eval_interval=Key(_EPOCHS, "time between evaluations on the frames of key_metric", "epochs"),
-    key_metric=Key(_METRIC, "metric by which the best snapshot is chosen"),
+    key_metric=_optional(
+        _METRIC, "metric by which the best snapshot is chosen; null: the last counts"
+    ),
     key_metric_asc=Key(SWITCH, "larger values of key_metric are better"),
     max_snapshots=Key(whole(1), "periodic snapshots kept, in addition to the best", "snapshots"),
     save_optimizer_state=Key(

@@ -238,7 +238,10 @@ def _chosen_by_test(tree: Mapping[str, Any]) -> Mapping[str, Any]:
     changed = dict(tree)
     for stage in ("trainer", "detector"):
         metric = select(tree, f"{stage}.key_metric")
-        if isinstance(metric, str) and metric.startswith(_VAL):
+        if metric is None and tree.get(stage):
+            name = "mAP@50:95" if stage == "detector" else "mAP"
+            changed[stage] = {**tree[stage], "key_metric": f"test.{name}", "key_metric_asc": True}
+        elif isinstance(metric, str) and metric.startswith(_VAL):
             changed[stage] = {**tree[stage], "key_metric": f"test.{metric.removeprefix(_VAL)}"}
     return changed
 

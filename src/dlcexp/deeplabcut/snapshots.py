@@ -167,7 +167,7 @@ class SnapshotManager:
     Args:
         folder, prefix: where the files go, and how their names begin.
         max_snapshots: periodic files kept.
-        key_metric: the metric that ranks, a key of `Snapshot.metrics`.
+        key_metric: the metric that ranks, a key of `Snapshot.metrics`; None: there is no best one.
         key_metric_asc: larger is better.
         tie_breaks: metrics or losses, smaller is better.
     """
@@ -178,7 +178,7 @@ class SnapshotManager:
         *,
         prefix: str = POSE_PREFIX,
         max_snapshots: int = 5,
-        key_metric: str = "test.mAP",
+        key_metric: str | None = "test.mAP",
         key_metric_asc: bool = True,
         tie_breaks: Sequence[str] = ("test.rmse", "train.total_loss"),
     ) -> None:
@@ -193,7 +193,7 @@ class SnapshotManager:
 
     def score(self, snapshot: Snapshot) -> tuple[float, ...] | None:
         """Rank of a snapshot, larger is better; None where the key metric was not measured."""
-        if self.key_metric not in snapshot.metrics:
+        if self.key_metric is None or self.key_metric not in snapshot.metrics:
             return None
         values = {**snapshot.losses, **snapshot.metrics}
         sign = 1.0 if self.key_metric_asc else -1.0

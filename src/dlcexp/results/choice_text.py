@@ -5,7 +5,7 @@ import math
 from dlcexp.results.optimism import Optimism, optimisms
 from dlcexp.results.pooled_errors import OutOfFold, out_of_fold, paired_difference
 from dlcexp.results.read_sweep import Recipe, Sweep
-from dlcexp.results.recipe_text import label
+from dlcexp.results.recipe_text import label, mean_and_spread
 from dlcexp.results.statistics import Estimate
 from dlcexp.runs.metric_names import part_of
 from dlcexp.text import listed, number
@@ -52,6 +52,20 @@ def expected_error(recipe: Recipe) -> str | None:
         f"{out_of_fold_error(errors)} px{sure}, over {errors.frames} frames, each by a run that "
         f"did not train on it{found}{_mark(errors.chosen_by)}"
     )
+
+
+def tested(sweep: Sweep, recipe: Recipe) -> str:
+    """Return the mean scores of a recipe on test frames, as text, with a mark where they chose."""
+    metric = sweep.objective.metric
+    outer = f"{_TEST}{metric.removeprefix(part_of(metric))}"
+    pixels = f"{outer.partition('.')[0]}.rmse"
+    names = [name for name in dict.fromkeys((outer, pixels)) if recipe.scores(name)]
+    scores = ", ".join(f"{name} {mean_and_spread(recipe, name)}" for name in names)
+    biased = outer == metric and len(sweep.recipes) > 1
+    mark = _mark(frozenset(job.chosen_by for job in recipe.completed))
+    if biased and not mark:
+        mark = "; the recipe was chosen on these frames, so that it is optimistic"
+    return f"{scores or 'unknown'} on test frames{mark}"
 
 
 def _winners(each: Optimism, sweep: Sweep) -> str:
@@ -141,5 +155,5 @@ def _compared(sweep: Sweep) -> list[str]:
         if limits is not None:
             sure = estimate(Estimate(value, limits.low, limits.high))
             name = label(sweep.recipe_factors, recipe.values)
-            lines.append(f"{name}: {sure} px more out of fold than the best, frame by frame.")
+            lines.append(f"{name}: {sure} px more out of fold than the best, on the same frames.")
     return lines

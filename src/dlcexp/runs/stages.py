@@ -20,7 +20,7 @@ class Stage:
         name: `detector` or `pose`.
         settings: the node with its `model`, `optimizer`, `scheduler`, `batch_size`, `epochs` and
             `save_epochs`: the tree itself for the pose model, its `detector` for the detector.
-        key_metric: what makes a snapshot the best.
+        key_metric: what makes a snapshot the best; None: the last one counts.
         key_metric_asc: larger is better.
         eval_interval: epochs between evaluations.
         by_labels: suffix of the name of a split where crops are cut by the labels.
@@ -28,7 +28,7 @@ class Stage:
 
     name: str
     settings: DictConfig
-    key_metric: str
+    key_metric: str | None
     key_metric_asc: bool
     eval_interval: int
     by_labels: str = ""

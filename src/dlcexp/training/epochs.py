@@ -141,7 +141,7 @@ class EpochEnd(Callback):
             max_snapshots=cfg.trainer.max_snapshots,
             key_metric=stage.key_metric,
             key_metric_asc=stage.key_metric_asc,
-            tie_breaks=(f"{part_of(stage.key_metric)}.rmse", "train.total_loss"),
+            tie_breaks=(f"{part_of(stage.key_metric or '')}.rmse", "train.total_loss"),
         )
         stopping = cfg.trainer.get("early_stopping") or {}
         self.stopping = EarlyStopping(
@@ -225,7 +225,9 @@ class EpochEnd(Callback):
         scheduler = module.scheduler
         with unscaled(module.optimizers()):  # type: ignore[arg-type]
             if isinstance(scheduler, ReduceLROnPlateau):
-                watched = loss if scheduler.mode == "min" else metrics.get(self.manager.key_metric)
+                watched = (
+                    loss if scheduler.mode == "min" else metrics.get(self.manager.key_metric or "")
+                )
                 if watched is not None:
                     scheduler.step(watched)
             elif scheduler is not None:
@@ -238,7 +240,8 @@ class EpochEnd(Callback):
         for target in self.loggers:
             target.log_metrics({**named, **self.stage.logged(metrics)}, step=epoch)
             target.save()
-        names = (f"{part_of(self.stage.key_metric)}.rmse", self.stage.key_metric)
+        chosen_by = self.stage.key_metric or "test"
+        names = (f"{part_of(chosen_by)}.rmse", chosen_by)
         shown = {name: value for name, value in metrics.items() if name in names}
         scores = self.stage.logged(shown)
         logger.info(

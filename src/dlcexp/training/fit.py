@@ -141,7 +141,7 @@ def train(
             evaluation = report(run, run_folder, hardware.device, data, loggers, conditions)
     print_any_character()
     # The run is complete, whatever comes of this.
-    chosen_by = str(cfg.trainer.key_metric)
+    chosen_by = cfg.trainer.key_metric
     Console().print(evaluation_table(evaluation, start_of(plain(cfg)), chosen_by))
     return Run.open(run_folder.path)
 
@@ -174,7 +174,8 @@ def prepare(cfg: DictConfig, stage: Stage, data: PoseData, folder: RunFolder) ->
         ConfigError: the key metric, optimizer, schedule, augmentations or callbacks are invalid.
         SnapshotError: the checkpoint to resume from does not fit.
     """
-    check_key_metric(cfg, stage, data)
+    if stage.key_metric is not None:
+        check_key_metric(cfg, stage, data)
     checkpoint = resume_point(cfg, stage, folder)
     seed_everything(int(cfg.seed), verbose=False)
     weights = None
@@ -333,7 +334,7 @@ def parts_while_training(cfg: DictConfig, stage: Stage, data: PoseData) -> list[
     snapshots or rank and prune the jobs of a sweep. Else test frames are scored once, at the end.
     """
     ranking = plain(cfg).get("sweep", {}).get("metric") or []
-    wanted = [stage.key_metric, *([ranking] if isinstance(ranking, str) else ranking)]
+    wanted = [stage.key_metric or "", *([ranking] if isinstance(ranking, str) else ranking)]
     chosen = {"val" if data.split.val else "test", *map(part_of, wanted)}
     return [part for part in data.split.parts if part in chosen]
 
