@@ -63,14 +63,16 @@ def run(
         raise UserError("output: only --refit writes to a folder.")
     if export:
         return _export(job)
-    lines, installed = _winner(sweep, job), job.folder
+    trained = job.folder
     if refit:
-        installed = _refit(sweep, refit, output, lines)
+        trained, lines = _refit(sweep, refit, output)
+    else:
+        lines = _winner(sweep, job)
+    print("\n".join(lines))
     if install:
         from dlcexp.commands.install import install_run
 
-        lines += install_run(installed)
-    print("\n".join(lines))
+        print("\n".join(install_run(trained)))
     return 0
 
 
@@ -86,13 +88,14 @@ def _export(job: "Job") -> int:
     return 0
 
 
-def _refit(sweep: "Sweep", frames: str, output: Path | None, lines: list[str]) -> Path:
-    """Train the winner's recipe once more; add lines on the run, and return its folder."""
+def _refit(sweep: "Sweep", frames: str, output: Path | None) -> tuple[Path, list[str]]:
+    """Train the winner's recipe once more; return the run folder, and lines on the run."""
     import sys
     from typing import cast
 
     from dlcexp.commands.train import log_to_console
     from dlcexp.config.overrides import command_line
+    from dlcexp.results.recipe_text import label
     from dlcexp.runs.folder import new_run_folder
     from dlcexp.sweeps.refit import Frames, plan_refit, train_refit
 
@@ -107,13 +110,14 @@ def _refit(sweep: "Sweep", frames: str, output: Path | None, lines: list[str]) -
         raise
     which = "all labelled frames" if frames == "all" else "its training and validation frames"
     best = ", ".join(map(str, sorted(refit.best_epochs))) or "unknown"
-    lines += [
+    recipe = label(sweep.recipe_factors, sweep.best.values) if sweep.best else ""
+    return run.folder, [
+        f"winner       {recipe}",
         f"refit        on {which}, for {refit.epochs} epochs (the best of its runs: {best})",
         f"expected     {refit.expected}",
         f"run folder   {run.folder}",
         f"weights      {run.best_snapshot}",
     ]
-    return run.folder
 
 
 def _winner(sweep: "Sweep", job: "Job") -> list[str]:

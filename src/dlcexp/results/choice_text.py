@@ -121,9 +121,10 @@ def _scores(found: Optimism) -> str:
     inner = f"{found.inner_metric} {number(found.inner.value)}"
     outer = f"{found.outer_metric} {estimate(found.outer)}"
     if found.folds > 1:
+        which = f"the best of {found.recipes}" if found.recipes > 1 else "the recipe"
         text = (
-            f"Nested over {found.folds} folds: the best of {found.recipes} in each fold has "
-            f"{inner}, and {outer} on the test frames of that fold"
+            f"Nested over {found.folds} folds: {which} in each fold has {inner}, and {outer} on "
+            "the test frames of that fold"
         )
     else:
         text = f"Winner: {inner} on the frames that chose it, {outer} on those that chose nothing"

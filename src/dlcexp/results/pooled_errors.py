@@ -47,7 +47,7 @@ class OutOfFold:
 
     @property
     def frames(self) -> int:
-        """How many frames there are."""
+        """The number of frames."""
         return int(self.rows.frame.nunique())
 
     @cached_property

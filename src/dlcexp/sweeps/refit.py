@@ -1,8 +1,9 @@
 """The winning recipe trained once more, on frames that were held out while it was chosen.
 
-It trains for as many epochs as were best, the median over its runs, and its schedule, composed for
-that number, comes to its end. Nothing is chosen: the last snapshot counts. What the network can be
-expected to reach is known from the runs of the recipe, not from frames that it has trained on.
+It trains for as many epochs as were best, the median over its runs, and its schedule is fitted to
+that number, so that it comes to its end. Nothing is chosen: the last snapshot counts. The error
+that it can be expected to have is known from the runs of the recipe, and not from frames that it
+has trained on.
 """
 
 import statistics
@@ -26,6 +27,7 @@ from dlcexp.runs.run import Run
 from dlcexp.sweeps.experiments import Experiments
 from dlcexp.training import train
 from dlcexp.training.starts import settled
+from dlcexp.trees import select
 
 Frames = Literal["train", "all"]
 
@@ -68,8 +70,15 @@ def plan_refit(sweep: Sweep, frames: Frames) -> tuple[Refit, DictConfig]:
     best = {key: _best_epochs(recipe, key) for key in ("epochs", "detector.epochs")}
     lengths = [Override(key, round(statistics.median(each))) for key, each in best.items() if each]
     changes = [*lengths, *_all_train(own, job, frames)]
-    kept = [each for each in own if frames == "train" or each.key.partition(".")[0] != "split"]
-    overrides = [*kept, *changes, *_nothing_chooses(job)]
+    changes += _nothing_chooses(job)
+    gone = {each.name for each in changes}
+    kept = [
+        each
+        for each in own
+        if each.name not in gone and (frames == "train" or each.key.partition(".")[0] != "split")
+    ]
+    overrides = [*kept, *changes]
+    overrides += _milestones(experiments.tree(overrides), job)
     # It starts from what its runs have started from, whatever is available now.
     tree = DictConfig(settled(experiments.tree(overrides), Ledger(sweep.folder).starts()))
     refit = Refit(
@@ -103,8 +112,8 @@ def _check_unchanged(tree: dict[str, Any], job: Job) -> None:
     now = anchored(DictConfig(tree))
     if differing := RunFolder(job.folder).differences(now):
         raise UserError(
-            f"{job.folder} cannot be composed again: {'; '.join(differing[:3])}. Its options have "
-            "been edited since."
+            f"{job.folder} cannot be composed again: {'; '.join(differing[:3])}. Its options or "
+            "its project have been edited since."
         )
 
 
@@ -120,6 +129,22 @@ def _all_train(own: Sequence[Override], job: Job, frames: Frames) -> list[Overri
         return [Override("split", "all"), Override("split.train", True)]
     keys = [key for key in ("val_fraction", "val") if key in (job.tree.get("split") or {})]
     return [Override(f"split.{key}", None) for key in keys]
+
+
+def _milestones(tree: dict[str, Any], job: Job) -> list[Override]:
+    """Return overrides by which milestones in epochs keep their place in a shorter schedule.
+
+    Schedules that are composed for the number of epochs are whole already.
+    """
+    scaled = []
+    for parent in ("", "detector."):
+        before, now = (select(each, f"{parent}scheduler.milestones") for each in (job.tree, tree))
+        if isinstance(now, list) and before == now:
+            share = select(tree, f"{parent}epochs") / select(job.tree, f"{parent}epochs")
+            places = [max(1, round(share * milestone)) for milestone in now]
+            if len(set(places)) == len(places):
+                scaled.append(Override(f"{parent}scheduler.milestones", places))
+    return scaled
 
 
 def _nothing_chooses(job: Job) -> list[Override]:

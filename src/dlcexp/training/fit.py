@@ -392,7 +392,7 @@ def check_key_metric(cfg: DictConfig, stage: Stage, data: PoseData) -> None:
         raise ConfigError(
             key,
             f"{stage.key_metric!r} is not measured. Allowed: {', '.join(known)}, and the "
-            f"same with {' or '.join(others)}.{nearest(stage.key_metric, known)}",
+            f"same with {' or '.join(others)}.{nearest(str(stage.key_metric), known)}",
         )
 
 
