@@ -50,7 +50,7 @@ FURTHER = [
     "trainer.key_metric=val.rmse",
     "sweep.metric=val.rmse",
     "optimizer.lr=1e-3",
-    "scheduler=none",
+    "scheduler=cosine_annealing_lr",
 ]
 
 
@@ -83,12 +83,16 @@ def study(settings: dict[str, str], overrides: list[str], folder: Path) -> list[
 
 
 def jobs(settings: dict[str, Any], first: Path) -> list[str]:
-    """Return the overrides of each job: its fold with the weights of that fold, seed and name."""
+    """Return the overrides of each job: its fold with the weights of that fold, seed and name.
+
+    No two jobs have the same seed, so that a recipe has nothing in common over the folds.
+    """
+    recipes = int(settings["recipes"])
     return [
-        f"split.fold={fold} weights={first / str(fold)} seed={number} "
+        f"split.fold={fold} weights={first / str(fold)} seed={fold * recipes + number} "
         f"trainer.max_snapshots={number + 1}"
         for fold in range(int(settings["folds"]))
-        for number in range(int(settings["recipes"]))
+        for number in range(recipes)
     ]
 
 

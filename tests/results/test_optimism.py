@@ -50,12 +50,14 @@ def test_the_best_of_each_fold_by_its_inner_frames_is_scored_on_its_outer_ones(t
     # The means of both recipes are 3.5 and 3.5 inner, 5.5 and 3.5 outer.
     assert found.inner_gain.value == pytest.approx((0.5 + 1.5) / 2)
     assert found.outer_gain.value == pytest.approx((-0.5 - 0.5) / 2)
+    # In fold 0 the slow one is tested, which fold 1 chose, and the other way round.
+    assert found.recipe_gain.value == pytest.approx((0.5 + 0.5) / 2)
 
 
 def test_it_is_a_sentence_that_names_what_the_folds_chose(tmp_path):
     sweep = read_sweep(write_two_folds(tmp_path))
     line, chosen = choice_notes(sweep)
-    assert chosen == "Chosen in the folds: optimizer.lr=0.01 in 1, optimizer.lr=0.001 in 1."
+    assert chosen == "Chosen in the folds: optimizer.lr=0.01 (1), optimizer.lr=0.001 (1)."
     assert "the best of 2 in each fold has val.rmse 2.50, and test.rmse 5.00 (" in line
     assert "optimism 2.50 (" in line
     assert "Gain over the mean of all recipes: 1.00 where they chose, -0.5 (" in line
@@ -116,16 +118,27 @@ def test_a_single_run_whose_last_snapshot_counts_has_no_mark(tmp_path):
     assert choice_notes(read_sweep(tmp_path)) == []
 
 
-def test_of_recipes_that_are_equal_the_outer_gain_is_nothing_and_the_inner_one_is_not(tmp_path):
-    """Ten recipes over five folds whose scores are noise: the answer is known to be 0."""
+def write_equal_recipes(folder: Path, luck: float) -> Path:
+    """Ten recipes over five folds: scores are noise, and `luck` that val and test frames share."""
     rng = np.random.default_rng(3)
     for number in range(50):
         changes = {"optimizer.lr": number // 5, "split.fold": number % 5}
-        val, test = rng.normal(5, 1, 2)
+        val, test = rng.normal(20, 1, 2) + luck * rng.normal()
         metrics = {"val.rmse": val, "test.rmse": test}
-        write_run(tmp_path / str(number), changes, metrics=metrics)
-    found = only(read_sweep(write_sweep(tmp_path, [("val.rmse", "minimize")])))
+        write_run(folder / str(number), changes, metrics=metrics)
+    return write_sweep(folder, [("val.rmse", "minimize")])
+
+
+def test_of_recipes_that_are_equal_the_outer_gain_is_nothing_and_the_inner_one_is_not(tmp_path):
+    found = only(read_sweep(write_equal_recipes(tmp_path, luck=0.0)))
     assert found.outer_gain.low < 0 < found.outer_gain.high
+    assert found.recipe_gain.low < 0 < found.recipe_gain.high
     # The best of ten standard normal draws is 1.54 better than their mean.
     assert found.inner_gain.value == pytest.approx(1.54, abs=0.5)
-    assert found.inner_gain.low > 0.5
+    assert found.inner_gain.low > 0
+
+
+def test_a_lucky_training_gains_on_all_frames_and_its_recipe_gains_nothing(tmp_path):
+    found = only(read_sweep(write_equal_recipes(tmp_path, luck=4.0)))
+    assert found.outer_gain.low > 0
+    assert found.recipe_gain.low < 0 < found.recipe_gain.high

@@ -7,7 +7,7 @@ from sweep_support import write_errors, write_run, write_sweep
 
 from dlcexp.results.choice_text import choice_notes, expected_error
 from dlcexp.results.leaderboard import leaderboard
-from dlcexp.results.pooled_errors import out_of_fold, paired_difference
+from dlcexp.results.pooled_errors import out_of_fold
 from dlcexp.results.read_sweep import read_sweep
 
 FRAMES = [f"labeled-data/v/{number}.png" for number in range(4)]
@@ -44,12 +44,6 @@ def test_the_test_frames_of_all_folds_are_pooled(sweep):
     assert out_of_fold(other).found == 87.5
 
 
-def test_recipes_are_compared_over_keypoints_that_both_have_found(sweep):
-    best, other = map(out_of_fold, read_sweep(sweep).recipes)
-    value, limits = paired_difference(other, best)
-    assert (value, limits.low, limits.high) == pytest.approx((1, 1, 1))
-
-
 def test_it_is_a_column_and_a_sentence(sweep):
     read = read_sweep(sweep)
     text = leaderboard(read, width=140)
@@ -57,7 +51,7 @@ def test_it_is_a_column_and_a_sentence(sweep):
     assert "4.50 (" in text
     assert "over 4 frames, each by a run that did not train on it" in expected_error(read.best)
     assert "87.5 % of the labels were found" in expected_error(read.recipes[1])
-    assert "optimizer.lr=0.2: 1.00 (1.00 to 1.00) px more out of fold" in choice_notes(read)[-1]
+    assert choice_notes(read)[-1].startswith("Out of fold: 4.50 (")
 
 
 def test_snapshots_that_the_same_frames_chose_are_marked(sweep):

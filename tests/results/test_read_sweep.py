@@ -198,3 +198,13 @@ def test_recipes_of_different_folds_are_ranked_by_their_lead_in_each(tmp_path):
     # Means of the folds are 75 and 5: leads of +5, -5 and +4, -4, and 0.
     assert [recipe.values["run"] for recipe in sweep.recipes] == ["a", "d", "b", "c"]
     assert not sweep.on_same_frames
+
+
+def test_weights_of_which_each_fold_has_its_own_make_no_other_recipe(tmp_path):
+    for number in range(4):
+        changes = {"optimizer.lr": number // 2, "split.fold": number % 2}
+        changes["weights.path"] = f"first/{number % 2}"
+        write_run(tmp_path / str(number), changes, metrics={"test.mAP": 50.0})
+    assert [len(recipe.jobs) for recipe in read_sweep(tmp_path).recipes] == [2, 2]
+    write_run(tmp_path / "4", {"split.fold": 0, "weights.path": "other"})
+    assert [len(recipe.jobs) for recipe in read_sweep(tmp_path).recipes] == [1] * 5

@@ -70,10 +70,12 @@ def optimism_table(sweep: Sweep) -> Table | None:
         return None
     columns = [("", False), ("chose", True), ("chose nothing", True), ("optimism", True)]
     columns += [("gain where it chose", True), ("gain where it chose nothing", True)]
+    columns += [("gain of the choice of other folds", True)]
     rows = []
     for each in found:
-        numbers = (each.inner, each.outer, each.difference, each.inner_gain, each.outer_gain)
-        cells = [Cell(estimate(value), sort_key(value.value)) for value in numbers]
+        scores = (each.inner, each.outer, each.difference)
+        gains = (each.inner_gain, each.outer_gain, each.recipe_gain)
+        cells = [Cell(estimate(value), sort_key(value.value)) for value in (*scores, *gains)]
         rows.append([_text(f"{each.inner_metric} and {each.outer_metric}"), *cells])
     return Table("The winner on frames that chose it, and on frames that did not", columns, rows)
 

@@ -3,7 +3,7 @@
 import math
 
 from dlcexp.results.optimism import Optimism, optimisms
-from dlcexp.results.pooled_errors import OutOfFold, out_of_fold, paired_difference
+from dlcexp.results.pooled_errors import OutOfFold, out_of_fold
 from dlcexp.results.read_sweep import Recipe, Sweep
 from dlcexp.results.recipe_text import label, mean_and_spread
 from dlcexp.results.statistics import Estimate
@@ -11,8 +11,6 @@ from dlcexp.runs.metric_names import part_of
 from dlcexp.text import listed, number
 
 _TEST = "test"
-# Recipes that are compared with the best one, frame by frame.
-_COMPARED = 3
 
 
 def choice_notes(sweep: Sweep) -> list[str]:
@@ -22,7 +20,6 @@ def choice_notes(sweep: Sweep) -> list[str]:
         *_biased(sweep),
         *_optimism(sweep),
         *_out_of_fold(sweep),
-        *_compared(sweep),
     ]
 
 
@@ -71,7 +68,7 @@ def tested(sweep: Sweep, recipe: Recipe) -> str:
 def _winners(each: Optimism, sweep: Sweep) -> str:
     """Return the recipes that were chosen in the folds, and how often."""
     texts = [label(sweep.recipe_factors, winner.values) for winner in each.winners]
-    counted = [f"{text} in {texts.count(text)}" for text in dict.fromkeys(texts)]
+    counted = [f"{text} ({texts.count(text)})" for text in dict.fromkeys(texts)]
     return listed(counted)
 
 
@@ -132,29 +129,17 @@ def _scores(found: Optimism) -> str:
     if found.recipes > 1:
         text += (
             f" Gain over the mean of all recipes: {number(found.inner_gain.value)} where they "
-            f"chose, {estimate(found.outer_gain)} where they did not."
+            f"chose, {estimate(found.outer_gain)} where they did not"
         )
+        if not math.isnan(found.recipe_gain.value):
+            text += (
+                f"; {estimate(found.recipe_gain)} for a recipe that the other folds chose, which "
+                "is without the luck of the training that was chosen"
+            )
+        text += "."
     return text
 
 
 def _out_of_fold(sweep: Sweep) -> list[str]:
     error = expected_error(sweep.best) if sweep.best else None
     return [f"Out of fold: {error}."] if error else []
-
-
-def _compared(sweep: Sweep) -> list[str]:
-    """Return differences to the best recipe over the same frames, where all folds are there."""
-    best = sweep.best and out_of_fold(sweep.best)
-    if not best:
-        return []
-    lines = []
-    for recipe in sweep.recipes[1 : _COMPARED + 1]:
-        other = out_of_fold(recipe)
-        if other is None:
-            continue
-        value, limits = paired_difference(other, best)
-        if limits is not None:
-            sure = estimate(Estimate(value, limits.low, limits.high))
-            name = label(sweep.recipe_factors, recipe.values)
-            lines.append(f"{name}: {sure} px more out of fold than the best, on the same frames.")
-    return lines

@@ -11,17 +11,16 @@ Bengio, 2003).
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dlcexp.config.resolvers import larger_is_better
 from dlcexp.evaluation.intervals import difference_of_errors
-from dlcexp.results.objective import gain
+from dlcexp.results.ledger import Objective
 from dlcexp.results.pooled_errors import errors_of
 from dlcexp.results.read_sweep import Job, Recipe, Sweep
 from dlcexp.results.statistics import Estimate, mean_over_folds, overlap_of
-from dlcexp.runs.metric_names import part_of
-from dlcexp.runs.status import COMPLETED
+from dlcexp.runs.metric_names import MAXIMIZE, part_of
 
 _INNER, _OUTER = "val", "test"
 _PIXELS = "rmse"
@@ -36,7 +35,9 @@ class Optimism:
         inner, outer: of the winner; over folds, the mean over the winners of all folds.
         difference: by how much the inner score is better; above 0 where it is too good.
         inner_gain, outer_gain: by how much the winner is better than the mean of all recipes, on
-            the same frames.
+            the same frames. It is that of a trained network, the luck of its training included.
+        recipe_gain: the same on the outer frames of each fold, of the recipe that the other folds
+            would choose: of a training that did not choose it. NaN without such folds.
         recipes: how many there were to choose from, in the fold with the most.
         folds: in how many splits of the frames the choice was made; 1 where no split was swept.
         winners: the recipe chosen in each of them.
@@ -50,23 +51,39 @@ class Optimism:
     difference: Estimate
     inner_gain: Estimate
     outer_gain: Estimate
+    recipe_gain: Estimate
     recipes: int
     folds: int
     winners: tuple[Recipe, ...]
     unit: str
 
 
-@dataclass(frozen=True, eq=False)
-class _Choice:
-    """The winner of one fold, its scores, and the mean scores of all recipes in that fold."""
+class _Fold:
+    """The jobs of the recipes that have results in one split of the frames."""
 
-    winner: Recipe
-    jobs: tuple[Job, ...]
-    inner: float
-    outer: float
-    mean_inner: float
-    mean_outer: float
-    recipes: int
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self.jobs: dict[Recipe, list[Job]] = {}
+
+    def score(self, recipe: Recipe, metric: str) -> float:
+        """Return the mean of a metric over the seeds of a recipe."""
+        jobs = self.jobs[recipe]
+        return sum(job.metric(metric) for job in jobs) / len(jobs)
+
+    def mean(self, metric: str) -> float:
+        """Return the mean of a metric over all recipes."""
+        return sum(self.score(recipe, metric) for recipe in self.jobs) / len(self.jobs)
+
+    def lead(self, recipe: Recipe) -> float:
+        """Return by how much a recipe is better than the mean of all in what ranks them."""
+        metric = self.objective.metric
+        difference = self.score(recipe, metric) - self.mean(metric)
+        return difference if self.objective.direction == MAXIMIZE else -difference
+
+    @property
+    def winner(self) -> Recipe:
+        """The recipe that is best in what ranks them."""
+        return max(self.jobs, key=self.lead)
 
 
 def optimisms(sweep: Sweep) -> list[Optimism]:
@@ -86,72 +103,71 @@ def optimisms(sweep: Sweep) -> list[Optimism]:
 def _optimism(sweep: Sweep, inner: str) -> Optimism | None:
     """Return the optimism in a metric of validation frames, whichever metric ranks."""
     outer = f"{_OUTER}{inner.removeprefix(_INNER)}"
-    choices = _choices(sweep, inner, outer)
-    if not choices:
+    folds = _folds(sweep, inner, outer)
+    if not folds:
         return None
+    winners = tuple(fold.winner for fold in folds)
     sign = 1 if larger_is_better(inner) else -1
-    done = [job for job in sweep.jobs if job.status == COMPLETED]
-    overlap = overlap_of(done[0].tree, len(choices))
+    overlap = overlap_of(winners[0].completed[0].tree, len(folds))
+    won = list(zip(folds, winners, strict=True))
+    inners, outers = ([fold.score(winner, name) for fold, winner in won] for name in (inner, outer))
 
-    def mean(values: Sequence[float]) -> Estimate:
-        return mean_over_folds(values, overlap)
+    def gains(metric: str) -> list[float]:
+        return [sign * (fold.score(winner, metric) - fold.mean(metric)) for fold, winner in won]
 
-    difference = mean([sign * (each.inner - each.outer) for each in choices])
-    unit = "folds" if len(choices) > 1 else ""
+    differences = [sign * (one - other) for one, other in zip(inners, outers, strict=True)]
+    difference, unit = mean_over_folds(differences, overlap), "folds" if len(folds) > 1 else ""
     if not unit and inner.endswith(f".{_PIXELS}"):
-        difference, unit = _by_frames(choices[0], inner, outer, difference)
+        difference, unit = _by_frames(folds[0].jobs[winners[0]], inner, outer, difference)
     return Optimism(
         inner,
         outer,
-        mean([each.inner for each in choices]),
-        mean([each.outer for each in choices]),
+        mean_over_folds(inners, overlap),
+        mean_over_folds(outers, overlap),
         difference,
-        mean([sign * (each.inner - each.mean_inner) for each in choices]),
-        mean([sign * (each.outer - each.mean_outer) for each in choices]),
-        max(each.recipes for each in choices),
-        len(choices),
-        tuple(each.winner for each in choices),
+        mean_over_folds(gains(inner), overlap),
+        mean_over_folds(gains(outer), overlap),
+        mean_over_folds([sign * gain for gain in _of_other_folds(folds, outer)], overlap),
+        max(len(fold.jobs) for fold in folds),
+        len(folds),
+        winners,
         unit,
     )
 
 
-def _choices(sweep: Sweep, inner: str, outer: str) -> list[_Choice]:
-    """Return the winner of each fold, by the objective; of each recipe, seeds are averaged."""
-    folds: dict[tuple[str, ...], dict[Recipe, list[Job]]] = {}
-    ranking = sweep.objective.metric
+def _folds(sweep: Sweep, *metrics: str) -> list[_Fold]:
+    """Return the splits of the frames, with the jobs that have all these metrics."""
+    folds: dict[tuple[str, ...], _Fold] = {}
+    names = (sweep.objective.metric, *metrics)
     for recipe in sweep.recipes:
         for job in recipe.completed:
-            if not any(math.isnan(job.metric(name)) for name in (ranking, inner, outer)):
-                fold = folds.setdefault(sweep.drawn_by(job), {})
-                fold.setdefault(recipe, []).append(job)
-    return [_choice(sweep, fold, inner, outer) for _, fold in sorted(folds.items())]
+            if not any(math.isnan(job.metric(name)) for name in names):
+                fold = folds.setdefault(sweep.drawn_by(job), _Fold(sweep.objective))
+                fold.jobs.setdefault(recipe, []).append(job)
+    return [fold for _, fold in sorted(folds.items())]
 
 
-def _choice(sweep: Sweep, fold: Mapping[Recipe, list[Job]], inner: str, outer: str) -> _Choice:
-    def score(recipe: Recipe, metric: str) -> float:
-        return sum(job.metric(metric) for job in fold[recipe]) / len(fold[recipe])
-
-    objective = sweep.objective
-    winner = max(fold, key=lambda recipe: gain(objective, score(recipe, objective.metric)))
-    mean_inner, mean_outer = (
-        sum(score(recipe, metric) for recipe in fold) / len(fold) for metric in (inner, outer)
-    )
-    return _Choice(
-        winner,
-        tuple(fold[winner]),
-        score(winner, inner),
-        score(winner, outer),
-        mean_inner,
-        mean_outer,
-        len(fold),
-    )
+def _of_other_folds(folds: Sequence[_Fold], metric: str) -> list[float]:
+    """Return the difference from the mean, in each fold, of the recipe that the others choose."""
+    differences = []
+    for fold in folds:
+        leads: dict[Recipe, list[float]] = {}
+        for other in folds:
+            for recipe in other.jobs if other is not fold else ():
+                leads.setdefault(recipe, []).append(other.lead(recipe))
+        known = {recipe: sum(each) / len(each) for recipe, each in leads.items()}
+        shared = [recipe for recipe in fold.jobs if recipe in known]
+        if len(shared) > 1:
+            chosen = max(shared, key=known.__getitem__)
+            differences.append(fold.score(chosen, metric) - fold.mean(metric))
+    return differences
 
 
 def _by_frames(
-    choice: _Choice, inner: str, outer: str, difference: Estimate
+    jobs: Sequence[Job], inner: str, outer: str, difference: Estimate
 ) -> tuple[Estimate, str]:
     """Return the difference with limits from its frames, where the jobs have kept their errors."""
-    parts = [errors_of(choice.jobs, metric.partition(".")[0]) for metric in (outer, inner)]
+    parts = [errors_of(jobs, metric.partition(".")[0]) for metric in (outer, inner)]
     limits = difference_of_errors(*parts)
     if limits is None:
         return difference, ""

@@ -18,7 +18,6 @@ from dlcexp.runs.metric_names import BY_LABELS
 from dlcexp.vocabulary import KEYPOINT_ERRORS
 
 ERROR_COLUMNS = ("split", "frame", "individual", "bodypart", "confidence", "error")
-_KEYPOINT = ["frame", "individual", "bodypart"]
 _TEST = "test"
 
 
@@ -77,14 +76,6 @@ def errors_of(jobs: Sequence[Job], split: str) -> pd.DataFrame:
     tables = [_read(job) for job in jobs]
     table = pd.concat([pd.DataFrame(columns=[*ERROR_COLUMNS]).astype({"error": float}), *tables])
     return table[table.split == split]
-
-
-def paired_difference(one: OutOfFold, other: OutOfFold) -> tuple[float, Interval | None]:
-    """Return the mean difference of the errors of keypoints that both have found, px."""
-    errors = (each.rows.groupby(_KEYPOINT).error.mean() for each in (one, other))
-    both = pd.concat(errors, axis=1, keys=("one", "other")).dropna().reset_index()
-    both["error"] = both.one - both.other
-    return float(both.error.mean()), error_interval(both)
 
 
 def _read(job: Job) -> pd.DataFrame:

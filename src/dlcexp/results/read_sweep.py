@@ -169,10 +169,11 @@ class Sweep:
         """The objective that ranks jobs."""
         return self.objectives[0]
 
-    @property
+    @cached_property
     def recipe_factors(self) -> tuple[Factor, ...]:
-        """The factors that make another recipe: all but seed and split."""
-        return tuple(factor for factor in self.factors if not factor.repeat)
+        """The factors that make another recipe: all but seed and split, and weights of a fold."""
+        others = (factor for factor in self.factors if not factor.repeat)
+        return tuple(factor for factor in others if not self._is_of_fold(factor))
 
     @property
     def repeat_factors(self) -> tuple[Factor, ...]:
@@ -257,6 +258,15 @@ class Sweep:
                 for other in gains.values()
             )
         }
+
+    def _is_of_fold(self, factor: Factor) -> bool:
+        """Return True for `weights` of which each fold has its own, trained on its frames."""
+        values: dict[tuple[str, ...], set[str]] = {}
+        for job in self.jobs:
+            value = repr(job.values.get(factor.key, ABSENT))
+            values.setdefault(self.drawn_by(job), set()).add(value)
+        of_start = factor.key in ("weights", "weights.path")
+        return of_start and len(values) > 1 and all(len(each) == 1 for each in values.values())
 
     def _share_frames(self, recipes: Iterable[Recipe]) -> bool:
         scored = (recipe.scored(self.objective.metric) for recipe in recipes)
