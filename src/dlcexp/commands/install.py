@@ -9,7 +9,7 @@ from dlcexp.files import expanded
 
 if TYPE_CHECKING:
     from dlcexp.deeplabcut.install import Shuffle
-    from dlcexp.project import Project
+    from dlcexp.project import Labels, Project
     from dlcexp.training import Run
 
 COMMAND = Command(
@@ -157,8 +157,9 @@ def _install(
     with allowing(run.cfg.get("allow_targets") or []):
         split = build(run.cfg.split, key="split")(labels, project)
     train, test = sorted(split.train + split.val), split.test
-    if not test:  # DeepLabCut's files need one
-        test = train[-1:]
+    if not test:  # DeepLabCut needs one, which is in one part only
+        test = (_last_labelled(labels, train),)
+        train = [row for row in train if row not in test]
     snapshots = [run.best_snapshot, run.best_detector_snapshot]
     shuffle = install(
         project,
@@ -172,11 +173,23 @@ def _install(
     )
     val = f" ({len(split.val)} of them chose the snapshot)" if split.val else ""
     if not split.test:
+        name = labels.names[test[0]]
         return shuffle, (
-            f"{len(train)} train; DeepLabCut needs a test frame, and gets {labels.names[test[0]]}, "
-            "which trained: its test error is not one"
+            f"{len(split.train)} train; DeepLabCut needs a test frame, and gets {name}, which "
+            "trained: its test error is not one"
         )
     return shuffle, f"{len(train)} train{val}, {len(test)} test"
+
+
+def _last_labelled(labels: "Labels", rows: list[int]) -> int:
+    """Return the last of some frames that has a label."""
+    import numpy as np
+
+    return next(
+        row
+        for row in reversed(rows)
+        if np.isfinite(labels.keypoints[row]).any() or np.isfinite(labels.unique[row]).any()
+    )
 
 
 def _check_same(before: dict[str, int], now: dict[str, int], run: Path) -> None:

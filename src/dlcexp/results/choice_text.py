@@ -15,12 +15,7 @@ _TEST = "test"
 
 def choice_notes(sweep: Sweep) -> list[str]:
     """Return what the choice is worth: the optimism, the errors out of fold, and what is biased."""
-    return [
-        *_ranking(sweep),
-        *_biased(sweep),
-        *_optimism(sweep),
-        *_out_of_fold(sweep),
-    ]
+    return [*_ranking(sweep), *_biased(sweep), *_optimism(sweep), *_out_of_fold(sweep)]
 
 
 def estimate(value: Estimate) -> str:

@@ -13,6 +13,7 @@ Bengio, 2003).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from dlcexp.config.resolvers import larger_is_better
 from dlcexp.evaluation.intervals import difference_of_errors
@@ -74,16 +75,17 @@ class _Fold:
         """Return the mean of a metric over all recipes."""
         return sum(self.score(recipe, metric) for recipe in self.jobs) / len(self.jobs)
 
-    def lead(self, recipe: Recipe) -> float:
-        """Return by how much a recipe is better than the mean of all in what ranks them."""
+    @cached_property
+    def leads(self) -> dict[Recipe, float]:
+        """By how much each recipe is better than the mean of all in what ranks them."""
         metric = self.objective.metric
-        difference = self.score(recipe, metric) - self.mean(metric)
-        return difference if self.objective.direction == MAXIMIZE else -difference
+        mean, sign = self.mean(metric), 1 if self.objective.direction == MAXIMIZE else -1
+        return {recipe: sign * (self.score(recipe, metric) - mean) for recipe in self.jobs}
 
     @property
     def winner(self) -> Recipe:
         """The recipe that is best in what ranks them."""
-        return max(self.jobs, key=self.lead)
+        return max(self.leads, key=self.leads.__getitem__)
 
 
 def optimisms(sweep: Sweep) -> list[Optimism]:
@@ -153,8 +155,8 @@ def _of_other_folds(folds: Sequence[_Fold], metric: str) -> list[float]:
     for fold in folds:
         leads: dict[Recipe, list[float]] = {}
         for other in folds:
-            for recipe in other.jobs if other is not fold else ():
-                leads.setdefault(recipe, []).append(other.lead(recipe))
+            for recipe, lead in other.leads.items() if other is not fold else ():
+                leads.setdefault(recipe, []).append(lead)
         known = {recipe: sum(each) / len(each) for recipe, each in leads.items()}
         shared = [recipe for recipe in fold.jobs if recipe in known]
         if len(shared) > 1:
