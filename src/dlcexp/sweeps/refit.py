@@ -151,4 +151,5 @@ def _nothing_chooses(job: Job) -> list[Override]:
     keys = ["trainer.key_metric", "trainer.early_stopping.patience"]
     if job.tree.get("detector"):
         keys.append("detector.key_metric")
-    return [Override(key, None) for key in keys]
+    # It is not compared with other runs, and the key has a value all the same.
+    return [*(Override(key, None) for key in keys), Override("sweep.metric", "test.rmse")]
