@@ -5,10 +5,11 @@
 In each fold, one network is trained on the training frames. From its weights, 30 recipes that are
 the same but for their names (the number of periodic snapshots that are kept) are trained for a few
 more epochs, each from another seed. Validation frames choose the best of the 30, as in any sweep.
-No recipe is better than another one, so that the gain of the winner over their mean is 0 but for
-chance. The script prints the gain on validation frames, which chose it, and on test frames, as
-`dlcexp report` does, with standard errors. Completed jobs in `folder` are skipped. Further
-overrides apply to all jobs.
+No recipe is better than another one. The script prints, as `dlcexp report` does, the gain of the
+winner over the mean of all recipes with its standard error: on validation frames, which chose it;
+on test frames, where it contains the luck of its training; and on the test frames of each fold, of
+the recipe that the other folds chose, which is 0 but for chance. Completed jobs in `folder` are
+skipped. Further overrides apply to all jobs.
 """
 
 import sys
@@ -97,17 +98,16 @@ def jobs(settings: dict[str, Any], first: Path) -> list[str]:
 
 
 def print_gains(found: Optimism) -> None:
-    """Print the gain of the winner over the mean of all recipes, in standard errors."""
-    print(f"the best of {found.recipes} equal recipes, mean over {found.folds} folds:")
-    for metric, score, gain in (
-        (found.inner_metric, found.inner, found.inner_gain),
-        (found.outer_metric, found.outer, found.outer_gain),
-    ):
+    """Print the gain over the mean of all recipes, in standard errors."""
+    print(f"{found.recipes} equal recipes, mean gain over their mean in {found.folds} folds, px:")
+    for name, gain in (
+        (f"inner: the winner by {found.inner_metric}, in that metric", found.inner_gain),
+        (f"outer: the same network, in {found.outer_metric}", found.outer_gain),
+        (f"outer: the recipe that the other folds chose, in {found.outer_metric}",
+         found.recipe_gain),
+    ):  # fmt: skip
         error = standard_error(gain, found.folds)
-        print(
-            f"{metric} {score.value:.2f}, gain over the mean {gain.value:.3f}, "
-            f"standard error {error:.3f}: {gain.value / error:.1f} standard errors"
-        )
+        print(f"{gain.value:6.3f} +- {error:.3f} ({gain.value / error:4.1f} errors)  {name}")
 
 
 def standard_error(gain: Estimate, folds: int) -> float:
