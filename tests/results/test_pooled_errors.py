@@ -5,7 +5,7 @@ import math
 import pytest
 from sweep_support import write_errors, write_run, write_sweep
 
-from dlcexp.results.choice_text import choice_notes, expected_error
+from dlcexp.results.choice_text import expected_error, out_of_fold_note
 from dlcexp.results.leaderboard import leaderboard
 from dlcexp.results.pooled_errors import out_of_fold
 from dlcexp.results.read_sweep import read_sweep
@@ -51,7 +51,8 @@ def test_it_is_a_column_and_a_sentence(sweep):
     assert "4.50 (" in text
     assert "over 4 frames, each by a run that did not train on it" in expected_error(read.best)
     assert "87.5 % of the labels were found" in expected_error(read.recipes[1])
-    assert choice_notes(read)[-1].startswith("Out of fold: 4.50 (")
+    (line,) = out_of_fold_note(read)
+    assert line.startswith("Out of fold: 4.50 (")
 
 
 def test_snapshots_that_the_same_frames_chose_are_marked(sweep):

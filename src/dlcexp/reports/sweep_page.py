@@ -20,7 +20,7 @@ from dlcexp.reports.sweep_charts import (
 )
 from dlcexp.reports.sweep_tables import jobs_table, optimism_table, recipes_table
 from dlcexp.results import recipe_text
-from dlcexp.results.choice_text import choice_notes
+from dlcexp.results.choice_text import choice_notes, out_of_fold_note
 from dlcexp.results.read_sweep import Job, Recipe, Sweep
 from dlcexp.runs.status import COMPLETED
 from dlcexp.text import number
@@ -49,7 +49,7 @@ def report_page(sweep: Sweep) -> str:
         best=sweep.best,
         best_job=sweep.best_job,
         verdict=recipe_text.verdict(sweep),
-        choice_notes=choice_notes(sweep),
+        choice_notes=[*out_of_fold_note(sweep), *choice_notes(sweep)],
         optimism=optimism_table(sweep),
         recipes=recipes_table(sweep),
         jobs=jobs_table(sweep),

@@ -14,8 +14,14 @@ _TEST = "test"
 
 
 def choice_notes(sweep: Sweep) -> list[str]:
-    """Return what the choice is worth: the optimism, the errors out of fold, and what is biased."""
-    return [*_ranking(sweep), *_biased(sweep), *_optimism(sweep), *_out_of_fold(sweep)]
+    """Return what the choice is worth: how it was made, what is biased, and the optimism."""
+    return [*_ranking(sweep), *_biased(sweep), *_optimism(sweep)]
+
+
+def out_of_fold_note(sweep: Sweep) -> list[str]:
+    """Return the error of the best recipe on all frames, where its folds are completed."""
+    error = expected_error(sweep.best) if sweep.best else None
+    return [f"Out of fold: {error}."] if error else []
 
 
 def estimate(value: Estimate) -> str:
@@ -133,8 +139,3 @@ def _scores(found: Optimism) -> str:
             )
         text += "."
     return text
-
-
-def _out_of_fold(sweep: Sweep) -> list[str]:
-    error = expected_error(sweep.best) if sweep.best else None
-    return [f"Out of fold: {error}."] if error else []

@@ -13,7 +13,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from dlcexp.results.choice_text import choice_notes, out_of_fold_error
+from dlcexp.results.choice_text import choice_notes, out_of_fold_error, out_of_fold_note
 from dlcexp.results.pooled_errors import out_of_fold
 from dlcexp.results.read_sweep import Job, Recipe, Sweep
 from dlcexp.results.recipe_text import (
@@ -61,7 +61,8 @@ def leaderboard(sweep: Sweep, width: int | None = None) -> str:
     console.print(_fitting_table(sweep, console))
     if len(sweep.recipes) > _ROWS:
         console.print(f"and {len(sweep.recipes) - _ROWS} more")
-    for line in (*verdict(sweep), *choice_notes(sweep), *labels_note(sweep)):
+    notes = [*out_of_fold_note(sweep), *choice_notes(sweep), *labels_note(sweep)]
+    for line in (*verdict(sweep), *notes):
         console.print(Text(line))
     _print_failures(console, sweep.failed)
     return buffer.getvalue()
