@@ -65,6 +65,13 @@ def write_run(
     return folder
 
 
+def write_errors(run: Path, rows: Sequence[tuple[str, str, str, float]]) -> None:
+    """The `keypoint_errors.csv` of a run: split, frame, bodypart and error of each label."""
+    lines = [f"{split},{frame},one,{part},0.9,{error}" for split, frame, part, error in rows]
+    text = "\n".join(["split,frame,individual,bodypart,confidence,error", *lines, ""])
+    (run / "keypoint_errors.csv").write_text(text.replace("nan", ""))
+
+
 def write_sweep(folder: Path, objectives: Sequence[tuple[str, str]], **more: Any) -> Path:
     """`sweep.yaml` and `jobs.jsonl` of the runs in the folder, as the sweep runner writes them."""
     runs = sorted((p for p in folder.iterdir() if p.name.isdecimal()), key=lambda p: int(p.name))

@@ -79,6 +79,12 @@ def test_all_labelled_frames_test_and_none_trains(project: Project) -> None:
     assert set(split.test) == set(range(len(labels))) - UNLABELLED
 
 
+def test_all_frames_train_and_none_tests(project: Project) -> None:
+    split = AllSplit(train=True)(make_labels(), project)
+    assert split.train == tuple(range(len(FOLDERS)))
+    assert split.parts == ("train",)
+
+
 @pytest.mark.parametrize(("fraction", "test"), [(0.8, 7), (0.5, 18), (0.95, 2)])
 @pytest.mark.parametrize("stratify", [False, True])
 def test_a_fraction_of_the_labelled_frames_trains(

@@ -186,3 +186,25 @@ def test_a_run_runs_only_where_a_process_does(tmp_path):
         status = {"status": "running", "process": process}
         write_run(tmp_path / str(number), {"seed": number}, status=status)
     assert [job.status for job in read_sweep(tmp_path).jobs] == ["running", "killed", "running"]
+
+
+def test_recipes_of_different_folds_are_ranked_by_their_lead_in_each(tmp_path):
+    """Fold 1 is ten times as hard: a mean over other folds is no better recipe."""
+    scores = {("a", 0): 80.0, ("b", 0): 70.0, ("b", 1): 9.0, ("c", 1): 1.0, ("d", 1): 5.0}
+    for number, ((rate, fold), score) in enumerate(scores.items()):
+        changes = {"run": rate, "split.fold": fold}
+        write_run(tmp_path / str(number), changes, metrics={"test.mAP": score})
+    sweep = read_sweep(tmp_path)
+    # Means of the folds are 75 and 5: leads of +5, -5 and +4, -4, and 0.
+    assert [recipe.values["run"] for recipe in sweep.recipes] == ["a", "d", "b", "c"]
+    assert not sweep.on_same_frames
+
+
+def test_weights_of_which_each_fold_has_its_own_make_no_other_recipe(tmp_path):
+    for number in range(4):
+        changes = {"optimizer.lr": number // 2, "split.fold": number % 2}
+        changes["weights.path"] = f"first/{number % 2}"
+        write_run(tmp_path / str(number), changes, metrics={"test.mAP": 50.0})
+    assert [len(recipe.jobs) for recipe in read_sweep(tmp_path).recipes] == [2, 2]
+    write_run(tmp_path / "4", {"split.fold": 0, "weights.path": "other"})
+    assert [len(recipe.jobs) for recipe in read_sweep(tmp_path).recipes] == [1] * 5

@@ -12,6 +12,8 @@ import pytest
 import dlcexp
 from dlcexp.cli import main
 from dlcexp.data.loading import PoseData
+from dlcexp.results.pooled_errors import out_of_fold
+from dlcexp.results.read_sweep import read_sweep
 from dlcexp.runs.run import Run
 
 pytestmark = pytest.mark.slow
@@ -75,6 +77,9 @@ def test_every_frame_is_predicted_once_by_the_run_that_did_not_train_on_it(
     one, two = (table.set_index(keys)[columns].sort_index() for table in (records, theirs))
     pd.testing.assert_frame_equal(one, two, check_dtype=False, rtol=1e-4, atol=1e-3)
     assert numbers["metrics"]["test.rmse"] == pytest.approx(ours.error.mean(), nan_ok=True)
+    pooled = out_of_fold(read_sweep(folder).best)  # of what the runs have kept
+    assert pooled.error == pytest.approx(ours.error.mean(), rel=1e-4, nan_ok=True)
+    assert (len(pooled.rows), pooled.frames) == (len(ours), ours.frame.nunique())
     assert numbers["about"]["chosen_by"] == "test.mAP"
     assert numbers["about"]["snapshot"] is None
     if method == "top_down":

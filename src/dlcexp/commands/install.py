@@ -9,7 +9,7 @@ from dlcexp.files import expanded
 
 if TYPE_CHECKING:
     from dlcexp.deeplabcut.install import Shuffle
-    from dlcexp.project import Project
+    from dlcexp.project import Labels, Project
     from dlcexp.training import Run
 
 COMMAND = Command(
@@ -156,19 +156,40 @@ def _install(
     labels = load_labels(project)
     with allowing(run.cfg.get("allow_targets") or []):
         split = build(run.cfg.split, key="split")(labels, project)
+    train, test = sorted(split.train + split.val), split.test
+    if not test:  # DeepLabCut needs one, which is in one part only
+        test = (_last_labelled(labels, train),)
+        train = [row for row in train if row not in test]
     snapshots = [run.best_snapshot, run.best_detector_snapshot]
     shuffle = install(
         project,
         labels,
-        sorted(split.train + split.val),
-        split.test,
+        train,
+        test,
         export_config(run.cfg, command=["install", f"run={run.folder}"]),
         [path for path in snapshots if path],
         number,
         conditions,
     )
     val = f" ({len(split.val)} of them chose the snapshot)" if split.val else ""
-    return shuffle, f"{len(split.train + split.val)} train{val}, {len(split.test)} test"
+    if not split.test:
+        name = labels.names[test[0]]
+        return shuffle, (
+            f"{len(split.train)} train; DeepLabCut needs a test frame, and gets {name}, which "
+            "trained: its test error is not one"
+        )
+    return shuffle, f"{len(train)} train{val}, {len(test)} test"
+
+
+def _last_labelled(labels: "Labels", rows: list[int]) -> int:
+    """Return the last of some frames that has a label."""
+    import numpy as np
+
+    return next(
+        row
+        for row in reversed(rows)
+        if np.isfinite(labels.keypoints[row]).any() or np.isfinite(labels.unique[row]).any()
+    )
 
 
 def _check_same(before: dict[str, int], now: dict[str, int], run: Path) -> None:

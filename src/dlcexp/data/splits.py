@@ -41,6 +41,8 @@ class Split:
     @property
     def parts(self) -> tuple[SplitName, ...]:
         """The parts that are scored; validation frames only where there are some."""
+        if not self.test and not self.val:
+            return ("train",)
         return ("train", "val", "test") if self.val else ("train", "test")
 
 
@@ -169,9 +171,18 @@ class VideoSplit:
 
 
 class AllSplit:
-    """Every labelled frame tests: to evaluate a model that was trained elsewhere."""
+    """Every labelled frame tests, to evaluate a model that was trained elsewhere; or all train.
+
+    Args:
+        train: every frame trains, and none is left to test.
+    """
+
+    def __init__(self, train: bool = False) -> None:
+        self.train = train
 
     def __call__(self, labels: Labels, project: Project) -> Split:
+        if self.train:
+            return Split(tuple(range(len(labels.names))), ())
         return Split((), tuple(map(int, _labelled(labels))))
 
 

@@ -37,6 +37,34 @@ def error_interval(rows: pd.DataFrame) -> Interval | None:
     Args:
         rows: records of one split, see `pose_records`.
     """
+    drawn = _means_of_draws(rows, seed=0)
+    return None if drawn is None else _interval(drawn.means, drawn.unit, drawn.units)
+
+
+def difference_of_errors(rows: pd.DataFrame, others: pd.DataFrame) -> Interval | None:
+    """Return the interval of the mean error minus that of other frames; None of fewer than two.
+
+    Args:
+        rows, others: records of two splits, which have no frame in common.
+    """
+    draws = [_means_of_draws(part, seed) for seed, part in enumerate((rows, others))]
+    one, other = draws
+    if one is None or other is None:
+        return None
+    unit = one.unit if one.unit == other.unit else "frame"
+    return _interval(one.means - other.means, unit, one.units + other.units)
+
+
+@dataclass(frozen=True, eq=False)
+class _Draws:
+    """The mean error of each resample, and what was drawn."""
+
+    means: np.ndarray
+    unit: str
+    units: int
+
+
+def _means_of_draws(rows: pd.DataFrame, seed: int) -> _Draws | None:
     found = rows[rows.error.notna()] if len(rows) else rows
     if found.empty:
         return None
@@ -51,9 +79,15 @@ def error_interval(rows: pd.DataFrame) -> Interval | None:
     def mean(sums: np.ndarray, counts: np.ndarray, axis: int) -> np.ndarray:
         return np.asarray(sums.sum(axis=axis) / counts.sum(axis=axis))
 
-    limits = bootstrap(
+    drawn = bootstrap(
         (sums, counts), mean, paired=True, vectorized=True, n_resamples=_RESAMPLES,
-        confidence_level=_CONFIDENCE, method="percentile", rng=np.random.default_rng(0),
-    ).confidence_interval  # fmt: skip
-    low, high = float(limits.low), float(limits.high)
-    return Interval(low, high, unit, len(sums)) if math.isfinite(low + high) else None
+        method="percentile", rng=np.random.default_rng(seed),
+    )  # fmt: skip
+    return _Draws(drawn.bootstrap_distribution, unit, len(sums))
+
+
+def _interval(means: np.ndarray, unit: str, units: int) -> Interval | None:
+    """Return the percentiles of resampled means."""
+    tail = 100 * (1 - _CONFIDENCE) / 2
+    low, high = (float(value) for value in np.percentile(means, (tail, 100 - tail)))
+    return Interval(low, high, unit, units) if math.isfinite(low + high) else None

@@ -18,8 +18,9 @@ from dlcexp.reports.sweep_charts import (
     parallel_coordinates,
     speed_chart,
 )
-from dlcexp.reports.sweep_tables import jobs_table, recipes_table
+from dlcexp.reports.sweep_tables import jobs_table, optimism_table, recipes_table
 from dlcexp.results import recipe_text
+from dlcexp.results.choice_text import choice_notes, out_of_fold_note
 from dlcexp.results.read_sweep import Job, Recipe, Sweep
 from dlcexp.runs.status import COMPLETED
 from dlcexp.text import number
@@ -48,6 +49,8 @@ def report_page(sweep: Sweep) -> str:
         best=sweep.best,
         best_job=sweep.best_job,
         verdict=recipe_text.verdict(sweep),
+        choice_notes=[*out_of_fold_note(sweep), *choice_notes(sweep)],
+        optimism=optimism_table(sweep),
         recipes=recipes_table(sweep),
         jobs=jobs_table(sweep),
         repeated=any(len(recipe.jobs) > 1 for recipe in sweep.recipes),

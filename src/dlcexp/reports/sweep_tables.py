@@ -6,7 +6,10 @@ from typing import Any
 
 from dlcexp.reports.html_tables import Cell, Table, number_cell, sort_key
 from dlcexp.results import recipe_text
+from dlcexp.results.choice_text import estimate, out_of_fold_error
 from dlcexp.results.importance import is_number
+from dlcexp.results.optimism import optimisms
+from dlcexp.results.pooled_errors import OutOfFold, out_of_fold
 from dlcexp.results.read_sweep import Job, Sweep
 from dlcexp.results.statistics import Comparison, compare
 from dlcexp.runs.started_from import START
@@ -28,11 +31,13 @@ def recipes_table(sweep: Sweep) -> Table:
     starts = len(sweep.starts) > 1
     columns += [(START, False)] if starts else []
     columns += [(metric, True) for metric in metrics[1:]]
+    pooled = [out_of_fold(recipe) for recipe in sweep.recipes]
+    columns += [("out of fold (px)", True)] if any(pooled) else []
     if repeated:
         columns += [("n", True), ("p against the best", True)]
     columns += [("time a job", True), ("status", False)]
     rows = []
-    for place, recipe in enumerate(sweep.recipes, start=1):
+    for place, (recipe, errors) in enumerate(zip(sweep.recipes, pooled, strict=True), start=1):
         scored = bool(recipe.scores(sweep.objective.metric))
         means = [
             Cell(recipe_text.mean_and_spread(recipe, metric), sort_key(recipe.mean(metric)))
@@ -42,6 +47,11 @@ def recipes_table(sweep: Sweep) -> Table:
         row += [_value(recipe.values[factor.key]) for factor in sweep.recipe_factors]
         row += [_text(recipe_text.started_from(recipe))] if starts else []
         row += means[1:]
+        if any(pooled):
+            known = (
+                Cell(out_of_fold_error(errors), sort_key(errors.error)) if errors else _text("–")
+            )
+            row.append(known)
         if repeated:
             row.append(Cell(str(len(recipe.completed)), len(recipe.completed)))
             row.append(_p_value(comparisons.get(id(recipe)), best=recipe is sweep.best))
@@ -51,6 +61,23 @@ def recipes_table(sweep: Sweep) -> Table:
         row += [Cell(duration(mean), sort_key(mean)), Cell(", ".join(states), ",".join(states))]
         rows.append(row)
     return Table("Recipes, best first", columns, rows)
+
+
+def optimism_table(sweep: Sweep) -> Table | None:
+    """Return the scores of what was chosen where it was chosen, and where it was not."""
+    found = optimisms(sweep)
+    if not found:
+        return None
+    columns = [("", False), ("chose", True), ("chose nothing", True), ("optimism", True)]
+    columns += [("gain where it chose", True), ("gain where it chose nothing", True)]
+    columns += [("gain of the choice of other folds", True)]
+    rows = []
+    for each in found:
+        scores = (each.inner, each.outer, each.difference)
+        gains = (each.inner_gain, each.outer_gain, each.recipe_gain)
+        cells = [Cell(estimate(value), sort_key(value.value)) for value in (*scores, *gains)]
+        rows.append([_text(f"{each.inner_metric} and {each.outer_metric}"), *cells])
+    return Table("The winner on frames that chose it, and on frames that did not", columns, rows)
 
 
 def jobs_table(sweep: Sweep) -> Table:
@@ -100,6 +127,10 @@ def _value(value: Any) -> Cell:
         float(value) if is_number(value) else None if value is ABSENT else recipe_text.shown(value)
     )
     return Cell(recipe_text.shown(value), key)
+
+
+def _out_of_fold(errors: OutOfFold | None) -> Cell:
+    return Cell(out_of_fold_error(errors), errors.error) if errors else Cell("–", None)
 
 
 def _p_value(comparison: Comparison | None, *, best: bool) -> Cell:

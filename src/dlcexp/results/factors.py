@@ -8,8 +8,10 @@ from dlcexp.config.overrides import Override
 from dlcexp.trees import ABSENT, leaves, select
 from dlcexp.vocabulary import AUTO
 
-# A factor that makes a repeat of the same recipe, not another recipe.
-REPEATS = ("seed", "split.fold", "split.seed")
+# Factors that make a repeat of the same recipe, not another recipe: those by which the frames are
+# drawn, and the seed of training.
+SPLIT_KEYS = ("split.fold", "split.seed")
+REPEATS = ("seed", *SPLIT_KEYS)
 
 # Keys of where a run computes and how it is shown, or that training itself fills in.
 _NO_FACTORS = (

@@ -13,6 +13,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from dlcexp.results.choice_text import choice_notes, out_of_fold_error, out_of_fold_note
+from dlcexp.results.pooled_errors import out_of_fold
 from dlcexp.results.read_sweep import Job, Recipe, Sweep
 from dlcexp.results.recipe_text import (
     better,
@@ -59,8 +61,9 @@ def leaderboard(sweep: Sweep, width: int | None = None) -> str:
     console.print(_fitting_table(sweep, console))
     if len(sweep.recipes) > _ROWS:
         console.print(f"and {len(sweep.recipes) - _ROWS} more")
-    for line in (*verdict(sweep), *labels_note(sweep)):
-        console.print(line)
+    notes = [*out_of_fold_note(sweep), *choice_notes(sweep), *labels_note(sweep)]
+    for line in (*verdict(sweep), *notes):
+        console.print(Text(line))
     _print_failures(console, sweep.failed)
     return buffer.getvalue()
 
@@ -105,13 +108,17 @@ def _table(sweep: Sweep, *, columns: bool, extras: bool) -> Table:
         table.add_column(START, overflow="fold", max_width=None if columns else _NARROWEST)
     for metric in metrics:
         table.add_column(Text(metric), justify="right", no_wrap=True)
+    shown_recipes = sweep.recipes[:_ROWS]
+    pooled = [out_of_fold(recipe) if extras else None for recipe in shown_recipes]
+    if any(pooled):
+        table.add_column("out of fold (px)", justify="right")
     if repeated:
         table.add_column("n", justify="right", no_wrap=True)
     table.add_column("status", max_width=18)
     if extras:
         table.add_column("time", justify="right", no_wrap=True)
         table.add_column("jobs" if repeated else "job", overflow="fold", max_width=12)
-    for place, recipe in enumerate(sweep.recipes[:_ROWS], start=1):
+    for place, (recipe, errors) in enumerate(zip(shown_recipes, pooled, strict=True), start=1):
         done = bool(recipe.scores(sweep.objective.metric))
         star = "*" if front & {job.number for job in recipe.jobs} else ""
         row: list[str | Text] = [f"{place}{star}" if done else ""]
@@ -119,6 +126,7 @@ def _table(sweep: Sweep, *, columns: bool, extras: bool) -> Table:
         row += [*map(Text, values)] if columns else [Text(label(factors, recipe.values))]
         row += [Text(started_from(recipe))] if starts else []
         row += [_score(recipe, metric) for metric in metrics]
+        row += [out_of_fold_error(errors) if errors else "–"] if any(pooled) else []
         row += [str(len(recipe.completed))] if repeated else []
         row += [_status(recipe)]
         row += [duration(_seconds(recipe)), names_of(recipe.jobs)] if extras else []

@@ -44,6 +44,7 @@ class Job:
         overrides: what it is composed from.
         hash: of its resolved tree.
         trial: its number in an Optuna study; None elsewhere.
+        study: the fold or seed of that study, where there is one for each; None: the only one.
     """
 
     number: int
@@ -51,6 +52,7 @@ class Job:
     overrides: tuple[str, ...]
     hash: str
     trial: int | None = None
+    study: str | None = None
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from typing import Any
 
 from dlcexp.errors import ProjectError, UserError, nearest
 from dlcexp.files import expanded, has_ended
-from dlcexp.results.factors import Factor, find_factors, values_by_key
+from dlcexp.results.factors import SPLIT_KEYS, Factor, find_factors, values_by_key
 from dlcexp.results.ledger import TREES, Objective
 from dlcexp.results.objective import gain, natural
-from dlcexp.runs.metric_names import PARTS, spelling
+from dlcexp.runs.metric_names import CHOSEN_BY, PARTS, spelling
 from dlcexp.runs.started_from import recorded_start
 from dlcexp.runs.status import COMPLETED, FAILED, KILLED, QUEUED, RUNNING
 from dlcexp.text import listed
@@ -65,6 +65,7 @@ class Job:
         typed: values of the overrides, by key.
         values: value of each factor of the sweep, by its key.
         snapshot: file of the weights that the metrics are of.
+        chosen_by: the metric that chose it; None where nothing did, or it is not known.
     """
 
     number: int
@@ -83,6 +84,7 @@ class Job:
     typed: Mapping[str, str] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
     snapshot: Path | None = None
+    chosen_by: str | None = None
 
     def metric(self, name: str) -> float:
         """Return a final number; for a job that did not end, the last that it logged."""
@@ -122,10 +124,13 @@ class Recipe:
         """Jobs that came to their end."""
         return tuple(job for job in self.jobs if job.status == COMPLETED)
 
+    def scored(self, metric: str) -> list[Job]:
+        """Return the completed repeats that have a metric."""
+        return [job for job in self.completed if not math.isnan(job.metric(metric))]
+
     def scores(self, metric: str) -> list[float]:
         """Return the metric of each completed repeat that has it."""
-        values = (job.metric(metric) for job in self.completed)
-        return [value for value in values if not math.isnan(value)]
+        return [job.metric(metric) for job in self.scored(metric)]
 
     def mean(self, metric: str) -> float:
         """Return the mean over the completed repeats; NaN without any."""
@@ -164,15 +169,21 @@ class Sweep:
         """The objective that ranks jobs."""
         return self.objectives[0]
 
-    @property
+    @cached_property
     def recipe_factors(self) -> tuple[Factor, ...]:
-        """The factors that make another recipe: all but seed and split."""
-        return tuple(factor for factor in self.factors if not factor.repeat)
+        """The factors that make another recipe: all but seed and split, and weights of a fold."""
+        others = (factor for factor in self.factors if not factor.repeat)
+        return tuple(factor for factor in others if not self._is_of_fold(factor))
 
     @property
     def repeat_factors(self) -> tuple[Factor, ...]:
         """The factors in which repeats of one recipe differ."""
         return tuple(factor for factor in self.factors if factor.repeat)
+
+    def drawn_by(self, job: Job) -> tuple[str, ...]:
+        """Return what the frames of a job are drawn by, if that was swept: fold, seed of folds."""
+        keys = [factor.key for factor in self.repeat_factors if factor.key in SPLIT_KEYS]
+        return tuple(repr(job.values.get(key, ABSENT)) for key in keys)
 
     @property
     def starts(self) -> list[str]:
@@ -193,11 +204,17 @@ class Sweep:
             )
             for jobs in groups.values()
         ]
-        return tuple(sorted(recipes, key=self._worth, reverse=True))
+        worth = self._by_mean if self._share_frames(recipes) else self._by_lead
+        return tuple(sorted(recipes, key=worth, reverse=True))
+
+    @property
+    def on_same_frames(self) -> bool:
+        """True if all recipes with a result have one on the same folds, so that means compare."""
+        return self._share_frames(self.recipes)
 
     @property
     def best(self) -> Recipe | None:
-        """The recipe with the best mean; None where nothing was completed."""
+        """The first recipe; None where nothing was completed."""
         first = self.recipes[0] if self.recipes else None
         return first if first and first.scores(self.objective.metric) else None
 
@@ -242,8 +259,44 @@ class Sweep:
             )
         }
 
-    def _worth(self, recipe: Recipe) -> tuple[float, float]:
+    def _is_of_fold(self, factor: Factor) -> bool:
+        """Return True for `weights` of which each fold has its own, trained on its frames."""
+        values: dict[tuple[str, ...], set[str]] = {}
+        for job in self.jobs:
+            value = repr(job.values.get(factor.key, ABSENT))
+            values.setdefault(self.drawn_by(job), set()).add(value)
+        of_start = factor.key in ("weights", "weights.path")
+        return of_start and len(values) > 1 and all(len(each) == 1 for each in values.values())
+
+    def _share_frames(self, recipes: Iterable[Recipe]) -> bool:
+        scored = (recipe.scored(self.objective.metric) for recipe in recipes)
+        return len({frozenset(map(self.drawn_by, jobs)) for jobs in scored if jobs}) < 2
+
+    def _by_mean(self, recipe: Recipe) -> tuple[float, float]:
         return self._rank(recipe.mean)
+
+    def _by_lead(self, recipe: Recipe) -> tuple[float, float]:
+        """Rank by the mean lead over all jobs of the same fold, as folds are not equally hard."""
+        metric = self.objective.metric
+        jobs = recipe.scored(metric)
+        if not jobs:
+            return -math.inf, -math.inf
+        leads = [
+            gain(self.objective, job.metric(metric)) - self._mean_gains[self.drawn_by(job)]
+            for job in jobs
+        ]
+        return sum(leads) / len(leads), _descending(recipe.mean(_TIE_BREAKER))
+
+    @cached_property
+    def _mean_gains(self) -> Mapping[tuple[str, ...], float]:
+        """The mean objective of the completed jobs of each fold, larger for the better."""
+        metric = self.objective.metric
+        gains: dict[tuple[str, ...], list[float]] = {}
+        for job in self.jobs:
+            if job.status == COMPLETED and not math.isnan(job.metric(metric)):
+                value = gain(self.objective, job.metric(metric))
+                gains.setdefault(self.drawn_by(job), []).append(value)
+        return {frames: sum(values) / len(values) for frames, values in gains.items()}
 
     def _rank(self, value: Any) -> tuple[float, float]:
         return gain(self.objective, value(self.objective.metric)), _descending(value(_TIE_BREAKER))
@@ -390,6 +443,7 @@ def _read_job(root: Path, name: str, number: int, overrides: Iterable[Any]) -> J
         "overrides": overrides,
         "typed": values_by_key(overrides),
         "snapshot": folder / SNAPSHOTS / str(snapshot) if snapshot else None,
+        "chosen_by": str(metrics[CHOSEN_BY]) if metrics.get(CHOSEN_BY) else None,
     }
     label = folder.resolve().name if name == "." else name
     if problems:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dlcexp.results.factors import SPLIT_KEYS
 from dlcexp.results.read_sweep import Job, Recipe, Sweep
 from dlcexp.trees import ABSENT, select
 
@@ -23,9 +24,16 @@ SIGNIFICANT = 0.05
 CORRECTED = "corrected resampled t-test (Nadeau and Bengio, 2003)"
 PAIRED = "paired t-test"
 
-# What the frames of a split are drawn by; the other repeats are seeds of training.
-_SPLIT_KEYS = ("split.fold", "split.seed")
-_SEED = "seed"
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and the limits that hold it with 95 % confidence; NaN where they are unknown."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,17 +101,42 @@ def paired_test(differences: Sequence[float], overlap: float = 0.0) -> float:
     n = len(differences)
     if n < 2:
         return math.nan
-    mean = sum(differences) / n
-    variance = sum((each - mean) ** 2 for each in differences) / (n - 1)
-    error = math.sqrt(variance * (1 / n + overlap))
+    mean, error = sum(differences) / n, standard_error(differences, overlap)
     if error == 0:
         return 1.0 if mean == 0 else 0.0
     return float(2 * t.sf(abs(mean) / error, n - 1))
 
 
+def standard_error(values: Sequence[float], overlap: float = 0.0) -> float:
+    """Return the standard error of a mean over folds or seeds; NaN of fewer than two.
+
+    Args:
+        values: one a fold or seed.
+        overlap: as in `paired_test`.
+    """
+    n = len(values)
+    if n < 2:
+        return math.nan
+    mean = sum(values) / n
+    variance = sum((each - mean) ** 2 for each in values) / (n - 1)
+    return math.sqrt(variance * (1 / n + overlap))
+
+
+def mean_over_folds(values: Sequence[float], overlap: float = 0.0) -> Estimate:
+    """Return a mean with its limits by Student's t, the counterpart of `paired_test`."""
+    from scipy.stats import t
+
+    n = len(values)
+    margin = standard_error(values, overlap)
+    if n > 1:
+        margin *= float(t.ppf((1 + CONFIDENCE) / 2, n - 1))
+    mean = sum(values) / n if n else math.nan
+    return Estimate(mean, mean - margin, mean + margin)
+
+
 def _compare(best: Recipe, other: Recipe, sweep: Sweep) -> Comparison:
     keys = [factor.key for factor in sweep.repeat_factors]
-    split_keys = [key for key in keys if key in _SPLIT_KEYS]
+    split_keys = [key for key in keys if key in SPLIT_KEYS]
     metric = sweep.objective.metric
     ours, theirs = (_by_repeat(recipe, keys, metric) for recipe in (best, other))
     units: dict[Any, list[float]] = {}
@@ -113,7 +146,7 @@ def _compare(best: Recipe, other: Recipe, sweep: Sweep) -> Comparison:
         units.setdefault(unit, []).append(ours[repeat] - theirs[repeat])
     differences = [sum(values) / len(values) for _, values in sorted(units.items(), key=repr)]
     n = len(differences)
-    overlap = _overlap(best.jobs[0].tree, n) if split_keys else 0.0
+    overlap = overlap_of(best.jobs[0].tree, n) if split_keys else 0.0
     return Comparison(
         other,
         n,
@@ -138,8 +171,13 @@ def _repeat(job: Job, keys: Sequence[str]) -> tuple[str, ...]:
     return tuple(repr(job.values.get(key, ABSENT)) for key in keys)
 
 
-def _overlap(tree: Mapping[str, Any], n: int) -> float:
-    """Test frames over training frames: of k folds 1 / (k - 1)."""
+def overlap_of(tree: Mapping[str, Any], n: int) -> float:
+    """Return test frames over training frames: of k folds 1 / (k - 1).
+
+    Args:
+        tree: of one of the jobs.
+        n: their splits, if the tree does not state its share of test frames.
+    """
     folds, fraction = select(tree, "split.k"), select(tree, "split.train_fraction")
     if isinstance(folds, int) and folds > 1:
         return 1 / (folds - 1)

@@ -91,9 +91,11 @@ def _watch(ledger: Ledger, job: Job, sweeper: DictConfig) -> "Watch | None":
     record = ledger.record()
     if job.trial is None or record is None or len(record.objectives) > 1:
         return None
+    from dlcexp.sweeps.optuna_parts import study_name
     from dlcexp.sweeps.trial_watch import TrialWatch
 
     settings: Any = OmegaConf.to_container(sweeper)
+    settings["study_name"] = study_name(settings["study_name"], job.study)
     return TrialWatch(ledger.folder, settings, job.trial, record.objectives[0].metric)
 
 

@@ -40,6 +40,11 @@ def open_storage(folder: Path, url: str | None) -> optuna.storages.BaseStorage:
         raise ConfigError("hydra.sweeper.storage", problem) from error
 
 
+def study_name(name: str, repeat: str | None) -> str:
+    """Return the name of a study in its storage: of one of several, with its fold or seed."""
+    return f"{name} {repeat}" if repeat else name
+
+
 def build_sampler(node: Any, trials: int) -> optuna.samplers.BaseSampler:
     """Build the sampler of a study that has `trials` behind it.
 

@@ -28,6 +28,7 @@ from dlcexp.sweeps.optuna_parts import (
     is_exhaustive,
     open_storage,
     quiet,
+    study_name,
 )
 from dlcexp.sweeps.plan import check_jobs, is_missing, save_tree
 from dlcexp.sweeps.space import Choices, Dimension, Space, drawn, refuse_intervals, samples
@@ -55,6 +56,8 @@ class StudyPlan:
         rerun: which of those run again: never, failed or always.
         objectives: what decides.
         settings: `hydra.sweeper` as a plain mapping.
+        repeat: the fold or seed of one of several studies, as in `NestedStudies`; None: the only
+            one.
 
     Raises:
         ConfigError: a value that is invalid with the first value of the other keys.
@@ -68,19 +71,22 @@ class StudyPlan:
         rerun: str,
         objectives: Sequence[Objective],
         settings: Mapping[str, Any],
+        repeat: str | None = None,
     ) -> None:
+        self._repeat_name = repeat
+        settings = {**settings, "study_name": study_name(settings["study_name"], repeat)}
         self._space, self._experiments, self._ledger = space, experiments, ledger
         self._rerun, self._objectives, self._settings = rerun, objectives, settings
         self.total: int | None = int(settings["n_trials"])
         self.at_once: int | None = 1
-        self._jobs = {job.number: job for job in ledger.jobs()}
+        self._jobs = {job.number: job for job in ledger.jobs() if job.study == repeat}
         self._again: list[Job] = []
         self._exhausted = False
         self._repeats = 0
         self._tried = {job.overrides for job in self._jobs.values()}
         if is_exhaustive(settings["sampler"]):
             refuse_intervals(space, "hydra/sweeper/sampler=grid")
-        if not self._jobs:
+        if not self._jobs and repeat is None:
             check_jobs(samples(space), experiments, space.swept)
 
     def begin(self) -> None:
@@ -203,11 +209,11 @@ class StudyPlan:
         if twin is not None:
             self._repeat(trial, twin)
             return None
-        number = max(self._jobs, default=-1) + 1
+        number = max((job.number for job in self._ledger.jobs()), default=-1) + 1
         try:
             tree = self._experiments.tree(overrides)
         except UserError as error:
-            job = Job(number, str(number), typed, "", trial.number)
+            job = Job(number, str(number), typed, "", trial.number, self._repeat_name)
             self._add(job)
             write_status(self._ledger.path(job), Status(FAILED, str(error), MISTAKE))
             self._report(job)
@@ -219,7 +225,7 @@ class StudyPlan:
             self._repeat(trial, twin)
             return None
         self._repeats = 0
-        job = Job(number, str(number), typed, digest, trial.number)
+        job = Job(number, str(number), typed, digest, trial.number, self._repeat_name)
         save_tree(self._ledger, job, tree)
         write_status(self._ledger.path(job), Status(QUEUED))
         self._add(job)

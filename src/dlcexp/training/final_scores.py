@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import torch
 from lightning.pytorch.loggers.logger import Logger
 from omegaconf import DictConfig
@@ -15,13 +16,17 @@ from dlcexp.evaluation.evaluate import Evaluation, flatten, images_per_second
 from dlcexp.evaluation.examples import draw_examples
 from dlcexp.evaluation.plots import draw_bodypart_errors, draw_learning_curves
 from dlcexp.evaluation.records import pose_records
+from dlcexp.files import write_text
+from dlcexp.results.pooled_errors import ERROR_COLUMNS
 from dlcexp.runs.folder import RunFolder, plain
+from dlcexp.runs.metric_names import part_of
 from dlcexp.runs.run import Run
 from dlcexp.runs.stages import STAGES, file_suffix
 from dlcexp.runs.started_from import START, start_of
 from dlcexp.text import listed
 from dlcexp.training.loggers import RunLogger
 from dlcexp.training.scoring import evaluate_run, snapshots_used
+from dlcexp.vocabulary import KEYPOINT_ERRORS
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +44,7 @@ def report(
     evaluation = evaluate_run(run, data, device, conditions=conditions, progress=True)
     records = pose_records(evaluation, data, run.cfg.evaluation)
     evaluation = replace(evaluation, records=records)
+    _keep_errors(records, folder)
     speed = {"speed.images_per_second": images_per_second(evaluation)}
     start = {START: start_of(plain(run.cfg))}
     metrics = {**start, **snapshots_used(run), **flatten(evaluation), **speed}
@@ -50,6 +56,13 @@ def report(
             images = {f"figures/{path.stem}": path for path in figures}
             target.log_result(metrics, images, folder.configurations)
     return evaluation
+
+
+def _keep_errors(records: pd.DataFrame, folder: RunFolder) -> None:
+    """Keep the errors of validation and test frames, which a sweep pools over its folds."""
+    held_out = records[records.split.map(part_of) != "train"]
+    text = held_out[[*ERROR_COLUMNS]].to_csv(index=False, lineterminator="\n", float_format="%.6g")
+    write_text(folder.path / KEYPOINT_ERRORS, text)
 
 
 def draw_figures(

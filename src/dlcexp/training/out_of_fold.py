@@ -1,10 +1,9 @@
 """Out-of-fold poses: each labelled frame by the run of its fold, which did not train on it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,16 +18,16 @@ from dlcexp.errors import UserError
 from dlcexp.evaluation.detected_boxes import box_precision
 from dlcexp.evaluation.evaluate import Evaluation, score_split
 from dlcexp.evaluation.records import pose_records
+from dlcexp.results.folds import cross_validation, is_fold, missing_folds, split_of
 from dlcexp.results.read_sweep import Job, Sweep
 from dlcexp.runs.hardware import choose_hardware
-from dlcexp.runs.metric_names import split_of
+from dlcexp.runs.metric_names import part_of
 from dlcexp.runs.run import Run
 from dlcexp.runs.trained_frames import changes_since
 from dlcexp.text import listed
 from dlcexp.training.scoring import Scored, evaluate_run
 from dlcexp.vocabulary import IDENTITY, UNIQUE_BODYPART
 
-_KFOLD = "dlcexp.data.splits.KFoldSplit"
 _TEST: SplitName = "test"
 
 
@@ -41,21 +40,20 @@ def folds_of(sweep: Sweep) -> list[Job]:
     best = sweep.best_job
     if best is None or sweep.best is None:
         raise UserError(f"{sweep.folder}: no job is completed.")
-    settings = _split(best)
-    if settings.get("_target_") != _KFOLD:
+    if not is_fold(best):
         raise UserError(
             f"{sweep.folder}: out-of-fold scores need every fold, and the best recipe has "
             "another split. Sweep split=kfold 'split.fold=range(5)', or name one run."
         )
-    same = [job for job in sweep.best.completed if _repeat(job) == _repeat(best)]
-    jobs = {int(_split(job)["fold"]): job for job in same}
-    missing = [fold for fold in range(int(settings["k"])) if fold not in jobs]
-    if missing:
+    series = cross_validation(best)
+    jobs = [job for job in sweep.best.completed if cross_validation(job) == series]
+    if missing := missing_folds(jobs):
         raise UserError(
-            f"{sweep.folder}: of the best recipe, fold {listed(missing)} of {settings['k']} is "
-            "not completed."
+            f"{sweep.folder}: of the best recipe, fold {listed(missing)} of {split_of(best)['k']} "
+            "is not completed."
         )
-    return [jobs[fold] for fold in sorted(jobs)]
+    by_fold = {int(split_of(job)["fold"]): job for job in jobs}
+    return [by_fold[fold] for fold in sorted(by_fold)]
 
 
 def score_out_of_fold(folder: Path, jobs: Sequence[Job], *, progress: bool = False) -> Scored:
@@ -100,7 +98,7 @@ def _joined(
     order = np.argsort(rows)
     whole = Evaluation({}, {}, {})
     for column in parts[0][1].metrics:
-        if split_of(column) != _TEST:
+        if part_of(column) != _TEST:
             continue
         whole.poses[column] = np.concatenate([part.poses[column] for _, part in parts])[order]
         whole.names[column] = tuple(data.labels.names[row] for row in rows[order])
@@ -126,14 +124,3 @@ def _joined(
         whole.boxes[_TEST] = dict(chain.from_iterable(boxes))
         whole.detector[_TEST] = box_precision(data, whole.boxes[_TEST])
     return whole
-
-
-def _split(job: Job) -> Mapping[str, Any]:
-    split = job.tree.get("split")
-    return split if isinstance(split, Mapping) else {}
-
-
-def _repeat(job: Job) -> str:
-    """Return what repeats of a recipe differ in, but for the fold."""
-    settings = {key: value for key, value in _split(job).items() if key != "fold"}
-    return repr((job.tree.get("seed"), sorted(settings.items(), key=str)))

@@ -155,17 +155,23 @@ class OptunaSweeper(DlcexpSweeper):
         }
 
     def plan(self, sweep: "Sweep") -> "Plan":
-        """Return the trials that are left."""
+        """Return the trials that are left: of one study, or of one for each fold and seed."""
+        from dlcexp.sweeps.nested import NestedStudies, repeats_of
         from dlcexp.sweeps.study import StudyPlan
 
-        plan = StudyPlan(
-            sweep.space,
+        rest = (
             sweep.experiments,
             sweep.ledger,
             sweep.tree.sweep.rerun,
             sweep.objectives,
             self._settings,
         )
+        repeats = repeats_of(sweep.space)
+        plan: StudyPlan | NestedStudies
+        if repeats:
+            plan = NestedStudies(sweep.space, repeats, *rest)
+        else:
+            plan = StudyPlan(sweep.space, *rest)
         plan.at_once = self.n_jobs or 1
         return plan
 
