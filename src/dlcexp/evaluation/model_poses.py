@@ -183,15 +183,16 @@ def _decode(
     batch, outputs = computed
     with torch.inference_mode():  # threads do not inherit it
         poses = _poses(model.predict(outputs))
-        return batch, {head: values.float().cpu().numpy() for head, values in poses.items()}
+        return batch, {head: values.numpy() for head, values in poses.items()}
 
 
 def _poses(outputs: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """Poses (b, n, k, 3) of each head that has some, animals in the order of their identities."""
-    poses = {head: output["poses"] for head, output in outputs.items() if "poses" in output}
+    """Poses (b, n, k, 3) of each head, on the CPU, animals in the order of their identities."""
+    found = {head: output["poses"] for head, output in outputs.items() if "poses" in output}
+    poses = {head: values.float().cpu() for head, values in found.items()}
     if IDENTITY in outputs:
-        scores = identity_scores(poses[BODYPART], outputs[IDENTITY]["heatmap"])
-        poses[BODYPART] = assign_identities(poses[BODYPART], scores)
+        scores = identity_scores(found[BODYPART], outputs[IDENTITY]["heatmap"])
+        poses[BODYPART] = assign_identities(poses[BODYPART], scores.float().cpu())
     return poses
 
 
