@@ -104,7 +104,8 @@ class PartAffinityFieldPredictor(Predictor):
             affinity = poses.new_zeros(len(poses), 1)  # nothing is linked
             return {"poses": self._clipped(poses.transpose(1, 2)), "affinity": affinity}
         affinities = self.affinities(cells, outputs["paf"])
-        results = self.assembled(*_on_host(detections, affinities), self.used_graph)
+        peaks, pairs = _on_host(detections, affinities)
+        results = self.assembled(peaks, pairs, self.used_graph)
         poses, affinity = (torch.from_numpy(each).to(detections) for each in results)
         return {"poses": self._clipped(poses), "affinity": affinity}
 
