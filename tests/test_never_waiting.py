@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from device_support import CUDA, FakeCuda, WaitingError
+from device_support import CUDA, FakeCuda
 from omegaconf import OmegaConf
 
 import dlcexp
