@@ -1,5 +1,6 @@
 """The module that Lightning trains: a network, its losses, its optimizer and its schedule."""
 
+import logging
 import math
 import time
 from abc import ABC, abstractmethod
@@ -20,6 +21,8 @@ from dlcexp.runs.stages import Stage
 from dlcexp.runs.status import DIVERGED
 from dlcexp.training.fine_tuning import learning_rates, scale_rates
 from dlcexp.training.schedulers import build_optimizer, build_scheduler, check_optimizer
+
+logger = logging.getLogger(__name__)
 
 
 class DivergenceError(UserError):
@@ -86,6 +89,13 @@ class StageModule(LightningModule, ABC):
         loader = self.batches(self.trainer.global_rank, self.trainer.world_size)
         # Lightning may fill the first workers before it sets the epoch of the sampler.
         loader.sampler.set_epoch(whole_epochs(self.trainer))  # type: ignore[attr-defined]
+        if self.trainer.is_global_zero:
+            logger.info(
+                "%sbatches are made by %s%s",
+                self.stage.log_prefix,
+                f"{loader.num_workers} processes" if loader.num_workers else "this process",
+                ", in page-locked memory" if loader.pin_memory else "",
+            )
         return loader
 
     def on_fit_start(self) -> None:
