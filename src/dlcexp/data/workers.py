@@ -1,4 +1,4 @@
-"""How many processes make batches, and in which memory, where the tree leaves it open."""
+"""The processes that make batches, and the memory of these, where the tree leaves both open."""
 
 import os
 from collections.abc import Mapping

@@ -87,7 +87,7 @@ class Pruned(Exception):  # noqa: N818  (not an error: the run is complete as it
 
 
 # The key whose value `auto` becomes what suits the device on which a run began.
-_PRECISION = "trainer.precision"
+PRECISION = "trainer.precision"
 # Keys whose value `auto` becomes what was available when a run began.
 _SETTLED = re.compile(r"(model\.backbone(\.backbone)?|detector\.model)\.(weights|freeze_bn_stats)")
 
@@ -100,7 +100,7 @@ def is_settled_as(key: str, now: Any, there: Any) -> bool:
         now: the value in a tree that has not begun: `auto`, or a name such as `imagenet`.
         there: the value in the tree of the run; `auto` for a stage that has not begun.
     """
-    if key == _PRECISION:
+    if key == PRECISION:
         return bool(now == AUTO)
     if not _SETTLED.fullmatch(key):
         return False

@@ -91,10 +91,10 @@ class StageModule(LightningModule, ABC):
         loader.sampler.set_epoch(whole_epochs(self.trainer))  # type: ignore[attr-defined]
         if self.trainer.is_global_zero:
             logger.info(
-                "%sbatches are made by %s%s",
+                "%sdata loading: %s%s",
                 self.stage.log_prefix,
-                f"{loader.num_workers} processes" if loader.num_workers else "this process",
-                ", in page-locked memory" if loader.pin_memory else "",
+                f"{loader.num_workers} processes" if loader.num_workers else "in this process",
+                ", page-locked memory" if loader.pin_memory else "",
             )
         return loader
 
