@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from dlcexp.data.workers import JOBS
+from dlcexp.data.loading_processes import JOBS
 from dlcexp.sweeps.devices import GROUPS, VISIBLE, claim, device_groups, with_devices
 from dlcexp.sweeps.workers import Worker
 

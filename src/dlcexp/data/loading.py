@@ -21,10 +21,10 @@ from dlcexp.data.conditional_crops import ConditionalCropDataset, Conditions
 from dlcexp.data.crops import CropDataset, labelled_animals
 from dlcexp.data.dataset import Failure, PoseDataset, SampleDataset
 from dlcexp.data.gen_sampling import GenerativeSampler
+from dlcexp.data.loading_processes import cores_for, pinned, workers
 from dlcexp.data.pipeline import Pipeline
 from dlcexp.data.sampling import EpochSampler
 from dlcexp.data.splits import Split, SplitName
-from dlcexp.data.workers import cores_for, pinned, workers
 from dlcexp.errors import ConfigError, UserError
 from dlcexp.project import Labels, load_labels, open_project
 from dlcexp.vocabulary import AUTO

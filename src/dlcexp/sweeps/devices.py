@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from dlcexp.data.workers import JOBS
+from dlcexp.data.loading_processes import JOBS
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 

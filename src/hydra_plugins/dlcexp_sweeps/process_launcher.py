@@ -27,7 +27,7 @@ class ProcessLauncher(Launcher):
     takes_single_jobs = True
 
     def __init__(self, n_jobs: int | None = None, devices: int = 1) -> None:
-        from dlcexp.data.workers import JOBS
+        from dlcexp.data.loading_processes import JOBS
         from dlcexp.sweeps.devices import VISIBLE, groups_of_machine
 
         groups = groups_of_machine(devices)

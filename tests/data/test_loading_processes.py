@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from dlcexp.data.workers import JOBS, MOST, cores_for, pinned, workers
+from dlcexp.data.loading_processes import JOBS, MOST, cores_for, pinned, workers
 
 
 @pytest.mark.parametrize(
