@@ -1,8 +1,16 @@
+import multiprocessing
 import os
 
 import pytest
 
-from dlcexp.data.loading_processes import JOBS, MOST, cores_for, pinned, workers
+from dlcexp.data.loading_processes import (
+    JOBS,
+    MOST_FORKS,
+    MOST_OTHERS,
+    cores_for,
+    pinned,
+    workers,
+)
 
 
 @pytest.mark.parametrize(
@@ -10,7 +18,7 @@ from dlcexp.data.loading_processes import JOBS, MOST, cores_for, pinned, workers
     [
         pytest.param("auto", "cuda", 8, 100, 7, id="one core is left to the GPU"),
         pytest.param("auto", "cuda", 1, 100, 1, id="also of a single core"),
-        pytest.param("auto", "cuda", 96, 100, MOST, id="more have no effect"),
+        pytest.param("auto", "cuda", 96, 100, MOST_FORKS, id="more have no effect"),
         pytest.param("auto", "cuda", 8, 3, 3, id="no more than batches"),
         pytest.param("auto", "cuda", 8, 0, 1, id="less than a batch"),
         pytest.param("auto", "cpu", 8, 100, 4, id="what the model recommends"),
@@ -20,9 +28,20 @@ from dlcexp.data.loading_processes import JOBS, MOST, cores_for, pinned, workers
     ],
 )
 def test_as_many_workers_as_a_gpu_needs(
-    wanted: int | str, device: str, cores: int, batches: int, expected: int
+    wanted: int | str,
+    device: str,
+    cores: int,
+    batches: int,
+    expected: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda: "fork")
     assert workers(wanted, 4, device, cores, batches) == expected
+
+
+def test_processes_that_load_torch_again_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda: "spawn")
+    assert workers("auto", 0, "cuda", 64, 100) == MOST_OTHERS
 
 
 @pytest.mark.parametrize(

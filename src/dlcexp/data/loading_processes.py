@@ -1,5 +1,6 @@
 """The processes that make batches, and the memory of these, where the tree leaves both open."""
 
+import multiprocessing
 import os
 from collections.abc import Mapping
 
@@ -8,8 +9,9 @@ from dlcexp.vocabulary import AUTO
 # Variable that states how many jobs of a sweep run at the same time on this machine.
 JOBS = "DLCEXP_JOBS_AT_ONCE"
 
-# More make no difference to a GPU, and each takes memory and time to start.
-MOST = 16
+# More make no difference to a GPU, and each takes memory and time to start: those that are not
+# forks (Windows, macOS) a gigabyte and more, as each loads torch again.
+MOST_FORKS, MOST_OTHERS = 16, 4
 
 
 def workers(wanted: int | str, recipe: int, device: str, cores: int, batches: int) -> int:
@@ -27,7 +29,8 @@ def workers(wanted: int | str, recipe: int, device: str, cores: int, batches: in
     if device != "cuda":
         return recipe
     # One core is left to give the device its work.
-    return max(1, min(cores - 1, MOST, batches))
+    most = MOST_FORKS if multiprocessing.get_start_method() == "fork" else MOST_OTHERS
+    return max(1, min(cores - 1, most, batches))
 
 
 def pinned(wanted: bool | str, device: str) -> bool:
