@@ -166,11 +166,9 @@ def _predictions(
 
     def maps() -> Iterator[tuple[list[Sample], Mapping[str, Mapping[str, torch.Tensor]]]]:
         for batch, given in ahead(inputs()):
-            # Only of CUDA: elsewhere what is computed could read what is not there yet.
-            yield (
-                batch,
-                compute(*(each.to(device, non_blocking=_is_cuda(device)) for each in given)),
-            )
+            # Only CUDA computes with them once they are there, and not before.
+            moved = [each.to(device, non_blocking=_is_cuda(device)) for each in given]
+            yield batch, compute(*moved)
 
     with in_evaluation(model):
         for batch, heads in behind(partial(_decode, model), maps()):
