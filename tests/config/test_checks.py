@@ -35,6 +35,17 @@ def test_a_tree_without_callbacks_has_the_hash_of_before():
 
 
 @pytest.mark.parametrize(
+    ("name", "instead"), [("compile", "predict.backend=onnx"), ("autocast", "predict.precision")]
+)
+def test_what_only_deeplabcut_reads_is_named_with_what_to_set_here(name, instead, caplog):
+    compose()
+    assert "has no effect" not in caplog.text
+    compose(f"inference.{name}.enabled=true")
+    assert f"inference.{name}.enabled=true is written for DeepLabCut" in caplog.text
+    assert instead in caplog.text
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["callbacks=emma"], r"^callbacks: 'emma' .*'ema'"),

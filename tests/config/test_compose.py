@@ -84,7 +84,7 @@ def test_every_choice_of_the_user_wins_over_the_recommendation_of_the_model(mode
     assert recommended.batch_size == recommended.model.recipe.batch_size != 3
     if model == "rtmpose":
         assert recommended.scheduler.milestones == [200, 400]
-        assert recommended.trainer.num_workers == 4
+        assert recommended.recipe.num_workers == 4
     else:
         assert recommended.scheduler.milestones == recommended.model.recipe.scheduler.milestones
 

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+import dlcexp
 from dlcexp.data.augmentation import build_pipeline
 from dlcexp.data.cache import ImageCache
 from dlcexp.data.dataset import PoseDataset
-from dlcexp.evaluation.model_poses import predict_frames, predict_heads
+from dlcexp.evaluation.model_poses import images_at_once, predict_frames, predict_heads
 from dlcexp.project import Labels
 
 # Width and height of the frames, and the centre of the white block in each.
@@ -94,6 +95,50 @@ def test_batches_hold_consecutive_frames_of_one_size_and_change_nothing(dataset)
     batched = predict_frames(model, dataset({}), "cpu", batch_size=8)
     assert model.seen == [(2, 3, 80, 120), (1, 3, 80, 60), (1, 3, 80, 120)]
     np.testing.assert_array_equal(batched, predict_frames(model, dataset({}), "cpu"))
+
+
+SMALL = [
+    "model/backbone=timm",
+    "model.backbone={model_name: test_resnet.r160_in1k, feature_level: 1, freeze_bn_stats: false}",
+    "weights=random",
+]
+
+
+@pytest.mark.parametrize(
+    ("project", "head"),
+    [("mouse_project", "heatmap"), ("pair_project", "dekr"), ("pair_project", "paf")],
+)
+def test_frames_are_evaluated_in_batches_where_that_is_faster(
+    dataset, project, head, request, monkeypatch
+):
+    root = request.getfixturevalue(project)
+    torch.manual_seed(0)
+    model = dlcexp.build(dlcexp.compose(f"project={root}", f"model={head}", *SMALL).model)
+    for layer in model.heads.modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            torch.nn.init.normal_(layer.weight, std=0.02)
+    frames = dataset({"resize": {"width": 96, "height": 64, "keep_ratio": False}})
+    one_by_one = predict_heads(model, frames, "cpu")["bodypart"]
+    sizes = []
+    model.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    monkeypatch.setattr("dlcexp.evaluation.model_poses.images_at_once", lambda *_: 3)
+    together = predict_heads(model, frames, "cpu")["bodypart"]
+    assert sizes == [3, 1]
+    assert np.isfinite(one_by_one).any()
+    np.testing.assert_allclose(together, one_by_one, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("device", "size", "images"),
+    [
+        ("cpu", (64, 64), 1),
+        ("cuda", (64, 64), 64),
+        ("cuda:1", (480, 640), 13),
+        ("mps", (3000, 4000), 1),
+    ],
+)
+def test_how_many_images_a_network_takes_at_once(device, size, images):
+    assert images_at_once(device, size[0] * size[1]) == images
 
 
 def test_each_module_gets_its_own_mode_back_also_after_an_error(dataset):

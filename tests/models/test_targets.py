@@ -142,6 +142,22 @@ def simcc(**kwargs):
     return SimCCGenerator([60, 40], sigma=[4.0, 6.0], **{"normalize": False, **kwargs})
 
 
+def test_fields_are_the_same_where_nothing_may_be_read(monkeypatch):
+    """On a GPU those of all images are drawn at once, also what turns out not to be there."""
+    keypoints = 80 * torch.rand(3, 4, 5, 3, generator=torch.Generator().manual_seed(0))
+    keypoints[..., 2] = (keypoints[..., 2] > 30).float() * 2  # a third is missing
+    keypoints[1, 2] = 0
+    keypoints[0, 0, 1] = keypoints[0, 0, 0]  # an edge without length
+    graph = [[0, 1], [1, 2], [2, 3], [3, 4], [4, 0]]
+    generator = PartAffinityFieldGenerator(graph=graph, width=9.0)
+    drawn = []
+    for on_cpu in (True, False):
+        monkeypatch.setattr("dlcexp.models.targets.paf._on_cpu", lambda _, here=on_cpu: here)
+        drawn.append(generator(4, HEATMAP, {"keypoints": keypoints})["paf"]["target"])
+    assert drawn[0].count_nonzero() > 1000
+    assert torch.equal(*drawn)
+
+
 def test_simcc_labels_are_gaussians_around_the_bin_of_the_keypoint():
     targets = simcc()(32, LOGITS, labels([[10.2, 20.4, 2], [0, 0, 0]]))
     x, y = (targets[axis]["target"][0, 0] for axis in "xy")

@@ -112,6 +112,14 @@ SGD = {"optimizer._target_": "torch.optim.SGD", "optimizer.momentum": 0.9}
             id="a run that has not begun has no start yet",
         ),
         pytest.param(
+            [
+                ({"trainer.precision": "bf16-mixed", "seed": 1}, ["seed=1"]),
+                ({"trainer.precision": "auto", "seed": 2}, ["seed=2"]),
+            ],
+            {"seed": [1, 2]},
+            id="nor a precision",
+        ),
+        pytest.param(
             [({}, ["~optimizer.lr"]), ({}, [])],
             {},
             id="what was typed without effect is no factor",

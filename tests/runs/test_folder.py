@@ -125,6 +125,14 @@ def test_a_run_older_than_a_key_is_the_same_experiment(tree: Tree, tmp_path: Pat
         folder.check_same_experiment(tree({"weights.freeze": ["backbone"]}))
 
 
+def test_a_run_keeps_the_precision_with_which_it_began(tree: Tree, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.start(tree({"trainer.precision": "bf16-mixed"}), [], fresh=[], device="cuda")
+    folder.check_same_experiment(tree({"trainer.precision": "auto"}))
+    with pytest.raises(ConfigError, match=r"trainer\.precision: bf16-mixed there, 32-true"):
+        folder.check_same_experiment(tree({"trainer.precision": "32-true"}))
+
+
 def test_a_run_is_found_from_another_folder(
     tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

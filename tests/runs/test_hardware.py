@@ -5,7 +5,14 @@ import torch
 from omegaconf import DictConfig
 
 from dlcexp.errors import ConfigError
-from dlcexp.runs.hardware import PoseHalfPrecision, choose_hardware
+from dlcexp.runs.hardware import (
+    PoseHalfPrecision,
+    automatic_precision,
+    choose_hardware,
+    fast_kernels,
+    matrix_products,
+    settled_precision,
+)
 
 Tree = Callable[..., DictConfig]
 
@@ -17,6 +24,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def pretend(count: int) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (8, 0))
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
 
     return pretend
@@ -65,6 +73,68 @@ def test_what_is_not_there_is_refused(
     gpus(present)
     with pytest.raises(ConfigError, match=f"^{message}"):
         choose_hardware(tree({"device": "cpu", **changes}))
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "capability", "precision"),
+    [
+        ("cpu", None, "32-true"),
+        ("mps", None, "32-true"),
+        ("cuda", (9, 0), "bf16-mixed"),
+        ("cuda", (8, 0), "bf16-mixed"),
+        ("cuda", (7, 5), "16-mixed"),
+        ("cuda", (7, 0), "16-mixed"),
+        ("cuda", (6, 1), "32-true"),
+    ],
+)
+def test_the_fast_precision_of_a_device(
+    accelerator: str, capability: tuple[int, int] | None, precision: str
+) -> None:
+    assert automatic_precision(accelerator, capability) == precision
+
+
+@pytest.mark.parametrize(
+    ("changes", "precision"),
+    [
+        ({"device": "cpu"}, "32-true"),
+        ({"device": "cuda:1"}, "bf16-mixed"),
+        ({"device": "cuda", "trainer.devices": 2}, "16-mixed"),
+        ({"device": "cuda", "trainer.precision": "32-true"}, "32-true"),
+    ],
+)
+def test_automatic_precision_suits_all_devices_of_a_run(
+    tree: Tree, gpus, monkeypatch: pytest.MonkeyPatch, changes: dict, precision: str
+) -> None:  # type: ignore[no-untyped-def, type-arg]
+    gpus(2)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", [(7, 5), (8, 6)].__getitem__)
+    cfg = tree({"trainer.precision": "auto", **changes})
+    assert settled_precision(cfg) == choose_hardware(cfg).precision == precision
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "deterministic", "sizes_vary", "tf32", "benchmark"),
+    [
+        ("cuda", False, False, True, True),
+        ("cuda", False, True, True, False),
+        ("cuda", True, False, False, False),
+        ("cpu", False, False, False, False),
+        ("mps", False, False, False, False),
+    ],
+)
+def test_fast_kernels(
+    accelerator: str, deterministic: bool, sizes_vary: bool, tf32: bool, benchmark: bool
+) -> None:
+    found = fast_kernels(accelerator, deterministic=deterministic, sizes_vary=sizes_vary)
+    assert found == {"tf32": tf32, "benchmark": benchmark}
+
+
+def test_products_are_exact_again_afterwards() -> None:
+    assert torch.get_float32_matmul_precision() == "highest"
+    with matrix_products(tf32=True):
+        assert torch.get_float32_matmul_precision() == "high"
+    with matrix_products(tf32=False):
+        assert torch.get_float32_matmul_precision() == "highest"
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_half_precision_leaves_the_keypoints_exact() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from dlcexp.data.loading_processes import JOBS
 from dlcexp.sweeps.devices import GROUPS, VISIBLE, claim, device_groups, with_devices
 from dlcexp.sweeps.workers import Worker
 
@@ -52,7 +53,8 @@ def test_each_process_claims_a_group_and_gives_it_back_as_it_ends(tmp_path):
 def test_launchers_are_told_of_devices(launcher):
     node = {"hydra": {"launcher": {"ray": {"remote": {}}}, "job": {"env_set": {}}}}
     told = with_devices(OmegaConf.create(node), launcher, ["0,1", "2,3"]).hydra
-    expected = {GROUPS: "0,1;2,3"} if launcher in ("joblib", "submitit_local") else {}
+    shared = {GROUPS: "0,1;2,3", JOBS: "2"}
+    expected = shared if launcher in ("joblib", "submitit_local") else {}
     assert told.job.env_set == expected
     remote = {"max_retries": 0, "num_gpus": 2} if launcher == "ray" else {}
     assert told.launcher.ray.remote == remote

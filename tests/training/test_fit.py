@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import re
 import signal
 import sys
 import warnings
@@ -184,6 +185,11 @@ def test_a_loss_that_is_no_number_stops_the_run(
     assert "optimizer.lr" in status["error"]
     assert "Traceback" not in (tmp_path / "log.txt").read_text()
     assert offline_runs(tmp_path)[0]["exit"] == 1
+    # The weights took the step; nothing of that epoch is kept.
+    assert [path.name for path in (tmp_path / "snapshots").iterdir()] == ["last.ckpt"]
+    stored = torch.load(tmp_path / "snapshots" / "last.ckpt", weights_only=True)
+    assert stored["global_step"] == 3
+    assert all(value.isfinite().all() for value in stored["state_dict"].values())
 
 
 def test_an_interrupt_is_told_as_such(
@@ -264,6 +270,39 @@ def test_two_processes_train_one_model(tree: Tree, tmp_path: Path) -> None:
     content = torch.load(run.folder / "snapshots" / "last.ckpt", weights_only=True)
     assert content["global_step"] == 6  # 10 frames: 5 for each process, in batches of 2, 2, 1
     assert "Warning" not in done.stderr
+
+
+POISONED_CHILD = """
+import os, sys
+from omegaconf import OmegaConf
+from dlcexp.models import PoseModel
+from dlcexp.training import train
+
+losses, steps = PoseModel.losses, []
+
+def poisoned(self, outputs, targets):
+    steps.append(1)
+    bad = os.environ.get("LOCAL_RANK") == "1" and len(steps) == 2
+    return {name: loss * (float("inf") if bad else 1)
+            for name, loss in losses(self, outputs, targets).items()}
+
+PoseModel.losses = poisoned
+train(OmegaConf.load(sys.argv[1]), sys.argv[2])
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_stop_together_where_one_diverges(tree: Tree, tmp_path: Path) -> None:
+    cfg = tree({**FAST, "batch_size": 2, "trainer.devices": 2, "trainer.strategy": "ddp"})
+    OmegaConf.save(cfg, tmp_path / "tree.yaml")
+    (tmp_path / "child.py").write_text(POISONED_CHILD)
+    done = run_process([sys.executable, "child.py", "tree.yaml", "run"], cwd=tmp_path)
+    assert done.returncode == 1
+    message = "the loss became inf in epoch 1, step 2"
+    assert len(re.findall(f"DivergenceError: {message}", done.stderr)) == 2
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert (status["kind"], message in status["error"]) == ("diverged", True)
+    assert not (tmp_path / "run" / "snapshots" / "last.ckpt").exists()
 
 
 def test_a_full_disk_ends_a_run_with_a_message(tree: Tree, tmp_path: Path) -> None:

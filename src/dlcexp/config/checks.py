@@ -327,6 +327,19 @@ def never_measured(tree: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def for_deeplabcut_only(tree: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a sentence for each setting of inference in a checked tree that has no effect here."""
+    for name, instead in (
+        ("compile", "predict.backend=onnx predicts with a network that was made ready once"),
+        ("autocast", "predict.precision=bf16, or 16 on a GPU, predicts in mixed precision"),
+    ):
+        if ((tree.get("inference") or {}).get(name) or {}).get("enabled"):
+            yield (
+                f"inference.{name}.enabled=true is written for DeepLabCut and has no effect in "
+                f"dlcexp: {instead}."
+            )
+
+
 def _schedules(node: Any, key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """A schedule and those inside it, each with its key."""
     if not isinstance(node, Mapping):

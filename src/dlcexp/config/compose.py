@@ -18,6 +18,7 @@ from dlcexp.config.checks import (
     check_keys,
     check_tree,
     check_weights_file,
+    for_deeplabcut_only,
     late_milestones,
     never_measured,
 )
@@ -70,7 +71,7 @@ def checked(tree: DictConfig) -> dict[str, Any]:
 def log_warnings(tree: Mapping[str, Any], logged: set[str] | None = None) -> None:
     """Log what a checked tree allows and what has no effect in it, unless it is in `logged`."""
     logged = set() if logged is None else logged
-    for warning in (*late_milestones(tree), *never_measured(tree)):
+    for warning in (*late_milestones(tree), *never_measured(tree), *for_deeplabcut_only(tree)):
         if warning not in logged:
             logger.warning("%s", warning)
             logged.add(warning)

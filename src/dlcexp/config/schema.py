@@ -36,7 +36,11 @@ _optional = partial(Key, optional=True)
 
 _EPOCHS = whole(1)
 _MEMORY_FORMAT = one_of("contiguous", "channels_last")
-_WORKERS = Key(whole(0), "data-loading processes; any number gives the same batches", "processes")
+_WORKERS = Key(
+    (whole(0), one_of(AUTO)),
+    "data-loading processes; any number gives the same batches; auto: as many as a GPU needs",
+    "processes",
+)
 _DIRECTIONS = ("maximize", "minimize", None)
 _DIRECTION = Type(
     "maximize or minimize, or a list of them",
@@ -170,8 +174,8 @@ WEIGHTS = node(
 
 TRAINER = node(
     precision=Key(
-        one_of("32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"),
-        "floating-point format",
+        one_of(AUTO, "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true"),
+        "floating-point format; auto: the fast one of the device, mixed with float32",
     ),
     memory_format=Key(
         _MEMORY_FORMAT,
@@ -181,7 +185,9 @@ TRAINER = node(
     devices=Key(whole(1), "processes that train together, one per device", "devices"),
     strategy=Key(one_of("auto", "ddp"), "how several processes share the work"),
     num_workers=_WORKERS,
-    pin_memory=Key(SWITCH, "keep batches in page-locked memory, for CUDA"),
+    pin_memory=Key(
+        (SWITCH, one_of(AUTO)), "keep batches in page-locked memory; auto: where CUDA trains"
+    ),
     accumulate_grad_batches=Key(whole(1), "batches per optimizer step", "batches"),
     gradient_clip_val=_optional(number(0), "largest norm of the gradient", PLAIN),
     deterministic=Key(SWITCH, "reject algorithms that are not deterministic"),

@@ -21,11 +21,13 @@ from dlcexp.data.conditional_crops import ConditionalCropDataset, Conditions
 from dlcexp.data.crops import CropDataset, labelled_animals
 from dlcexp.data.dataset import Failure, PoseDataset, SampleDataset
 from dlcexp.data.gen_sampling import GenerativeSampler
+from dlcexp.data.loading_processes import cores_for, pinned, workers
 from dlcexp.data.pipeline import Pipeline
 from dlcexp.data.sampling import EpochSampler
 from dlcexp.data.splits import Split, SplitName
 from dlcexp.errors import ConfigError, UserError
 from dlcexp.project import Labels, load_labels, open_project
+from dlcexp.vocabulary import AUTO
 
 DataKey = Literal["data", "data_detector"]
 
@@ -178,7 +180,7 @@ class FrameData:
         self,
         dataset: SampleDataset,
         settings: Mapping[str, Any],
-        num_workers: int,
+        num_workers: int | str,
         collate: Any,
         rank: int,
         world_size: int,
@@ -190,6 +192,9 @@ class FrameData:
                 f"{settings['batch_size']} is larger than the training set, which has "
                 f"{len(dataset)} samples. Allowed: 1 to {len(dataset)}.",
             )
+        device, batches = self._training_device(), len(dataset) // settings["batch_size"]
+        recipe = (settings.get("recipe") or {}).get("num_workers") or 0
+        num_workers = workers(num_workers, recipe, device, cores_for(world_size), batches)
         if num_workers:
             # Workers keep to one core each. Set here and not in the worker: OpenCV's thread pool
             # does not survive a fork, and there this call can wait for its threads for ever.
@@ -202,11 +207,17 @@ class FrameData:
             collate_fn=collate,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
-            pin_memory=self.tree["trainer"]["pin_memory"],
+            pin_memory=pinned(self.tree["trainer"]["pin_memory"], device),
             worker_init_fn=_start_worker,
             # Its own generator: iterating must not move torch's global random numbers.
             generator=torch.Generator().manual_seed(seed),
         )
+
+    def _training_device(self) -> str:
+        device = str(self.tree.get("device", "cpu")).partition(":")[0]
+        if device == AUTO:
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        return device
 
     def _collate(self, key: DataKey) -> PadCollate | ResizeCollate:
         return build_collate(

@@ -227,7 +227,7 @@ def _dlc3(
         "detector_scheduler": lambda tree, path: _detector_scheduler(select(tree, path)),
         "logger": lambda tree, path: _logger(tree[path]),
     }
-    sections = cast(dict[str, Any], fill(LAYOUT, _chosen_by_test(tree), parts))
+    sections = cast(dict[str, Any], fill(LAYOUT, _loading(_chosen_by_test(tree)), parts))
     extra = dict(tree["export"].get("extra") or {})
     if not sections["detector"]:
         extra.pop("detector", None)
@@ -252,6 +252,21 @@ def _default_metric(tree: Mapping[str, Any], stage: str) -> str:
     if stage == "detector":
         return f"{_VAL}mAP@50:95"
     return f"{_VAL}{pose_metric(metadata['num_bodyparts'], metadata['num_individuals'])}"
+
+
+def _loading(tree: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the tree with DeepLabCut's way to load batches where it is left to the device."""
+    recipe = (tree.get("recipe") or {}).get("num_workers") or 0
+    changed = dict(tree)
+    for stage, open_values in (
+        ("trainer", {"num_workers": recipe, "pin_memory": False}),
+        ("detector", {"num_workers": 0}),
+    ):
+        node = tree.get(stage) or {}
+        settled = {name: value for name, value in open_values.items() if node.get(name) == AUTO}
+        if settled:
+            changed[stage] = {**node, **settled}
+    return changed
 
 
 def _sorted_model(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def predict_frames(
     dataset: Dataset[Sample],
     device: torch.device | str,
     *,
-    batch_size: int = 1,
+    batch_size: int | None = None,
     description: str = "",
 ) -> np.ndarray:
     """Predict poses of the individuals in each frame; see `predict_heads`.
@@ -51,7 +51,7 @@ def predict_heads(
     dataset: Dataset[Sample],
     device: torch.device | str,
     *,
-    batch_size: int | None = 1,
+    batch_size: int | None = None,
     description: str = "",
     network: Network | None = None,
 ) -> dict[str, np.ndarray]:
@@ -158,14 +158,17 @@ def _predictions(
 
     While the network computes, the next samples are made, and the last maps decoded.
     """
-    compute = network or model
+    compute, device = network or model, torch.device(device)
+
+    def inputs() -> Iterator[tuple[list[Sample], list[torch.Tensor]]]:
+        for batch in _batches(with_progress(dataset, description), device, batch_size):
+            yield batch, _inputs(batch, device)
 
     def maps() -> Iterator[tuple[list[Sample], Mapping[str, Mapping[str, torch.Tensor]]]]:
-        samples = with_progress(dataset, description)
-        for batch in ahead(_batches(samples, device, batch_size)):
-            images = torch.stack([sample["image"] for sample in batch]).to(device)
-            given = [sample["conditions"] for sample in batch if "conditions" in sample]
-            yield batch, compute(images, *([torch.stack(given).to(device)] if given else []))
+        for batch, given in ahead(inputs()):
+            # Only CUDA computes with them once they are there, and not before.
+            moved = [each.to(device, non_blocking=_is_cuda(device)) for each in given]
+            yield batch, compute(*moved)
 
     with in_evaluation(model):
         for batch, heads in behind(partial(_decode, model), maps()):
@@ -176,6 +179,20 @@ def _predictions(
                 )
 
 
+def _inputs(batch: Sequence[Sample], device: torch.device) -> list[torch.Tensor]:
+    """Images (b, 3, h, w) of a batch, and its conditions; for CUDA in page-locked memory.
+
+    From there they cross to the device while it computes, and nothing waits for them.
+    """
+    names = [name for name in ("image", "conditions") if name in batch[0]]
+    stacked = [torch.stack([sample[name] for sample in batch]) for name in names]
+    return [each.pin_memory() for each in stacked] if _is_cuda(device) else stacked
+
+
+def _is_cuda(device: torch.device) -> bool:
+    return device.type == "cuda"
+
+
 def _decode(
     model: Any, computed: tuple[list[Sample], Mapping[str, Mapping[str, torch.Tensor]]]
 ) -> tuple[list[Sample], dict[str, np.ndarray]]:
@@ -183,15 +200,16 @@ def _decode(
     batch, outputs = computed
     with torch.inference_mode():  # threads do not inherit it
         poses = _poses(model.predict(outputs))
-        return batch, {head: values.float().cpu().numpy() for head, values in poses.items()}
+        return batch, {head: values.numpy() for head, values in poses.items()}
 
 
 def _poses(outputs: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """Poses (b, n, k, 3) of each head that has some, animals in the order of their identities."""
-    poses = {head: output["poses"] for head, output in outputs.items() if "poses" in output}
+    """Poses (b, n, k, 3) of each head, on the CPU, animals in the order of their identities."""
+    found = {head: output["poses"] for head, output in outputs.items() if "poses" in output}
+    poses = {head: values.float().cpu() for head, values in found.items()}
     if IDENTITY in outputs:
-        scores = identity_scores(poses[BODYPART], outputs[IDENTITY]["heatmap"])
-        poses[BODYPART] = assign_identities(poses[BODYPART], scores)
+        scores = identity_scores(found[BODYPART], outputs[IDENTITY]["heatmap"])
+        poses[BODYPART] = assign_identities(poses[BODYPART], scores.float().cpu())
     return poses
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dlcexp.config.overrides import Override
+from dlcexp.runs.folder import PRECISION
 from dlcexp.trees import ABSENT, leaves, select
 from dlcexp.vocabulary import AUTO
 
@@ -172,7 +173,8 @@ def _settled(path: str, leaves: Sequence[Mapping[str, Any]]) -> list[Any]:
 
 
 def _is_open(path: str, leaves: Mapping[str, Any]) -> bool:
-    return bool(_place_of_start(path)) and leaves.get(path) == AUTO
+    settled = path == PRECISION or bool(_place_of_start(path))
+    return settled and leaves.get(path) == AUTO
 
 
 def _place_of_start(path: str) -> int:

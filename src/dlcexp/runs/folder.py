@@ -87,6 +87,8 @@ class Pruned(Exception):  # noqa: N818  (not an error: the run is complete as it
     """Training stopped early because other runs of the sweep do better."""
 
 
+# The key whose value `auto` becomes what suits the device on which a run began.
+PRECISION = "trainer.precision"
 # Keys whose value `auto` becomes what was available when a run began.
 _SETTLED = re.compile(r"(model\.backbone(\.backbone)?|detector\.model)\.(weights|freeze_bn_stats)")
 # Keys of a metric that becomes null where there are no validation frames.
@@ -103,6 +105,8 @@ def is_settled_as(key: str, now: Any, there: Any) -> bool:
     """
     if _CHOICE.fullmatch(key):
         return there is None and part_of(str(now)) == "val"
+    if key == PRECISION:
+        return bool(now == AUTO)
     if not _SETTLED.fullmatch(key):
         return False
     if AUTO in (now, there):  # there, if that stage has not begun

@@ -12,8 +12,12 @@ from omegaconf import DictConfig
 
 from dlcexp.errors import ConfigError
 from dlcexp.runs.memory import keep_freed_memory
+from dlcexp.vocabulary import AUTO
 
 logger = logging.getLogger(__name__)
+
+# Compute capabilities of CUDA devices: the first that multiply in bfloat16, and in float16.
+BFLOAT16_SINCE, FLOAT16_SINCE = (8, 0), (7, 0)
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def choose_hardware(cfg: DictConfig) -> Hardware:
         devices = _cuda_devices(device, cfg.trainer.devices)
     elif accelerator == "mps" and devices != 1:
         raise ConfigError("trainer.devices", f"{devices}, but MPS has one device.")
-    precision = str(cfg.trainer.precision)
+    precision = _precision(str(cfg.trainer.precision), accelerator, devices)
     _check_precision(precision, accelerator)
     strategy = cfg.trainer.strategy
     if precision in ("bf16-true", "16-true"):
@@ -61,6 +65,60 @@ def choose_hardware(cfg: DictConfig) -> Hardware:
     if precision == "64-true":
         return Hardware(accelerator, devices, strategy, None, [PoseDoublePrecision()])
     return Hardware(accelerator, devices, strategy, precision)
+
+
+def settled_precision(cfg: DictConfig) -> str:
+    """Return `trainer.precision`, or for `auto` that of the device."""
+    hardware = choose_hardware(cfg)
+    return _precision(str(cfg.trainer.precision), hardware.accelerator, hardware.devices)
+
+
+def automatic_precision(accelerator: str, capability: tuple[int, int] | None = None) -> str:
+    """Return the fast number format of a device; weights and losses are float32 in each.
+
+    Args:
+        accelerator: `cuda`, `mps` or `cpu`.
+        capability: of a CUDA device, such as (8, 6). Those before 7.0 compute no faster in float16.
+    """
+    if accelerator != "cuda" or capability is None or capability < FLOAT16_SINCE:
+        return "32-true"
+    return "bf16-mixed" if capability >= BFLOAT16_SINCE else "16-mixed"
+
+
+def _precision(wanted: str, accelerator: str, devices: int | list[int]) -> str:
+    if wanted != AUTO:
+        return wanted
+    if accelerator != "cuda":
+        return automatic_precision(accelerator)
+    chosen = devices if isinstance(devices, list) else range(devices)
+    return automatic_precision(accelerator, min(map(torch.cuda.get_device_capability, chosen)))
+
+
+def fast_kernels(accelerator: str, *, deterministic: bool, sizes_vary: bool) -> dict[str, bool]:
+    """Return which faster ways of computing fit.
+
+    Args:
+        accelerator: `cuda`, `mps` or `cpu`.
+        deterministic: whether a run is to be repeated exactly.
+        sizes_vary: whether each batch has images of another size.
+
+    Returns:
+        `tf32`: multiply float32 with 10 bits after the point, on CUDA; `benchmark`: let cuDNN try
+        its algorithms, which it does for each size of images again.
+    """
+    allowed = accelerator == "cuda" and not deterministic
+    return {"tf32": allowed, "benchmark": allowed and not sizes_vary}
+
+
+@contextmanager
+def matrix_products(*, tf32: bool) -> Iterator[None]:
+    """Multiply matrices of float32 in TF32 meanwhile, as cuDNN does in convolutions anyway."""
+    former = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if tf32 else former)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(former)
 
 
 class _ImagesOnly(Precision):

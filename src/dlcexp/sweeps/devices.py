@@ -11,6 +11,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from dlcexp.data.loading_processes import JOBS
+
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 # Variable that passes the groups to the processes of jobs, `0,1;2,3`.
@@ -53,7 +55,8 @@ def with_devices(config: DictConfig, launcher: str, groups: Sequence[str]) -> Di
             if groups:
                 remote.setdefault("num_gpus", len(groups[0].split(",")))
         elif groups and launcher in ("joblib", "submitit_local"):
-            OmegaConf.update(config, "hydra.job.env_set", {GROUPS: ";".join(groups)})
+            shared = {GROUPS: ";".join(groups), JOBS: str(len(groups))}
+            OmegaConf.update(config, "hydra.job.env_set", shared)
     return config
 
 

@@ -11,6 +11,9 @@ from dlcexp.training.module import StageModule
 class DetectorModule(StageModule):
     """Trains a `Detector` to put a box around each animal of a frame."""
 
+    # torchvision reads values of every batch, and would meet weights that have become NaN.
+    look_every = 1
+
     def losses(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Compute the losses of one batch of frames and boxes."""
         return self.model.losses(batch["image"], batch["boxes"])

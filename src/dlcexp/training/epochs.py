@@ -165,7 +165,12 @@ class EpochEnd(Callback):
         trainer.fit_loop.min_epochs = whole_epochs(trainer) + 1
 
     def on_train_epoch_end(self, trainer: Trainer, module: StageModule) -> None:  # type: ignore[override]
-        """End an epoch: log, evaluate, save."""
+        """End an epoch: log, evaluate, save.
+
+        Raises:
+            DivergenceError: the loss was not finite in one of its steps.
+        """
+        module.look()
         epoch = trainer.current_epoch + 1
         last = epoch >= self.epochs or trainer.should_stop
         losses = module.meter.means(module)

@@ -30,7 +30,13 @@ from dlcexp.evaluation.score_table import evaluation_table
 from dlcexp.files import write_json
 from dlcexp.models import PoseModel
 from dlcexp.runs.folder import Pruned, RunFolder, anchored, new_run_folder, plain
-from dlcexp.runs.hardware import Hardware, choose_hardware
+from dlcexp.runs.hardware import (
+    Hardware,
+    choose_hardware,
+    fast_kernels,
+    matrix_products,
+    settled_precision,
+)
 from dlcexp.runs.metric_names import CHOSEN_BY, by_split
 from dlcexp.runs.run import Run, without_weights
 from dlcexp.runs.stages import DETECTOR, POSE, STAGES, Stage, chosen_stages
@@ -107,6 +113,8 @@ def train(
     with alone, _private_environment(), allowing(cfg.get("allow_targets") or []), quiet():
         cfg = as_begun(anchored(cfg), run_folder, further_process=_is_further_process())
         cfg = DictConfig(settled(plain(cfg), {}))
+        cfg.trainer.precision = settled_precision(cfg)
+        hardware = choose_hardware(cfg)
         data = PoseData(cfg)
         cfg = DictConfig(without_validation(plain(cfg), data.split))
         detector = foreign_detector(cfg)
@@ -122,7 +130,10 @@ def train(
         run_folder.start(cfg, overrides, fresh=fresh, device=str(hardware.device))
         record_frames(run_folder.path, data.project, data.labels)
         with run_folder.recording(), termination(), _loggers(cfg, run_folder) as loggers:
-            logger.info("run folder %s, device %s", run_folder.path, hardware.device)
+            logger.info(
+                "run folder %s, device %s, precision %s",
+                *(run_folder.path, hardware.device, cfg.trainer.precision),
+            )
             logger.info("start: %s", start_of(plain(cfg)))
             log_choice(cfg, data)
             if problem := cannot_build(cfg):
@@ -320,8 +331,14 @@ def fit(
 
     end = EpochEnd(cfg, stage, folder, score, loggers, watch)
     callbacks = [EpochSeed(int(cfg.seed)), *start.callbacks, end, progress(cfg.trainer)]
-    with _keyboard_interrupts(), misuse():
-        trainer = make_trainer(cfg, epochs, folder, hardware, callbacks)
+    images = cfg.data_detector if stage.name == DETECTOR else cfg.data
+    fast = fast_kernels(
+        hardware.accelerator,
+        deterministic=cfg.trainer.deterministic,
+        sizes_vary=effective_menu(plain(images), "train").get("collate") is not None,
+    )
+    with _keyboard_interrupts(), misuse(), matrix_products(tf32=fast["tf32"]):
+        trainer = make_trainer(cfg, epochs, folder, hardware, callbacks, fast["benchmark"])
         module.to(trainer.strategy.root_device)  # where callbacks that copy it in `setup` find it
         trainer.fit(module, ckpt_path=start.checkpoint, weights_only=True)
     if trainer.should_stop:
@@ -336,6 +353,7 @@ def make_trainer(
     folder: RunFolder,
     hardware: Hardware,
     callbacks: list[Callback],
+    benchmark: bool = False,
 ) -> Trainer:
     """Build Lightning's trainer, with callbacks for evaluation, snapshots and progress.
 
@@ -358,7 +376,10 @@ def make_trainer(
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=folder.path,
-        **{name: cfg.trainer[name] for name in PASSED_ON if name in cfg.trainer},
+        **{
+            "benchmark": benchmark or None,
+            **{name: cfg.trainer[name] for name in PASSED_ON if name in cfg.trainer},
+        },
     )
 
 

@@ -1,5 +1,6 @@
 """The module that Lightning trains: a network, its losses, its optimizer and its schedule."""
 
+import logging
 import math
 import time
 from abc import ABC, abstractmethod
@@ -21,6 +22,8 @@ from dlcexp.runs.status import DIVERGED
 from dlcexp.training.fine_tuning import learning_rates, scale_rates
 from dlcexp.training.schedulers import build_optimizer, build_scheduler, check_optimizer
 
+logger = logging.getLogger(__name__)
+
 
 class DivergenceError(UserError):
     """The loss is no longer a number."""
@@ -36,7 +39,13 @@ class StageModule(LightningModule, ABC):
         data: gives the training batches.
         cfg: the resolved tree.
         stage: which of its parts is trained, and how.
+
+    Attributes:
+        look_every: steps from one look at the loss to the next; each waits until a GPU, which is
+            some steps behind, has caught up.
     """
+
+    look_every = 10
 
     def __init__(self, model: nn.Module, data: PoseData, cfg: DictConfig, stage: Stage) -> None:
         super().__init__()
@@ -80,6 +89,13 @@ class StageModule(LightningModule, ABC):
         loader = self.batches(self.trainer.global_rank, self.trainer.world_size)
         # Lightning may fill the first workers before it sets the epoch of the sampler.
         loader.sampler.set_epoch(whole_epochs(self.trainer))  # type: ignore[attr-defined]
+        if self.trainer.is_global_zero:
+            logger.info(
+                "%sdata loading: %s%s",
+                self.stage.log_prefix,
+                f"{loader.num_workers} processes" if loader.num_workers else "in this process",
+                ", page-locked memory" if loader.pin_memory else "",
+            )
         return loader
 
     def on_fit_start(self) -> None:
@@ -96,14 +112,36 @@ class StageModule(LightningModule, ABC):
     def training_step(self, batch: Mapping[str, Tensor], batch_idx: int) -> Tensor:
         """Compute the losses of one batch.
 
+        Their values stay on the device. They are looked at every few steps, and in the last step
+        of an epoch, before a callback can keep anything of an epoch that diverged.
+
         Raises:
-            DivergenceError: the loss is NaN or infinite.
+            DivergenceError: see `look`.
         """
         losses = self.losses(batch)
-        total = losses["total_loss"]
-        self._check_finite(total, batch_idx)
         self.meter.add(losses, len(batch["image"]))
-        return total
+        last = batch_idx + 1 == self.trainer.num_training_batches
+        if last or batch_idx % self.look_every == 0:
+            self.look()
+        return losses["total_loss"]
+
+    def look(self) -> None:
+        """Read the losses so far, and stop all processes together where one is not finite.
+
+        Raises:
+            DivergenceError: a loss of this epoch, in any process, is NaN or infinite.
+        """
+        step, loss = self.meter.look(self.trainer)
+        if math.isfinite(loss):
+            return
+        stage = self.stage
+        raise DivergenceError(
+            f"{stage.log_prefix}the loss became {loss} in epoch {self.current_epoch + 1}, "
+            f"step {step}. The learning rate was {self.learning_rate:g}: try a tenth of it "
+            f"({stage.key_prefix}optimizer.lr), clip the gradient (trainer.gradient_clip_val=1),"
+            " or train in trainer.precision=32-true. A backbone with frozen statistics and random "
+            "weights diverges at any learning rate."
+        )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the state of the schedule."""
@@ -138,22 +176,6 @@ class StageModule(LightningModule, ABC):
                 "(key_metric_asc=false). Take min, which watches the training loss.",
             )
 
-    def _check_finite(self, total: Tensor, step: int) -> None:
-        """Stop all processes together, at the step where the loss of one is not finite."""
-        value = total.detach()
-        if self.trainer.world_size > 1:
-            value = self.trainer.strategy.reduce(value.clone(), reduce_op="sum")
-        if math.isfinite(value.item()):
-            return
-        stage = self.stage
-        raise DivergenceError(
-            f"{stage.log_prefix}the loss became {value.item()} in epoch {self.current_epoch + 1}, "
-            f"step {step + 1}. The learning rate was {self.learning_rate:g}: try a tenth of it "
-            f"({stage.key_prefix}optimizer.lr), clip the gradient (trainer.gradient_clip_val=1),"
-            " or train in trainer.precision=32-true. A backbone with frozen statistics and random "
-            "weights diverges at any learning rate."
-        )
-
 
 def whole_epochs(trainer: Trainer) -> int:
     """Count finished epochs, also of the checkpoint; `current_epoch` lags after a resume."""
@@ -161,19 +183,44 @@ def whole_epochs(trainer: Trainer) -> int:
 
 
 class LossMeter:
-    """Means of the losses over the images of an epoch, and the speed."""
+    """Means of the losses over the images of an epoch, its first step that diverged, and the speed.
+
+    Attributes:
+        latest: mean of the total loss of this process, as it was at the last look.
+    """
 
     def __init__(self) -> None:
         self.images = 0
         self.started = time.monotonic()
+        self.latest = math.nan
         self._sums: dict[str, Tensor] = {}
+        # Number and loss of the last step, or of the first one whose loss is not finite.
+        self._step = torch.zeros(2)
 
     def add(self, losses: Mapping[str, Tensor], images: int) -> None:
         """Count the losses of one batch; they stay on their device."""
-        for name, loss in losses.items():
-            value = loss.detach().double() if loss.device.type != "mps" else loss.detach().float()
+        values = {name: _exact(loss.detach()) for name, loss in losses.items()}
+        loss = values["total_loss"]
+        if not self._sums:
+            self._step = loss.new_zeros(2)
+        number, former = self._step
+        self._step = torch.where(former.isfinite(), torch.stack([number + 1, loss]), self._step)
+        for name, value in values.items():
             self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value * images
         self.images += images
+
+    def look(self, trainer: Trainer) -> tuple[int, float]:
+        """Return number and loss of the first step whose loss is not finite in any process.
+
+        The number counts from 1. Without such a step they are those of the last one.
+        """
+        seen = torch.cat([self._step, self._sums["total_loss"].view(1)])
+        if trainer.world_size > 1:
+            seen = trainer.strategy.all_gather(seen)
+        processes = seen.view(-1, 3).tolist()
+        self.latest = processes[trainer.global_rank][2] / self.images
+        step, loss, _ = min(processes, key=lambda each: (each[0], math.isfinite(each[1])))
+        return int(step), loss
 
     def means(self, module: LightningModule) -> dict[str, float]:
         """Return mean losses over all processes as `train.NAME`, and `images_per_second`."""
@@ -195,3 +242,8 @@ class LossMeter:
     def images_per_second(self) -> float:
         """Images per second of this process since the epoch began."""
         return self.images / max(time.monotonic() - self.started, 1e-9)
+
+
+def _exact(values: Tensor) -> Tensor:
+    """Return values in which a sum over an epoch loses nothing, where the device has them."""
+    return values.float() if values.device.type == "mps" else values.double()

@@ -15,9 +15,6 @@ from dlcexp.training.module import StageModule, whole_epochs
 
 logger = logging.getLogger(__name__)
 
-# Steps between two readings of the loss, which wait for a GPU to catch up.
-_REFRESH = 10
-
 
 def progress(trainer_cfg: Any) -> Callback:
     """Return a bar if it is wanted and there is a terminal or notebook, else lines in the log."""
@@ -64,8 +61,7 @@ class ProgressBar(Callback):
         step = args[-1]
         last = step + 1 == trainer.num_training_batches
         self._bar.update(len(args[-2]["image"]) * trainer.world_size)
-        if step % _REFRESH == 0 or last:
-            self._bar.set_postfix(loss=f"{module.meter.current():.4g}", refresh=last)
+        self._bar.set_postfix(loss=f"{module.meter.latest:.4g}", refresh=last)
 
     def on_train_end(self, trainer: Trainer, module: StageModule) -> None:  # type: ignore[override]
         """Leave the bar as it is and go to the next line."""

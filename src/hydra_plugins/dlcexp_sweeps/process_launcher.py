@@ -27,6 +27,7 @@ class ProcessLauncher(Launcher):
     takes_single_jobs = True
 
     def __init__(self, n_jobs: int | None = None, devices: int = 1) -> None:
+        from dlcexp.data.loading_processes import JOBS
         from dlcexp.sweeps.devices import VISIBLE, groups_of_machine
 
         groups = groups_of_machine(devices)
@@ -35,7 +36,10 @@ class ProcessLauncher(Launcher):
         self.n_jobs = n_jobs or max(1, len(groups))
         self._slots: SimpleQueue[_Slot] = SimpleQueue()
         self._all = [
-            _Slot({VISIBLE: groups[number % len(groups)]} if groups else {})
+            _Slot(
+                {JOBS: str(self.n_jobs)}
+                | ({VISIBLE: groups[number % len(groups)]} if groups else {})
+            )
             for number in range(self.n_jobs)
         ]
         for slot in self._all:

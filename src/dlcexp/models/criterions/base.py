@@ -26,5 +26,7 @@ class Criterion(nn.Module, ABC):
 
 def mean_where_weighted(loss: torch.Tensor, weights: torch.Tensor | float) -> torch.Tensor:
     """Return the sum of loss times weight over the count of nonzero weights; 0 without any."""
-    weights = torch.as_tensor(weights, dtype=loss.dtype, device=loss.device).expand_as(loss)
+    if not isinstance(weights, torch.Tensor):
+        weights = loss.new_full((), weights)  # made on the device, not copied to it
+    weights = weights.to(loss).expand_as(loss)
     return (loss * weights).sum() / (weights != 0).sum().clamp(min=1)

@@ -198,13 +198,14 @@ class AdaptBlock(nn.Module):
             matrix = matrix.to(exact).view(b, 2, 2, h, w)
             shift = torch.einsum("bijhw,jk->bkihw", matrix, grid) - grid.T.view(1, 9, 2, 1, 1)
             shift = shift + translation.to(exact).unsqueeze(1)
-            return shift + self._fixed_taps(h, w).to(shift)
+            return shift + self._fixed_taps(h, w, features.device).to(shift)
 
-    def _fixed_taps(self, h: int, w: int) -> torch.Tensor:
+    def _fixed_taps(self, h: int, w: int, device: torch.device) -> torch.Tensor:
         """Position (9, 2, h, w) of the taps of an ordinary dilated convolution."""
-        step = self.dilation * torch.arange(-1, 2)
+        step = self.dilation * torch.arange(-1, 2, device=device)
         steps = torch.stack(torch.meshgrid(step, step, indexing="ij")).view(2, 9).T
-        pixels = torch.stack(torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij"))
+        rows, columns = (torch.arange(length, device=device) for length in (h, w))
+        pixels = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))
         return steps.view(9, 2, 1, 1) + pixels
 
 

@@ -48,6 +48,7 @@ class PartAffinityFieldPredictor(Predictor):
     kernel: torch.Tensor
     graph: torch.Tensor
     edges: torch.Tensor
+    missing: torch.Tensor
 
     def __init__(
         self,
@@ -76,9 +77,12 @@ class PartAffinityFieldPredictor(Predictor):
             "kernel": _gaussian_kernel(sigma, nms_radius),
             "graph": torch.tensor(graph),
             "edges": torch.tensor(edges_to_keep),
+            "missing": torch.tensor(MISSING),
         }
         for name, buffer in buffers.items():
             self.register_buffer(name, buffer, persistent=False)
+        # Individuals are assembled by the CPU.
+        self.used_graph = np.array(graph)[edges_to_keep]
 
     @classmethod
     def check_inputs(cls, node: Mapping[str, Any], key: str, inputs: ModelInputs) -> None:
@@ -95,13 +99,13 @@ class PartAffinityFieldPredictor(Predictor):
         detections, cells = self.detections(stride, outputs)
         if self.num_animals == 1:
             found = detections[..., 2:] > PEAK_THRESHOLD
-            poses = torch.where(found, detections, detections.new_tensor(MISSING))
+            poses = torch.where(found, detections, self.missing)
             poses = torch.where(found.any(dim=1, keepdim=True), poses, ABSENT)
             affinity = poses.new_zeros(len(poses), 1)  # nothing is linked
             return {"poses": self._clipped(poses.transpose(1, 2)), "affinity": affinity}
         affinities = self.affinities(cells, outputs["paf"])
-        graph = self.graph[self.edges].cpu().numpy()
-        results = self.assembled(detections.cpu().numpy(), affinities.cpu().numpy(), graph)
+        peaks, pairs = _on_host(detections, affinities)
+        results = self.assembled(peaks, pairs, self.used_graph)
         poses, affinity = (torch.from_numpy(each).to(detections) for each in results)
         return {"poses": self._clipped(poses), "affinity": affinity}
 
@@ -190,6 +194,13 @@ class PartAffinityFieldPredictor(Predictor):
                 ]
                 affinity[image, i] = assembly.affinity
         return poses, affinity
+
+
+def _on_host(*values: torch.Tensor) -> list[np.ndarray]:
+    """Return arrays of tensors of one type, copied at once: each copy waits for the device."""
+    flat = torch.cat([each.flatten() for each in values]).cpu().numpy()
+    parts = np.split(flat, np.cumsum([each.numel() for each in values[:-1]]))
+    return [part.reshape(each.shape) for part, each in zip(parts, values, strict=True)]
 
 
 def _gaussian_kernel(sigma: float, radius: int) -> torch.Tensor:
