@@ -25,6 +25,7 @@ HISTORY = "metrics.csv"
 SNAPSHOTS = "snapshots"
 FIGURES = "figures"
 LOG = "log.txt"
+CALIBRATION = "calibration.json"
 
 # A sweep folder
 SWEEP_FILE = "sweep.yaml"

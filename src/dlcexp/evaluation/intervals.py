@@ -40,9 +40,8 @@ def error_interval(rows: pd.DataFrame) -> Interval | None:
     found = rows[rows.error.notna()] if len(rows) else rows
     if found.empty:
         return None
-    videos = found.frame.str.rpartition("/")[0]
-    unit = "video" if videos.nunique() > 1 else "frame"
-    groups = found.error.groupby(videos if unit == "video" else found.frame)
+    unit, units = resampled_unit(found)
+    groups = found.error.groupby(units)
     sums, counts = groups.sum().to_numpy(), groups.size().to_numpy()
     if len(sums) < 2:
         return None
@@ -57,3 +56,13 @@ def error_interval(rows: pd.DataFrame) -> Interval | None:
     ).confidence_interval  # fmt: skip
     low, high = float(limits.low), float(limits.high)
     return Interval(low, high, unit, len(sums)) if math.isfinite(low + high) else None
+
+
+def resampled_unit(rows: pd.DataFrame) -> tuple[str, pd.Series]:
+    """Return what errs together, `video` or `frame`, and that of each record.
+
+    Args:
+        rows: records, see `pose_records`.
+    """
+    videos = rows.frame.str.rpartition("/")[0]
+    return ("video", videos) if videos.nunique() > 1 else ("frame", rows.frame)
