@@ -107,15 +107,16 @@ def fit_calibration(rows: pd.DataFrame, px: float) -> Calibration:
     """
     found = rows[rows.error.notna()]
     confidence, right = found.confidence.to_numpy(float), found.error.to_numpy(float) <= px
-    high = _outcomes(right)[1]
-    together = _fit_beta(confidence, right, np.array([1.0, 1.0, 0.0]), _WIDE)
+    low, high = _outcomes(right)
+    outcome = np.where(right, high, low)
+    together = _fit_beta(confidence, outcome, np.array([1.0, 1.0, 0.0]), _WIDE)
     names, curves = found.bodypart.to_numpy(), dict[str, Curve]()
     for name in found.bodypart.unique():
         own = names == name
         if own.sum() >= ISOTONIC_FROM:
             curves[str(name)] = _fit_isotonic(confidence[own], right[own])
         else:
-            parameters = _fit_beta(confidence[own], right[own], together, _BETWEEN_BODYPARTS)
+            parameters = _fit_beta(confidence[own], outcome[own], together, _BETWEEN_BODYPARTS)
             curves[str(name)] = _beta(parameters, high)
     if len(found) >= ISOTONIC_FROM:
         return Calibration(curves, _fit_isotonic(confidence, right))
@@ -137,12 +138,11 @@ def _beta(parameters: Array, high: float) -> BetaCurve:
     return BetaCurve(a, b, c, high)
 
 
-def _fit_beta(confidence: Array, right: NDArray[np.bool_], centre: Array, spread: float) -> Array:
+def _fit_beta(confidence: Array, outcome: Array, centre: Array, spread: float) -> Array:
     """Return a, b and c of the most likely curve, with a normal prior around `centre`."""
     from scipy.optimize import minimize
 
-    features, (wrong, correct) = _features(confidence), _outcomes(right)
-    outcome = np.where(right, correct, wrong)
+    features = _features(confidence)
 
     def loss(parameters: Array) -> tuple[float, Array]:
         logit, off = features @ parameters, (parameters - centre) / spread
@@ -167,8 +167,8 @@ def _outcomes(right: NDArray[np.bool_]) -> tuple[float, float]:
 def _fit_isotonic(confidence: Array, right: NDArray[np.bool_]) -> IsotonicCurve:
     """Fit steps, smooth them, and join their centres.
 
-    A step of k right ones among n becomes (k + 1/2) / (n + 1), so that none is 0 or 1; steps that
-    no longer increase after that are merged.
+    A step of k right ones among n becomes (k + 1) / (n + 2), so that none is 0 or 1; steps that no
+    longer increase after that are merged.
     """
     from scipy.optimize import isotonic_regression
 
@@ -177,7 +177,7 @@ def _fit_isotonic(confidence: Array, right: NDArray[np.bool_]) -> IsotonicCurve:
     share = np.bincount(place, right) / count
     step = np.unique(isotonic_regression(share, weights=count).x, return_inverse=True)[1]
     size, ones = np.bincount(step, count), np.bincount(step, share * count)
-    smooth = isotonic_regression((ones + 0.5) / (size + 1), weights=size + 1).x
+    smooth = isotonic_regression((ones + 1) / (size + 2), weights=size + 2).x
     centre = np.bincount(step, values * count) / size
     return IsotonicCurve(tuple(map(float, centre)), tuple(map(float, smooth)))
 

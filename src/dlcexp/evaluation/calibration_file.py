@@ -53,7 +53,8 @@ class StoredCalibration:
         if least:
             names = listed(f"{model['run']}, {model['snapshot']}" for model in self.models)
             raise UserError(
-                f"{path} is the calibration of a model with a different {listed(least)} ({names})."
+                f"{path} is the calibration of a different model ({names}); they differ in "
+                f"{listed(least)}."
             )
 
     def write(self, path: Path) -> None:

@@ -9,7 +9,6 @@ from dlcexp.evaluation.reliability import PRECISIONS
 from dlcexp.evaluation.summary import ALL, Numbers
 from dlcexp.reports.html_tables import Cell, Table, number_cell
 from dlcexp.reports.plotly_charts import COLOURS, REST, Chart, embedded, titled_figure
-from dlcexp.text import number
 
 
 def reliability_section(numbers: Numbers | None, missing: str) -> dict[str, Any] | None:
@@ -44,7 +43,7 @@ def reliability_chart(numbers: Numbers) -> Chart:
     figure = titled_figure(
         [exact, raw, calibrated],
         x="confidence, or probability",
-        y=f"within {number(numbers['within_px'])} px (%)",
+        y=f"within {numbers['within_px']:g} px (%)",
     )
     figure.update_layout(height=420)
     figure.update_xaxes(range=[-0.02, 1.02])
@@ -90,7 +89,7 @@ def _cutoff_cells(cutoff: Numbers | None) -> list[Cell]:
 def _lines(numbers: Numbers) -> list[str]:
     every = numbers["bodyparts"][ALL]
     return [
-        f"A keypoint is right if it is within {number(numbers['within_px'])} px of its label "
+        f"A keypoint is right if it is within {numbers['within_px']:g} px of its label "
         f"({numbers['px_from']}). {every['within']:.0%} of {numbers['keypoints']} keypoints in "
         f"{numbers['frames']} frames are ({numbers['source']}); their mean confidence is "
         f"{every['confidence']:.2f}.",
