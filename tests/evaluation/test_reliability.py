@@ -132,8 +132,8 @@ def test_few_keypoints_have_no_calibration():
 
 def test_the_usual_distance_is_of_the_median_animal():
     rows = pd.DataFrame(
-        {"frame": list("aabc"), "individual": "one", "size": [100.0, 100.0, 110.0, 300.0]}
+        {"frame": list("aabc"), "individual": "one", "size": [90.0, 90.0, 112.3, 300.0]}
     )
-    assert usual_distance(rows) == 5.5  # 0.05 of 110, in two digits
+    assert usual_distance(rows) == 11.0  # 0.1 of 112.3, in two digits
     assert usual_distance(rows.assign(size=np.nan)) is None
     assert RIGHT < PX < WRONG

@@ -31,7 +31,7 @@ class StoredCalibration:
 
     @property
     def about(self) -> str:
-        """What it was fitted to, in a few words."""
+        """The keypoints and frames that it was fitted to, as text."""
         fitted = self.fitted_to
         return f"{fitted['keypoints']} keypoints of {fitted['frames']} frames, {fitted['source']}"
 
