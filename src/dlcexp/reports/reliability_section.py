@@ -1,6 +1,7 @@
 """The section of an evaluation's page on calibrated confidence: a diagram and cutoffs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
@@ -11,21 +12,31 @@ from dlcexp.reports.html_tables import Cell, Table, number_cell
 from dlcexp.reports.plotly_charts import COLOURS, REST, Chart, embedded, titled_figure
 
 
-def reliability_section(numbers: Numbers | None, missing: str) -> dict[str, Any] | None:
-    """Return lines, chart, table and notes; only a line where there is no calibration.
+@dataclass(frozen=True)
+class ReliabilitySection:
+    """What the section shows: lines, a chart, a table and notes; lines only without calibration."""
+
+    lines: Sequence[str]
+    chart: Mapping[str, Any] | None = None
+    cutoffs: Table | None = None
+    notes: Sequence[str] = ()
+
+
+def reliability_section(numbers: Numbers | None, missing: str) -> ReliabilitySection | None:
+    """Return the section; None where there is nothing to show.
 
     Args:
         numbers: `calibration` of `evaluation.json`.
-        missing: why there are none; empty where nothing is to be shown.
+        missing: why there are none; empty without a pose model.
     """
     if numbers is None:
-        return {"lines": [f"There is no calibration. {missing}"]} if missing else None
-    return {
-        "lines": _lines(numbers),
-        "chart": embedded(reliability_chart(numbers)),
-        "cutoffs": cutoffs_table(numbers["bodyparts"]),
-        "notes": _notes(numbers["left_out"]),
-    }
+        return ReliabilitySection([f"There is no calibration. {missing}"]) if missing else None
+    return ReliabilitySection(
+        _lines(numbers),
+        embedded(reliability_chart(numbers)),
+        cutoffs_table(numbers["bodyparts"]),
+        _notes(numbers["left_out"]),
+    )
 
 
 def reliability_chart(numbers: Numbers) -> Chart:
