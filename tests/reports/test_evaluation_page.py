@@ -125,10 +125,10 @@ def test_calibration_is_told_in_words_and_as_cutoffs(page, report):
     cutoff = every["cutoffs"]["0.9"]
     for words in (
         "within 5 px of its label (evaluation.calibration_px)",
-        f"{every['within']:.0%} of 120 keypoints in 60 frames are (test frames)",
+        f"{100 * every['within']:.0f}\u00a0% of 120 keypoints in 60 frames are (test frames)",
         f"Expected calibration error: {told['ece']:.3f} of the confidence",
-        f"{cutoff['cutoff']:.3f} ({cutoff['kept']:.0%} kept)",
-        f"{cutoff['left_out']['within']:.0%} (",
+        f"{cutoff['cutoff']:.3f} ({100 * cutoff['kept']:.0f}\u00a0% kept)",
+        f"{100 * cutoff['left_out']['within']:.0f}\u00a0% (",
         "each of 10 groups of frames",
     ):
         assert words in page.text

@@ -57,7 +57,7 @@ def test_validation_frames_calibrate_where_there_are_some(scored: Callable[..., 
     assert (folds["source"], folds["frames"]) == ("out of fold", 60)
     expected = measure_reliability(ROWS, 10.0)
     assert expected is not None
-    assert tested == {"px_from": "0.1 of the median animal", "source": "test frames"} | (
+    assert tested == {"px_from": "0.1 of the median animal's size", "source": "test frames"} | (
         expected.numbers
     )
 

@@ -1,6 +1,7 @@
 """Probabilities in place of likelihoods: a copy of a table of poses, in the folder `calibrated`.
 
-Not next to the table: DeepLabCut's tools take any `.h5` whose name begins with video and scorer.
+Not next to the table, so that DeepLabCut's tools, which search a folder by the names of video and
+scorer, find one table there.
 """
 
 import logging

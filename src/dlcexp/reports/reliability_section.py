@@ -1,5 +1,6 @@
 """The section of an evaluation's page on calibrated confidence: a diagram and cutoffs."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from dlcexp.reports.plotly_charts import COLOURS, REST, Chart, embedded, titled_
 
 @dataclass(frozen=True)
 class ReliabilitySection:
-    """What the section shows: lines, a chart, a table and notes; lines only without calibration."""
+    """Lines, a chart, a table and notes; without a calibration, lines only."""
 
     lines: Sequence[str]
     chart: Mapping[str, Any] | None = None
@@ -57,8 +58,9 @@ def reliability_chart(numbers: Numbers) -> Chart:
         y=f"within {numbers['within_px']:g} px (%)",
     )
     figure.update_layout(height=420)
-    figure.update_xaxes(range=[-0.02, 1.02])
-    figure.update_yaxes(range=[-2, 102])
+    least = _least([*numbers["bins"], *numbers["bins_calibrated"]])
+    figure.update_xaxes(range=[least - 0.01, 1.01])
+    figure.update_yaxes(range=[100 * least - 1, 101])
     text = (
         "Share of keypoints that are right by their confidence, and by their probability after "
         "calibration, in bins of equal numbers, with 95 % limits. Exact ones are on the dashed "
@@ -71,12 +73,12 @@ def cutoffs_table(bodyparts: Mapping[str, Numbers]) -> Table:
     """Return a row for each bodypart and for all, with the cutoff for each precision."""
     columns = [("bodypart", False), ("right", True), ("confidence", True)]
     for precision in PRECISIONS:
-        columns += [(f"pcutoff for {precision:.0%}", True), ("measured", True)]
+        columns += [(f"pcutoff for {_percent(precision)}", True), ("measured", True)]
     rows = []
     for name, each in bodyparts.items():
         row = [
             Cell(name, name, strong=name == ALL),
-            Cell(f"{each['within']:.0%} of {each['keypoints']}", each["within"]),
+            Cell(f"{_percent(each['within'])} of {each['keypoints']}", each["within"]),
             number_cell(each["confidence"]),
         ]
         for precision in PRECISIONS:
@@ -89,20 +91,20 @@ def _cutoff_cells(cutoff: Numbers | None) -> list[Cell]:
     """Return the cutoff with the labels that it keeps, and its precision in other frames."""
     if cutoff is None:
         return [Cell("–", None), Cell("–", None)]
-    kept = Cell(f"{cutoff['cutoff']:.3f} ({cutoff['kept']:.0%} kept)", cutoff["cutoff"])
+    kept = Cell(f"{cutoff['cutoff']:.3f} ({_percent(cutoff['kept'])} kept)", cutoff["cutoff"])
     share = cutoff["left_out"]
     if not share["n"]:
         return [kept, Cell("–", None)]
     limits = f"{100 * share['low']:.0f} to {100 * share['high']:.0f}"
-    return [kept, Cell(f"{share['within']:.0%} ({limits})", share["within"])]
+    return [kept, Cell(f"{_percent(share['within'])} ({limits})", share["within"])]
 
 
 def _lines(numbers: Numbers) -> list[str]:
     every = numbers["bodyparts"][ALL]
     return [
         f"A keypoint is right if it is within {numbers['within_px']:g} px of its label "
-        f"({numbers['px_from']}). {every['within']:.0%} of {numbers['keypoints']} keypoints in "
-        f"{numbers['frames']} frames are ({numbers['source']}); their mean confidence is "
+        f"({numbers['px_from']}). {_percent(every['within'])} of {numbers['keypoints']} keypoints "
+        f"in {numbers['frames']} frames are ({numbers['source']}); their mean confidence is "
         f"{every['confidence']:.2f}.",
         f"Expected calibration error: {numbers['ece']:.3f} of the confidence, "
         f"{numbers['ece_calibrated']:.3f} of the calibrated probability. Exact probabilities would "
@@ -119,6 +121,16 @@ def _notes(left_out: Mapping[str, Any]) -> list[str]:
         "fitted to the others.",
         "They hold for frames of this kind, and for keypoints that a person would label.",
     ]
+
+
+def _least(bins: Sequence[Numbers]) -> float:
+    """Return the tenth below everything that is drawn."""
+    lowest = min(float(each[key]) for each in bins for key in ("probability", "low"))
+    return math.floor(10 * lowest) / 10
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}\u00a0%"
 
 
 def _curve(bins: Sequence[Numbers], name: str, colour: str) -> go.Scatter:

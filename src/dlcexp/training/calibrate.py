@@ -77,7 +77,7 @@ def calibrate(scored: Scored) -> Calibrated:
     records = scored.evaluation.records
     px, px_from = scored.run.cfg.evaluation.get("calibration_px"), "evaluation.calibration_px"
     if px is None:
-        px, px_from = usual_distance(records), f"{SIZE_FRACTION:g} of the median animal"
+        px, px_from = usual_distance(records), f"{SIZE_FRACTION:g} of the median animal's size"
     if px is None:
         return Calibrated(
             missing="No animal has two labels, and so a size: set evaluation.calibration_px, the "
