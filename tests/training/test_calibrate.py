@@ -134,6 +134,16 @@ def test_one_of_more_keypoints_is_kept(scored: Callable[..., Scored], tmp_path: 
     assert calibrate(fewer).write(path) == [path, beside]
 
 
+def test_a_run_folder_that_cannot_be_written_to_is_a_warning(
+    scored: Callable[..., Scored], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = calibrate(scored(ROWS))
+    path = tmp_path / "calibration.json"
+    (tmp_path / "snapshots" / "snapshot-best-010.calibration.json").mkdir()
+    assert made.write(path) == [path]
+    assert f"predict.calibrate={path}" in caplog.text
+
+
 def test_the_folder_of_a_shuffle_is_not_changed(
     scored: Callable[..., Scored], tmp_path: Path
 ) -> None:

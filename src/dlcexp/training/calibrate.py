@@ -1,11 +1,12 @@
 """Calibration of a model that was scored, by the frames that did not train it."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dlcexp.config.build import allowing
-from dlcexp.errors import UserError
+from dlcexp.errors import StorageError, UserError
 from dlcexp.evaluation.calibration_file import (
     StoredCalibration,
     calibration_beside,
@@ -23,6 +24,8 @@ from dlcexp.training.conditions import condition_source
 from dlcexp.training.model_identity import model_identity
 from dlcexp.training.scoring import Scored
 from dlcexp.vocabulary import TREE_FILE
+
+logger = logging.getLogger(__name__)
 
 _OUT_OF_FOLD = "out of fold"
 
@@ -46,18 +49,28 @@ class Calibrated:
     def write(self, path: Path) -> list[Path]:
         """Write the file, and copies next to the snapshots.
 
-        A calibration of the same model for the same distance, from more keypoints, is kept.
+        A calibration of the same model for the same distance, from more keypoints, is kept. A run
+        folder that cannot be written to is a warning.
 
         Returns:
             What was written.
+
+        Raises:
+            StorageError: the file cannot be written.
         """
         if self.stored is None:
             return []
-        copies = [calibration_beside(snapshot) for snapshot in self.snapshots]
-        paths = [path, *(each for each in copies if not _is_better(each, self.stored))]
-        for each in paths:
-            self.stored.write(each)
-        return paths
+        self.stored.write(path)
+        written = [path]
+        for copy in map(calibration_beside, self.snapshots):
+            if _is_better(copy, self.stored):
+                continue
+            try:
+                self.stored.write(copy)
+                written.append(copy)
+            except StorageError as error:
+                logger.warning("%s Use predict.calibrate=%s.", error, path)
+        return written
 
 
 def calibrate(scored: Scored) -> Calibrated:
