@@ -26,6 +26,7 @@ KEYPOINT_ERRORS = "keypoint_errors.csv"
 SNAPSHOTS = "snapshots"
 FIGURES = "figures"
 LOG = "log.txt"
+CALIBRATION = "calibration.json"
 
 # A sweep folder
 SWEEP_FILE = "sweep.yaml"

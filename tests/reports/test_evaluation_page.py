@@ -8,11 +8,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from calibration_support import simulated
 from page_support import Page, browser, told_by
 from plotly.offline import get_plotlyjs
 
 from dlcexp.evaluation.evaluate import Evaluation
 from dlcexp.evaluation.records import pose_records
+from dlcexp.evaluation.reliability import measure_reliability
 from dlcexp.reports.evaluation_page import evaluation_report
 
 ATTACK = "</script><script>document.title='broken in'</script><img src=x onerror=alert(1)>"
@@ -23,6 +25,12 @@ FACTS = {"run": "runs/flies/done", "snapshot": "snapshot-best-010.pt", "net_type
 
 # The report is drawn once; its data are the same in every test.
 MADE = []
+
+
+def calibration():
+    """Numbers of a simulated model, whose confidence is too low."""
+    found = measure_reliability(simulated(frames=60, bodyparts=2, seed=0), 5.0)
+    return {"px_from": "evaluation.calibration_px", "source": "test frames", **found.numbers}
 
 
 def numbers(values):
@@ -44,7 +52,7 @@ def report(evaluation, data, settings, cfg):
     whole = replace(evaluation, names=names, records=pose_records(evaluation, data, settings))
     if not MADE:
         again = [("Again", "dlcexp evaluate run=x")]
-        MADE.append(evaluation_report(whole, data, cfg, FACTS, again))
+        MADE.append(evaluation_report(whole, data, cfg, FACTS, again, calibration=calibration()))
     return MADE[0]
 
 
@@ -86,6 +94,11 @@ def test_the_charts_hold_the_numbers(page, report, evaluation):
     errors = report.numbers["splits"]["test"]["bodyparts"]
     medians = dict(zip(boxes["test"]["y"], numbers(boxes["test"]["median"]), strict=True))
     assert medians == {name: pytest.approx(errors[name]["median"]) for name in medians}
+    told = report.numbers["calibration"]
+    for name, key in {"confidence": "bins", "probability": "bins_calibrated"}.items():
+        (curve,) = (trace for trace in traces if trace.get("name") == name)
+        assert numbers(curve["x"]) == [each["probability"] for each in told[key]]
+        assert numbers(curve["y"]) == [100 * each["within"] for each in told[key]]
     heat = [trace for trace in traces if trace["type"] == "heatmap"]
     assert [row for trace in heat[:1] for row in trace["text"]] == [
         ["5", "0", "0"],
@@ -98,8 +111,36 @@ def test_the_numbers_are_documented(report):
     split = report.numbers["splits"]["test"]
     keys = [*report.numbers, *split, *split["individuals"], *split["animals"]]
     keys += [*split["bodyparts"]["nose"], *split["confidence"][0], *split["pcutoff"], *split["pck"]]
+    calibration = report.numbers["calibration"]
+    every = calibration["bodyparts"]["all"]
+    keys += [*calibration, *calibration["left_out"], *calibration["bins"][0], *every]
+    keys += [*every["cutoffs"], *every["cutoffs"]["0.9"]]
     documented = {key.replace("pck_0.1", "pck_0.05") for key in keys}
     assert [key for key in documented if f"`{key}`" not in text] == []
+
+
+def test_calibration_is_told_in_words_and_as_cutoffs(page, report):
+    told = report.numbers["calibration"]
+    every = told["bodyparts"]["all"]
+    cutoff = every["cutoffs"]["0.9"]
+    for words in (
+        "within 5 px of its label (evaluation.calibration_px)",
+        f"{100 * every['within']:.0f}\u00a0% of 120 keypoints in 60 frames are (test frames)",
+        f"Expected calibration error: {told['ece']:.3f} of the confidence",
+        f"{cutoff['cutoff']:.3f} ({100 * cutoff['kept']:.0f}\u00a0% kept)",
+        f"{100 * cutoff['left_out']['within']:.0f}\u00a0% (",
+        "each of 10 groups of frames",
+    ):
+        assert words in page.text
+
+
+def test_without_a_calibration_the_page_states_why(data, settings, cfg, evaluation):
+    settings.examples = 0
+    whole = replace(evaluation, records=pose_records(evaluation, data, settings))
+    report = evaluation_report(whole, data, cfg, FACTS, uncalibrated="Few frames.")
+    assert report.numbers["calibration"] is None
+    text = Page(report.page.replace(get_plotlyjs(), "")).text
+    assert "There is no calibration. Few frames." in text
 
 
 def test_without_an_animal_found_there_is_a_page(data, settings, cfg):
@@ -130,5 +171,5 @@ def test_in_a_browser_all_charts_are_drawn(report, tmp_path):
     path.write_text(report.page, encoding="utf-8")
     told = told_by(program, path, "told.title = document.title;")
     assert told == {
-        "errors": [], "title": "Evaluation: runs/flies/done", "charts": 7, "wide": False,
+        "errors": [], "title": "Evaluation: runs/flies/done", "charts": 8, "wide": False,
     }  # fmt: skip

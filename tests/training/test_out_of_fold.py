@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 
 import dlcexp
 from dlcexp.cli import main
+from dlcexp.data.draw_demo import demo_project
 from dlcexp.data.loading import PoseData
 from dlcexp.results.pooled_errors import out_of_fold
 from dlcexp.results.read_sweep import read_sweep
@@ -60,7 +62,7 @@ def test_every_frame_is_predicted_once_by_the_run_that_did_not_train_on_it(
 ) -> None:
     folder: Path = request.getfixturevalue(method)
     capsys.readouterr()
-    assert main(["evaluate", str(folder)]) == 0
+    assert main(["evaluate", str(folder), "evaluation.calibration_px=40"]) == 0
     assert "out of fold" in capsys.readouterr().out
     numbers = json.loads((folder / "evaluation.json").read_text())
     records = pd.read_csv(folder / "evaluation.csv")
@@ -82,9 +84,25 @@ def test_every_frame_is_predicted_once_by_the_run_that_did_not_train_on_it(
     assert (len(pooled.rows), pooled.frames) == (len(ours), ours.frame.nunique())
     assert numbers["about"]["chosen_by"] == "test.mAP"
     assert numbers["about"]["snapshot"] is None
+    check_calibration(folder, numbers["calibration"], ours)
     if method == "top_down":
         assert set(numbers["splits"]) == {"test", "test_gt_boxes"}
         assert "detector.test.mAP@50:95" in numbers["metrics"]
+
+
+def check_calibration(folder: Path, numbers: dict[str, Any], ours: pd.DataFrame) -> None:
+    """It is of all frames, and next to the snapshot of each fold; one of them predicts with it."""
+    assert (numbers["source"], numbers["within_px"]) == ("out of fold", 40)
+    assert numbers["keypoints"] == ours.error.notna().sum()
+    assert numbers["bodyparts"]["all"]["within"] == (ours.error.dropna() <= 40).mean()
+    whole = (folder / "calibration.json").read_bytes()
+    copies = list(folder.glob("*/snapshots/*.calibration.json"))
+    assert sorted(path.parents[1].name for path in copies) == ["0", "1", "2"]
+    assert {path.read_bytes() for path in copies} == {whole}
+    image = next(demo_project().glob("labeled-data/*/*.png"))
+    words = [f"run={folder / '1'}", f"source={image}", f"output={folder / 'poses'}"]
+    assert main(["predict", *words, "predict.calibrate=true"]) == 0
+    assert list(folder.glob("poses/calibrated/*.h5"))
 
 
 def test_what_is_not_a_whole_cross_validation_is_refused(

@@ -18,6 +18,7 @@ from dlcexp.deeplabcut.export import cannot_say, export_config
 from dlcexp.errors import ConfigError
 from dlcexp.evaluation.metrics import evaluate_poses
 from dlcexp.results.read_sweep import read_sweep
+from dlcexp.training.scoring import score
 
 VAL = ["split.val_fraction=0.3", "trainer.eval_interval=1", "optimizer.lr=0.01"]
 
@@ -63,6 +64,9 @@ def test_no_frame_is_in_two_parts_and_each_part_is_scored_on_its_own(
     assert numbers["about"]["val_frames"] == counts["val"]
     assert "snapshot: best val.rmse" in shown
     assert "optimistic" not in shown
+    trained = {PoseData(run.cfg).labels.names[row] for row in split.train}
+    assert score(run).trained == trained
+    assert score(run, overrides=["split=kfold", "split.fold=1"]).trained == trained
     records = dlcexp.evaluate(run).records
     frames = {part: set(records[records.split == part].frame) for part in counts}
     assert not frames["val"] & (frames["train"] | frames["test"])

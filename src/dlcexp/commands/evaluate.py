@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dlcexp.commands.settings import FOLDER, RUN, SNAPSHOT, Command, Section, Setting
 from dlcexp.errors import UserError
 from dlcexp.files import kind_of_folder
-from dlcexp.vocabulary import SNAPSHOTS, TREE_FILE
+from dlcexp.vocabulary import CALIBRATION, SNAPSHOTS, TREE_FILE
 
 if TYPE_CHECKING:
     from dlcexp.runs.run import Run
@@ -21,8 +21,9 @@ COMMAND = Command(
         Scores a model on train, val and test frames, prints the table that training ends with, and
         writes {PAGE}, a page that works offline (errors by bodypart, error against confidence,
         PCK curves, confusion of individuals, worst frames), {NUMBERS} with all of its numbers,
-        and {RECORDS} with a row for each labelled keypoint. A top-down run is scored in the
-        boxes that its best detector finds, and in those of the labels.
+        {RECORDS} with a row for each labelled keypoint, and {CALIBRATION}, which turns confidence
+        into a probability (predict.calibrate=true). A top-down run is scored in the boxes that its
+        best detector finds, and in those of the labels.
     """,
     settings=(
         replace(
@@ -36,7 +37,7 @@ COMMAND = Command(
         Setting(
             "output",
             FOLDER,
-            "folder for the three files: the run folder; for a shuffle, which is not changed, "
+            "folder for the four files: the run folder; for a shuffle, which is not changed, "
             "evaluation/<shuffle>_<snapshot> here",
         ),
     ),
@@ -48,6 +49,7 @@ COMMAND = Command(
                 ("split=kfold split.fold=1", "a different split (split=all: every frame tests)"),
                 ("evaluation.pcutoff=0.4", "confidence from which a keypoint counts as found"),
                 ("evaluation.examples=12", "worst frames that the page shows of each split"),
+                ("evaluation.calibration_px=5", "distance up to which a keypoint is right"),
                 ("detector.snapshot=PATH", "a different detector than the run's best"),
                 ("project=PATH", "for a shuffle: where its project is, if not around it"),
                 ("device=cpu", "where to compute"),
@@ -89,12 +91,17 @@ def run(run_folder: Path, snapshot: str | None, output: Path | None, overrides: 
 
 def _score_sweep(folder: Path, snapshot: str | None, overrides: list[str]) -> "Scored":
     """Return the scores of the best recipe of a sweep on every frame, out of fold."""
+    from dlcexp.config.compose import modified
+    from dlcexp.config.typed import read_typed
     from dlcexp.results.read_sweep import read_sweep
     from dlcexp.training.out_of_fold import folds_of, score_out_of_fold
 
-    if given := [*([f"snapshot={snapshot}"] if snapshot else []), *overrides]:
+    changes = read_typed(overrides)
+    given = [*([f"snapshot={snapshot}"] if snapshot else []), *overrides]
+    if [each.key for each in changes] != ["evaluation.calibration_px"] * len(given):
         raise UserError(f"{', '.join(given)}: a sweep is scored as it is; name one of its runs.")
-    return score_out_of_fold(folder, folds_of(read_sweep(folder)), progress=True)
+    scored = score_out_of_fold(folder, folds_of(read_sweep(folder)), progress=True)
+    return replace(scored, run=replace(scored.run, cfg=modified(scored.run.cfg, changes)))
 
 
 def open_run(source: Path, snapshot: str | None, overrides: list[str]) -> "tuple[Run, Path | None]":
@@ -135,18 +142,22 @@ def _default_output(run: "Run", snapshot: Path | None) -> Path:
 
 
 def _write(folder: Path, scored: "Scored", words: list[str]) -> list[Path]:
-    """Write the page, the numbers and the records; return their paths."""
+    """Write the page, the numbers, the records and the calibration; return their paths."""
     from dlcexp.files import write_json, write_text
     from dlcexp.reports.evaluation_page import evaluation_report
+    from dlcexp.training.calibrate import calibrate
 
+    calibrated = calibrate(scored)
     report = evaluation_report(
-        scored.evaluation, scored.data, scored.run.cfg, _facts(scored), _commands(scored, words)
-    )
+        scored.evaluation, scored.data, scored.run.cfg, _facts(scored), _commands(scored, words),
+        calibration=calibrated.numbers, uncalibrated=calibrated.missing,
+    )  # fmt: skip
     paths = [folder / name for name in (PAGE, NUMBERS, RECORDS)]
     try:
         write_text(paths[0], report.page)
         write_json(paths[1], report.numbers)
         write_text(paths[2], scored.evaluation.records.to_csv(index=False, lineterminator="\n"))
+        paths += calibrated.write(folder / CALIBRATION)
     except OSError as error:
         raise UserError(
             f"{folder} cannot be written to: {error.strerror or error}. Choose a different folder: "

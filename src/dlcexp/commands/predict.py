@@ -7,18 +7,30 @@ from pathlib import Path
 
 from dlcexp.commands.settings import (
     FOLDER,
+    PATH,
     PATHS,
     RUN,
     SNAPSHOT,
     SWITCH,
     TEXT,
     Command,
+    Kind,
     Section,
     Setting,
     one_of,
     whole,
 )
 from dlcexp.errors import UserError
+
+
+def _calibration(text: str) -> bool | Path:
+    """Read true, false, or the path of a calibration."""
+    if text.lower() in ("true", "false"):
+        return SWITCH.read(text)
+    return PATH.read(text)
+
+
+_CALIBRATION = Kind(_calibration, choices=("true", "false"), paths="files")
 
 COMMAND = Command(
     name="predict",
@@ -85,6 +97,14 @@ COMMAND = Command(
             "into the run folder",
             default="torch",
         ),
+        Setting(
+            "predict.calibrate",
+            _CALIBRATION,
+            "also write the table into the folder calibrated, with the probability that a keypoint "
+            "is right as its likelihood; true: by the calibration that evaluate has made; or the "
+            "PATH of one",
+            default=False,
+        ),
     ),
     takes_overrides=True,
     namespace="predict",
@@ -120,6 +140,7 @@ def run(
     batch_size: int | None,
     precision: str,
     backend: str,
+    calibrate: bool | Path,
     overrides: list[str],
 ) -> int:
     """Find poses in each source, and print the files that are written."""
@@ -128,6 +149,7 @@ def run(
     from dlcexp.config.compose import modified
     from dlcexp.config.typed import read_typed
     from dlcexp.inference.analyze import Wishes, analyze, check_targets
+    from dlcexp.inference.calibrated import find_calibration
     from dlcexp.inference.finder import PoseFinder
     from dlcexp.inference.sources import find_sources
 
@@ -145,6 +167,7 @@ def run(
         backend=backend,
     )
     typed = {override.key: override.value for override in read_typed(overrides)}
+    file = calibrate if isinstance(calibrate, Path) else None
     wishes = Wishes(
         output,
         csv=csv,
@@ -152,6 +175,7 @@ def run(
         overwrite=overwrite,
         shuffle=shuffle,
         pcutoff=typed.get("evaluation.pcutoff"),
+        calibration=find_calibration(finder, file) if calibrate else None,
     )
     check_targets(finder, sources, wishes)
     failed = {}

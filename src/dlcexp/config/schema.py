@@ -244,6 +244,9 @@ EVALUATION = node(
         list_of(number()), "distances for PCK, of the longer side of the animal's box", "fraction"
     ),
     examples=Key(whole(0), "best and worst test frames that are drawn in figures/", "frames"),
+    calibration_px=_optional(
+        number(0), "distance up to which a keypoint is right, for calibration", "px"
+    ),
 )
 
 # DeepLabCut's settings of inference; it may have more.

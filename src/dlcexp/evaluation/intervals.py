@@ -68,9 +68,8 @@ def _means_of_draws(rows: pd.DataFrame, seed: int) -> _Draws | None:
     found = rows[rows.error.notna()] if len(rows) else rows
     if found.empty:
         return None
-    videos = found.frame.str.rpartition("/")[0]
-    unit = "video" if videos.nunique() > 1 else "frame"
-    groups = found.error.groupby(videos if unit == "video" else found.frame)
+    unit, units = resampled_unit(found)
+    groups = found.error.groupby(units)
     sums, counts = groups.sum().to_numpy(), groups.size().to_numpy()
     if len(sums) < 2:
         return None
@@ -91,3 +90,13 @@ def _interval(means: np.ndarray, unit: str, units: int) -> Interval | None:
     tail = 100 * (1 - _CONFIDENCE) / 2
     low, high = (float(value) for value in np.percentile(means, (tail, 100 - tail)))
     return Interval(low, high, unit, units) if math.isfinite(low + high) else None
+
+
+def resampled_unit(rows: pd.DataFrame) -> tuple[str, pd.Series]:
+    """Return what errs together, `video` or `frame`, and that of each record.
+
+    Args:
+        rows: records, see `pose_records`.
+    """
+    videos = rows.frame.str.rpartition("/")[0]
+    return ("video", videos) if videos.nunique() > 1 else ("frame", rows.frame)

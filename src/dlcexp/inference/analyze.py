@@ -14,6 +14,8 @@ from tqdm import tqdm
 from dlcexp.deeplabcut.analysis import Analysis, read_meta, scorer_name
 from dlcexp.deeplabcut.export import net_type
 from dlcexp.errors import ProjectError, UserError
+from dlcexp.evaluation.calibration_file import StoredCalibration
+from dlcexp.inference.calibrated import write_calibrated
 from dlcexp.inference.finder import PoseFinder
 from dlcexp.inference.labelled_video import PoseDrawing, write_labelled_video
 from dlcexp.inference.origin import Origin
@@ -50,6 +52,7 @@ class Wishes:
         shuffle: number in the scorer's name; that of the shuffle that the run is
             installed as, where DeepLabCut's tools are to find the files.
         pcutoff: confidence from which a keypoint is drawn; None: that of the project.
+        calibration: write a table of probabilities by it, too, also of one that was there.
     """
 
     output: Path | None = None
@@ -58,6 +61,7 @@ class Wishes:
     overwrite: bool = False
     shuffle: int = 0
     pcutoff: float | None = None
+    calibration: StoredCalibration | None = None
 
 
 def check_targets(finder: PoseFinder, sources: Sequence[Source], wishes: Wishes) -> None:
@@ -104,6 +108,8 @@ def analyze(finder: PoseFinder, source: Source, wishes: Wishes) -> list[Path]:
             written = [table]
         else:
             written = _write(finder, source, scorer, wishes, stem)
+        if wishes.calibration is not None:
+            written += write_calibrated(table, wishes.calibration, csv=wishes.csv)
         if wishes.label and isinstance(source, VideoSource):
             written.append(_label(finder, source, table, stem, wishes.pcutoff))
     return written

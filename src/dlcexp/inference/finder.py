@@ -17,21 +17,18 @@ from dlcexp.data.loading import FrameData
 from dlcexp.errors import ConfigError, SnapshotError, UserError, nearest, not_one_of
 from dlcexp.evaluation.detected_boxes import find_boxes
 from dlcexp.evaluation.model_poses import Network, predict_crops, predict_heads
-from dlcexp.files import digest, hashed
 from dlcexp.inference.network import TorchNetwork
 from dlcexp.models.pose_model import PoseModel
-from dlcexp.runs.folder import plain
 from dlcexp.runs.hardware import choose_hardware
 from dlcexp.runs.run import Run
 from dlcexp.training.conditions import condition_source
+from dlcexp.training.model_identity import model_identity
 from dlcexp.vocabulary import BODYPART, IDENTITY
 
 # Of the command line and of Lightning; None computes in float32 throughout.
 PRECISIONS = {"32": None, "bf16": torch.bfloat16, "16": torch.float16}
 # torch on any device, or ONNX Runtime on the CPU.
 BACKENDS = ("torch", "onnx")
-# Keys of the tree that decide which poses given weights find.
-_DECIDING = ("method", "metadata", "model", "data", "detector", "data_detector")
 
 
 class PoseFinder:
@@ -86,13 +83,9 @@ class PoseFinder:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Plain values by name that decide which poses are found in a frame."""
-        tree = plain(self.cfg)
         detector = self.run.best_detector_snapshot if self.detector else None
         return {
-            "weights": digest(self.snapshot),
-            "detector": digest(detector) if detector else None,
-            "conditions": digest(self.conditions.file) if self.conditions else None,
-            "configuration": hashed({key: tree.get(key) for key in _DECIDING}),
+            **model_identity(self.cfg, self.snapshot, detector, self.conditions),
             "precision": str(self.dtype),
             "backend": self.backend,
         }

@@ -27,6 +27,7 @@ from dlcexp.reports.evaluation_tables import (
 )
 from dlcexp.reports.html_page import Picture, embedded_picture, render
 from dlcexp.reports.plotly_charts import embedded
+from dlcexp.reports.reliability_section import reliability_section
 from dlcexp.runs.metric_names import CHOSEN_BY
 from dlcexp.runs.started_from import START
 from dlcexp.text import number
@@ -51,6 +52,9 @@ def evaluation_report(
     cfg: Any,
     facts: Mapping[str, Any],
     commands: Sequence[tuple[str, str]] = (),
+    *,
+    calibration: Numbers | None = None,
+    uncalibrated: str = "",
 ) -> Report:
     """Return the page and the numbers of an evaluation that has its records.
 
@@ -60,6 +64,8 @@ def evaluation_report(
         cfg: the resolved tree.
         facts: what was evaluated, by name; `run`, `net_type` and `snapshot` among them.
         commands: possible next steps, each a description and a command.
+        calibration: numbers of `measure_reliability`, and where they come from.
+        uncalibrated: why there are none.
     """
     splits = summarize(evaluation, data, cfg, evaluation.records)
     numbers = {
@@ -70,8 +76,12 @@ def evaluation_report(
         },
         "metrics": flatten(evaluation),
         "splits": splits,
+        "calibration": calibration,
     }
-    page = _page(evaluation, data, cfg, splits, facts=facts, commands=commands)
+    reliability = reliability_section(calibration, uncalibrated)
+    page = _page(
+        evaluation, data, cfg, splits, facts=facts, commands=commands, reliability=reliability
+    )
     return Report(page, numbers)
 
 

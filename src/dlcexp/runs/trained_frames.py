@@ -57,6 +57,12 @@ def changes_since(folder: Path, project: Project, labels: Labels) -> str:
     return "" if before is None else _changes(before, _described(project, labels))
 
 
+def recorded_frames(folder: Path) -> frozenset[str] | None:
+    """Return names of the frames of the project when a run was trained; None if not recorded."""
+    before = _recorded(folder)
+    return None if before is None else frozenset(before["frames"])
+
+
 def check_jobs_have_same_frames(sweep: Path, folders: Iterable[Path]) -> None:
     """Refuse to resume a sweep if frames or labels have changed since some jobs were trained.
 

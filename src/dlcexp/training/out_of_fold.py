@@ -81,7 +81,9 @@ def score_out_of_fold(folder: Path, jobs: Sequence[Job], *, progress: bool = Fal
     records = pose_records(evaluation, data, whole.evaluation)
     run = replace(runs[0], folder=folder, cfg=whole)
     evaluation = replace(evaluation, records=records)
-    return Scored(run, None, None, data, evaluation, out_of_fold=True)
+    return Scored(
+        run, None, None, data, evaluation, out_of_fold=True, folds=tuple(runs), trained=frozenset()
+    )
 
 
 def _test_poses(run: Run, device: torch.device, *, progress: bool) -> tuple[Split, Evaluation]:

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
-from dlcexp.config.build import allowing
+from dlcexp.config.build import allowing, build, plain
 from dlcexp.config.compose import modified
 from dlcexp.config.typed import read_typed
 from dlcexp.data.conditional_crops import Conditions
 from dlcexp.data.loading import PoseData
-from dlcexp.deeplabcut.snapshots import is_best, snapshot_epoch
+from dlcexp.deeplabcut.snapshots import is_best, snapshot_epoch, snapshot_folder
 from dlcexp.errors import ConfigError
 from dlcexp.evaluation.evaluate import (
     Evaluation,
@@ -24,6 +24,7 @@ from dlcexp.evaluation.records import pose_records
 from dlcexp.runs.hardware import choose_hardware
 from dlcexp.runs.metric_names import CHOSEN_BY, LAST
 from dlcexp.runs.run import Run
+from dlcexp.runs.trained_frames import recorded_frames
 from dlcexp.text import listed
 from dlcexp.training.conditions import condition_source, split_conditions
 from dlcexp.training.resume import foreign_detector
@@ -41,6 +42,9 @@ class Scored:
         evaluation: poses, metrics and records.
         out_of_fold: whether each frame was predicted by the run of a fold that did not train on it;
             `run` has the folder of the sweep then.
+        folds: the runs of the folds, out of fold.
+        trained: names of the frames that trained the snapshot, whichever split it was scored on;
+            None where they are not known. Out of fold there are none.
     """
 
     run: Run
@@ -49,6 +53,8 @@ class Scored:
     data: PoseData
     evaluation: Evaluation
     out_of_fold: bool = False
+    folds: tuple[Run, ...] = ()
+    trained: frozenset[str] | None = None
 
 
 def evaluate(
@@ -108,7 +114,36 @@ def score(
     evaluation = replace(evaluation, records=pose_records(evaluation, data, cfg.evaluation))
     if cfg.method == "td" and detector is None:
         detector = run.best_detector_snapshot
-    return Scored(changed, snapshot or run.best_pose_snapshot, detector, data, evaluation)
+    snapshot = snapshot or run.best_pose_snapshot
+    trained = _trained_frames(run, snapshot, cfg, data)
+    return Scored(changed, snapshot, detector, data, evaluation, trained=trained)
+
+
+def _trained_frames(
+    run: Run, snapshot: Path | None, cfg: DictConfig, data: PoseData
+) -> frozenset[str] | None:
+    """Return the frames that trained a snapshot.
+
+    If frames were added or removed since, its split is not known: all frames of then count.
+
+    Args:
+        run: with its own tree.
+        snapshot: of the pose model.
+        cfg: the tree that it was scored with, which may have another split.
+        data: the data of `cfg`.
+
+    Returns:
+        Their names; None if the split of the run does not name them, or the snapshot is not its.
+    """
+    if snapshot is None or snapshot.resolve().parent != snapshot_folder(run.folder).resolve():
+        return None
+    before = recorded_frames(run.folder)
+    if before is not None and before != set(data.labels.names):
+        return before
+    split = data.split
+    if plain(run.cfg.split) != plain(cfg.split):
+        split = build(plain(run.cfg.split), key="split")(data.labels, data.project)
+    return frozenset(data.labels.names[row] for row in split.train) or None
 
 
 def _check_project(cfg: DictConfig, data: PoseData) -> None:
