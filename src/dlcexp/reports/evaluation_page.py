@@ -1,6 +1,7 @@
 """`evaluation.html` and `evaluation.json`: how good a model is, where it fails, how it knows."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from dlcexp.evaluation.canvas import figure_pixels
 from dlcexp.evaluation.evaluate import Evaluation, flatten
 from dlcexp.evaluation.examples import chosen_frames
 from dlcexp.evaluation.figures import draw_example
+from dlcexp.evaluation.label_check import LabelCheck, check_labels
 from dlcexp.evaluation.score_table import score_table
 from dlcexp.evaluation.summary import ALL, Numbers, summarize
 from dlcexp.reports.evaluation_charts import (
@@ -26,6 +28,7 @@ from dlcexp.reports.evaluation_tables import (
     scores_table,
 )
 from dlcexp.reports.html_page import Picture, embedded_picture, render
+from dlcexp.reports.label_section import label_section
 from dlcexp.reports.plotly_charts import embedded
 from dlcexp.runs.metric_names import CHOSEN_BY
 from dlcexp.runs.started_from import START
@@ -39,10 +42,12 @@ class Report:
     Attributes:
         page: HTML, whole.
         numbers: all that is on it; docs/evaluation.md explains every key.
+        labels: those that are probably wrong.
     """
 
     page: str
     numbers: Numbers
+    labels: LabelCheck
 
 
 def evaluation_report(
@@ -51,6 +56,7 @@ def evaluation_report(
     cfg: Any,
     facts: Mapping[str, Any],
     commands: Sequence[tuple[str, str]] = (),
+    trained: AbstractSet[str] = frozenset(),
 ) -> Report:
     """Return the page and the numbers of an evaluation that has its records.
 
@@ -60,7 +66,9 @@ def evaluation_report(
         cfg: the resolved tree.
         facts: what was evaluated, by name; `run`, `net_type` and `snapshot` among them.
         commands: possible next steps, each a description and a command.
+        trained: names of frames that the network was trained on, whatever part they are in now.
     """
+    labels = check_labels(evaluation, trained)
     splits = summarize(evaluation, data, cfg, evaluation.records)
     numbers = {
         "about": dict(facts),
@@ -70,9 +78,11 @@ def evaluation_report(
         },
         "metrics": flatten(evaluation),
         "splits": splits,
+        "labels_to_check": labels.numbers(),
     }
-    page = _page(evaluation, data, cfg, splits, facts=facts, commands=commands)
-    return Report(page, numbers)
+    section = label_section(labels, evaluation, data, float(cfg.evaluation.pcutoff))
+    page = _page(evaluation, data, cfg, splits, facts=facts, commands=commands, labels=section)
+    return Report(page, numbers, labels)
 
 
 def _page(

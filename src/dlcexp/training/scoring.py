@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from omegaconf import DictConfig
 
-from dlcexp.config.build import allowing
+from dlcexp.config.build import allowing, build
 from dlcexp.config.compose import modified
 from dlcexp.config.typed import read_typed
 from dlcexp.data.conditional_crops import Conditions
 from dlcexp.data.loading import PoseData
 from dlcexp.deeplabcut.snapshots import is_best, snapshot_epoch
-from dlcexp.errors import ConfigError
+from dlcexp.errors import ConfigError, UserError
 from dlcexp.evaluation.evaluate import (
     Evaluation,
     evaluate_conditional,
@@ -41,6 +41,8 @@ class Scored:
         evaluation: poses, metrics and records.
         out_of_fold: whether each frame was predicted by the run of a fold that did not train on it;
             `run` has the folder of the sweep then.
+        trained: names of the frames that the networks were trained on, in whatever part they are
+            in `data`; none out of fold.
     """
 
     run: Run
@@ -49,6 +51,7 @@ class Scored:
     data: PoseData
     evaluation: Evaluation
     out_of_fold: bool = False
+    trained: frozenset[str] = frozenset()
 
 
 def evaluate(
@@ -105,10 +108,24 @@ def score(
             detector_snapshot=detector,
             progress=progress,
         )
+        trained = _trained_frames(run, data)
     evaluation = replace(evaluation, records=pose_records(evaluation, data, cfg.evaluation))
     if cfg.method == "td" and detector is None:
         detector = run.best_detector_snapshot
-    return Scored(changed, snapshot or run.best_pose_snapshot, detector, data, evaluation)
+    pose = snapshot or run.best_pose_snapshot
+    return Scored(changed, pose, detector, data, evaluation, trained=trained)
+
+
+def _trained_frames(run: Run, data: PoseData) -> frozenset[str]:
+    """Return the names of the frames that a run was trained on, by its split and not by `data`'s.
+
+    Of a project that the split does not fit, it has no frames.
+    """
+    try:
+        split = build(run.cfg.split, key="split")(data.labels, data.project)
+    except UserError:
+        return frozenset()
+    return frozenset(data.labels.names[row] for row in split.train)
 
 
 def _check_project(cfg: DictConfig, data: PoseData) -> None:
