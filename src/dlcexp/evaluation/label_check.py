@@ -14,10 +14,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dlcexp.evaluation.evaluate import Evaluation
+from dlcexp.evaluation.pose_geometry import fits_labels
 from dlcexp.evaluation.usual_distances import Floats, UsualDistances
 
 # Of the labels listed, the fraction that is expected to be right.
-FALSE_DISCOVERIES = 0.05
+FALSE_DISCOVERIES = 0.1
 # Fewer labels than this have no distribution.
 LEAST_LABELS = 40
 COLUMNS = (
@@ -108,7 +109,9 @@ def labels_to_check(records: pd.DataFrame) -> pd.DataFrame:
     rows = records.reset_index(drop=True)
     usual = UsualDistances(rows)
     places = _other_places(rows, usual)
-    p_values = _with_exchanges(usual.p_values(), places)
+    # Where the prediction does not fit the animal, the network is wrong, and not the label.
+    p_values = np.where(fits_labels(rows), usual.p_values(), 1.0)
+    p_values = _with_exchanges(p_values, places)
     rows = rows.assign(p_value=p_values, kind=MISPLACED)
     rows.loc[places.index, "kind"] = places.kind
     listed = rows[discoveries(p_values)].sort_values("p_value", kind="stable")
