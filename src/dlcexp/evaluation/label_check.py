@@ -106,6 +106,13 @@ def labels_to_check(records: pd.DataFrame) -> pd.DataFrame:
         `error`, the distance between them, px; `confidence`; `p_value`, the fraction of right
         labels that would be as far from such a prediction.
     """
+    rows = labels_with_p_values(records)
+    listed = rows[discoveries(rows.p_value.to_numpy())].sort_values("p_value", kind="stable")
+    return listed[[*COLUMNS]].reset_index(drop=True)
+
+
+def labels_with_p_values(records: pd.DataFrame) -> pd.DataFrame:
+    """Return the records with `kind` and `p_value` of every label, see `labels_to_check`."""
     rows = records.reset_index(drop=True)
     usual = UsualDistances(rows)
     places = _other_places(rows, usual)
@@ -114,8 +121,7 @@ def labels_to_check(records: pd.DataFrame) -> pd.DataFrame:
     p_values = _with_exchanges(p_values, places)
     rows = rows.assign(p_value=p_values, kind=MISPLACED)
     rows.loc[places.index, "kind"] = places.kind
-    listed = rows[discoveries(p_values)].sort_values("p_value", kind="stable")
-    return listed[[*COLUMNS]].reset_index(drop=True)
+    return rows
 
 
 def discoveries(p_values: Floats, fraction: float = FALSE_DISCOVERIES) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ Floats = NDArray[np.float64]
 _NEIGHBOURS, _LEAST_NEIGHBOURS = 0.2, 150
 # The shape is taken between the median and this quantile, beyond which faulty labels are.
 _QUANTILE = 0.8
-# Beyond it, a fraction of right labels is as good as 0.
+# Of the exponent of the smallest fraction of right labels, which does not become 0.
 _LARGEST = 6.0
 # No one labels more exactly than this, px.
 _EXACT = 0.5
@@ -58,7 +58,7 @@ def _running_quantiles(ordered: Floats) -> tuple[Floats, Floats]:
     width = min(count, max(_LEAST_NEIGHBOURS, round(_NEIGHBOURS * count)))
     last = np.clip(np.arange(count) + width // 2, width - 1, count - 1)
     rolling = pd.Series(ordered).rolling(width)
-    return tuple(rolling.quantile(q).to_numpy()[last] for q in (0.5, _QUANTILE))
+    return rolling.median().to_numpy()[last], rolling.quantile(_QUANTILE).to_numpy()[last]
 
 
 def _weibull_shape(spread: Floats) -> Floats:
