@@ -13,7 +13,8 @@ labels is listed.
 - exchanges: two animals have each other's label of a bodypart (projects of several animals).
 
 A swap or an exchange of labels that lie within 10 px of each other is not drawn. Overrides, such
-as `epochs=40` or `split.k=3 split.fold=range(3)`, apply to all folds; completed folds in `folder` are not trained again.
+as `epochs=40` or `split.k=3 split.fold=range(3)`, apply to all folds. Completed folds in `folder`
+are not trained again.
 """
 
 import json

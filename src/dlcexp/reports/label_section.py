@@ -54,16 +54,18 @@ def label_section(
 
 
 def _lines(check: LabelCheck) -> list[str]:
-    if check.judged:
-        found = f"{len(check.listed)} of {check.judged} labels of {check.frames} frames"
-        lines = [
-            f"{found} are far from a prediction that is confident, made without training on the "
-            f"frame. About {100 * FALSE_DISCOVERIES:g}\u00a0% of them are expected to be right."
-            if len(check.listed)
-            else f"None of {check.judged} labels of {check.frames} frames is suspicious."
-        ]
-    else:
+    labels = f"{check.judged} labels of {check.frames} frames"
+    if not check.judged:
         lines = [f"Fewer than {LEAST_LABELS} labels of frames that did not train: none is judged."]
+    elif check.listed.empty:
+        lines = [f"None of {labels} is suspicious."]
+    else:
+        lines = [
+            f"{len(check.listed)} of {labels} are farther from a prediction than its confidence "
+            "explains, made by a network that was not trained on the frame. About "
+            f"{100 * FALSE_DISCOVERIES:g}\u00a0% of them are right labels, and more where the "
+            "network fails."
+        ]
     if check.trained:
         lines.append(
             "Labels of training frames are not judged, because the network has fitted them. To "
