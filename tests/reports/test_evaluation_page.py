@@ -12,6 +12,7 @@ from calibration_support import simulated
 from page_support import Page, browser, told_by
 from plotly.offline import get_plotlyjs
 
+from dlcexp.data.splits import Split
 from dlcexp.evaluation.evaluate import Evaluation
 from dlcexp.evaluation.records import pose_records
 from dlcexp.evaluation.reliability import measure_reliability
@@ -78,6 +79,7 @@ def test_every_section_is_there_and_told_in_words(page):
         "11.0 px, 1 of 2 animals",
         "dlcexp evaluate run=x",
         "start: COCO.",
+        "Fewer than 40 labels",
     ):
         assert words in page.text
     images = [v for tag, name, v in page.attributes if (tag, name) == ("img", "src")]
@@ -161,6 +163,26 @@ def test_of_a_detector_alone_there_is_a_page(data, settings, cfg):
     text = Page(report.page.replace(get_plotlyjs(), "")).text
     assert "80.0" in text
     assert report.numbers["metrics"] == {"detector.test.mAP@50": 80.0}
+    json.dumps(report.numbers)
+
+
+def test_labels_that_are_probably_wrong_are_shown(data, settings, cfg):
+    rng = np.random.default_rng(0)
+    data.split = Split((), tuple(range(12)))
+    # The right poses, but that the label of one tail is far away, towards the other animal.
+    poses = np.full((12, 2, 3, 3), 0.9, np.float32)
+    poses[..., :2] = data.labels.keypoints + rng.normal(0, 1, (12, 2, 3, 2))
+    data.labels.keypoints[5, 0, 2] += [60, 0]
+    found = Evaluation({"test": {}}, {"test": poses}, {"test": data.labels.names})
+    found = replace(found, records=pose_records(found, data, settings))
+    report = evaluation_report(found, data, cfg, FACTS)
+    page = Page(report.page.replace(get_plotlyjs(), ""))
+    caption = "labeled-data/video/img5.png, one: tail misplaced (6"
+    captions = [v for tag, name, v in page.attributes if (tag, name) == ("img", "alt")]
+    assert sum(each.startswith(caption) for each in captions) == 1
+    assert "1 of 69 labels of 12 frames" in page.text
+    (listed,) = report.numbers["labels_to_check"]["listed"]
+    assert listed["bodypart"] == "tail"
     json.dumps(report.numbers)
 
 

@@ -14,6 +14,7 @@ import dlcexp
 from dlcexp.cli import main
 from dlcexp.data.draw_demo import demo_project
 from dlcexp.data.loading import PoseData
+from dlcexp.evaluation.label_check import LEAST_LABELS
 from dlcexp.results.pooled_errors import out_of_fold
 from dlcexp.results.read_sweep import read_sweep
 from dlcexp.runs.run import Run
@@ -43,6 +44,11 @@ def fold_records(folder: Path) -> pd.DataFrame:
     """The records of the test frames of each fold, from its own evaluation."""
     tables = [dlcexp.evaluate(folder / str(fold)).records for fold in range(3)]
     return pd.concat(tables)
+
+
+def held_out(folder: Path) -> set[str]:
+    data = PoseData(Run.open(folder).cfg)
+    return {data.labels.names[row] for row in data.split.test}
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +94,27 @@ def test_every_frame_is_predicted_once_by_the_run_that_did_not_train_on_it(
     if method == "top_down":
         assert set(numbers["splits"]) == {"test", "test_gt_boxes"}
         assert "detector.test.mAP@50:95" in numbers["metrics"]
+    check = numbers["labels_to_check"]
+    judged = ours[ours.error.notna()]
+    if len(judged) >= LEAST_LABELS:
+        assert (check["judged"], check["frames"]) == (len(judged), judged.frame.nunique())
+    assert check["trained"] == 0
+    listed = pd.read_csv(folder / "labels_to_check.csv")
+    assert listed.frame.tolist() == [label["frame"] for label in check["listed"]]
+
+
+def test_labels_of_frames_that_trained_are_not_judged_in_whatever_part_they_are(
+    bottom_up: Path, tmp_path: Path
+) -> None:
+    """With split=all, training frames test, too."""
+    run = bottom_up / "0"
+    test = held_out(run)
+    assert main(["evaluate", str(run), "split=all", f"output={tmp_path}"]) == 0
+    check = json.loads((tmp_path / "evaluation.json").read_text())["labels_to_check"]
+    records = pd.read_csv(tmp_path / "evaluation.csv")
+    unseen = records[records.frame.isin(test) & records.error.notna()]
+    assert check["trained"] == records.frame.nunique() - len(test)
+    assert check["judged"] == (len(unseen) if len(unseen) >= LEAST_LABELS else 0)
 
 
 def check_calibration(folder: Path, numbers: dict[str, Any], ours: pd.DataFrame) -> None:

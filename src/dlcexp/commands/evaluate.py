@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dlcexp.training.scoring import Scored
 
 PAGE, NUMBERS, RECORDS = "evaluation.html", "evaluation.json", "evaluation.csv"
+LABELS_TO_CHECK = "labels_to_check.csv"
 
 COMMAND = Command(
     name="evaluate",
@@ -21,9 +22,10 @@ COMMAND = Command(
         Scores a model on train, val and test frames, prints the table that training ends with, and
         writes {PAGE}, a page that works offline (errors by bodypart, error against confidence,
         PCK curves, confusion of individuals, worst frames), {NUMBERS} with all of its numbers,
-        {RECORDS} with a row for each labelled keypoint, and {CALIBRATION}, which turns confidence
-        into a probability (predict.calibrate=true). A top-down run is scored in the boxes that its
-        best detector finds, and in those of the labels.
+        {RECORDS} with a row for each labelled keypoint, {LABELS_TO_CHECK} with the labels that are
+        probably wrong, and {CALIBRATION}, which turns confidence into a probability
+        (predict.calibrate=true). A top-down run is scored in the boxes that its best detector
+        finds, and in those of the labels.
     """,
     settings=(
         replace(
@@ -37,7 +39,7 @@ COMMAND = Command(
         Setting(
             "output",
             FOLDER,
-            "folder for the four files: the run folder; for a shuffle, which is not changed, "
+            "folder for the files: the run folder; for a shuffle, which is not changed, "
             "evaluation/<shuffle>_<snapshot> here",
         ),
     ),
@@ -150,13 +152,15 @@ def _write(folder: Path, scored: "Scored", words: list[str]) -> list[Path]:
     calibrated = calibrate(scored)
     report = evaluation_report(
         scored.evaluation, scored.data, scored.run.cfg, _facts(scored), _commands(scored, words),
-        calibration=calibrated.numbers, uncalibrated=calibrated.missing,
+        trained=scored.trained, calibration=calibrated.numbers, uncalibrated=calibrated.missing,
     )  # fmt: skip
-    paths = [folder / name for name in (PAGE, NUMBERS, RECORDS)]
+    tables = {RECORDS: scored.evaluation.records, LABELS_TO_CHECK: report.labels.listed}
+    paths = [folder / name for name in (PAGE, NUMBERS, *tables)]
     try:
         write_text(paths[0], report.page)
         write_json(paths[1], report.numbers)
-        write_text(paths[2], scored.evaluation.records.to_csv(index=False, lineterminator="\n"))
+        for name, table in tables.items():
+            write_text(folder / name, table.to_csv(index=False, lineterminator="\n"))
         paths += calibrated.write(folder / CALIBRATION)
     except OSError as error:
         raise UserError(

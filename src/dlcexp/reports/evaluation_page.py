@@ -1,6 +1,7 @@
 """`evaluation.html` and `evaluation.json`: how good a model is, where it fails, how it knows."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from dlcexp.evaluation.canvas import figure_pixels
 from dlcexp.evaluation.evaluate import Evaluation, flatten
 from dlcexp.evaluation.examples import chosen_frames
 from dlcexp.evaluation.figures import draw_example
+from dlcexp.evaluation.label_check import LabelCheck, check_labels
 from dlcexp.evaluation.score_table import score_table
 from dlcexp.evaluation.summary import ALL, Numbers, summarize
 from dlcexp.reports.evaluation_charts import (
@@ -26,6 +28,7 @@ from dlcexp.reports.evaluation_tables import (
     scores_table,
 )
 from dlcexp.reports.html_page import Picture, embedded_picture, render
+from dlcexp.reports.label_section import label_section
 from dlcexp.reports.plotly_charts import embedded
 from dlcexp.reports.reliability_section import reliability_section
 from dlcexp.runs.metric_names import CHOSEN_BY
@@ -40,10 +43,12 @@ class Report:
     Attributes:
         page: HTML, whole.
         numbers: all that is on it; docs/evaluation.md explains every key.
+        labels: those that are probably wrong.
     """
 
     page: str
     numbers: Numbers
+    labels: LabelCheck
 
 
 def evaluation_report(
@@ -53,6 +58,7 @@ def evaluation_report(
     facts: Mapping[str, Any],
     commands: Sequence[tuple[str, str]] = (),
     *,
+    trained: AbstractSet[str] | None = frozenset(),
     calibration: Numbers | None = None,
     uncalibrated: str = "",
 ) -> Report:
@@ -64,9 +70,12 @@ def evaluation_report(
         cfg: the resolved tree.
         facts: what was evaluated, by name; `run`, `net_type` and `snapshot` among them.
         commands: possible next steps, each a description and a command.
+        trained: names of frames that the network was trained on, whatever part they are in now;
+            None: unknown.
         calibration: numbers of `measure_reliability`, and where they come from.
         uncalibrated: why there are none.
     """
+    labels = check_labels(evaluation, trained)
     splits = summarize(evaluation, data, cfg, evaluation.records)
     numbers = {
         "about": dict(facts),
@@ -76,13 +85,16 @@ def evaluation_report(
         },
         "metrics": flatten(evaluation),
         "splits": splits,
+        "labels_to_check": labels.numbers(),
         "calibration": calibration,
     }
+    section = label_section(labels, evaluation, data, float(cfg.evaluation.pcutoff))
     reliability = reliability_section(calibration, uncalibrated)
     page = _page(
-        evaluation, data, cfg, splits, facts=facts, commands=commands, reliability=reliability
-    )
-    return Report(page, numbers)
+        evaluation, data, cfg, splits, facts=facts, commands=commands, labels=section,
+        reliability=reliability,
+    )  # fmt: skip
+    return Report(page, numbers, labels)
 
 
 def _page(
