@@ -23,8 +23,8 @@ COMMAND = Command(
         writes {PAGE}, a page that works offline (errors by bodypart, error against confidence,
         PCK curves, confusion of individuals, worst frames), {NUMBERS} with all of its numbers,
         {RECORDS} with a row for each labelled keypoint, and {LABELS_TO_CHECK} with the labels that
-        are probably wrong. A top-down run is scored in the
-        boxes that its best detector finds, and in those of the labels.
+        are probably wrong. A top-down run is scored in the boxes that its best detector finds, and
+        in those of the labels.
     """,
     settings=(
         replace(
