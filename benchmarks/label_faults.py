@@ -2,7 +2,7 @@
 
     python benchmarks/label_faults.py project=PATH folder=DIR [faults=30] [seed=0] [key=value ...]
 
-Copies a project to `folder`, puts faults into its labels, each in a frame of its own, and
+Copies a project to `folder`, puts faults into its labels, each in a different frame, and
 cross-validates a recipe on the faulty labels, as a user would who does not know of them. Then it
 prints how many faults of each kind `labels_to_check.csv` lists, and how many other labels; and the
 same of the most suspicious labels among which are 5 % of the others. A fault is found if one of its

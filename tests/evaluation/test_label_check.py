@@ -104,6 +104,14 @@ def test_without_faults_hardly_any_label_is_listed():
     assert np.mean(listed) <= 0.005 * 240
 
 
+def test_of_one_animal_with_one_bodypart_a_label_can_be_misplaced():
+    rows = records()
+    rows = rows[(rows.individual == "one") & (rows.bodypart == "nose")].reset_index(drop=True)
+    rows.loc[7, "label_y"] += 100
+    listed = labels_to_check(measured(rows))
+    assert listed[["frame", "kind"]].values.tolist()[0] == ["img7.png", "misplaced"]
+
+
 def test_a_prediction_far_from_the_animal_accuses_no_label():
     rows = records()
     lost = rows.index[(rows.frame == "img3.png") & (rows.individual == "one")][:3]

@@ -34,7 +34,6 @@ COLUMNS = (
     "confidence",
     "p_value",
 )
-
 MISPLACED = "misplaced"
 
 # A label is at a place if at least this fraction of right labels is as far from a prediction.

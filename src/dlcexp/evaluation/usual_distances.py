@@ -1,4 +1,4 @@
-"""How far right labels are from their predictions, by bodypart and confidence."""
+"""The distances of right labels from their predictions, by bodypart and confidence."""
 
 import numpy as np
 import pandas as pd
