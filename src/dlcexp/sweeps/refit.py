@@ -7,7 +7,6 @@ has trained on.
 """
 
 import statistics
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -69,7 +68,7 @@ def plan_refit(sweep: Sweep, frames: Frames) -> tuple[Refit, DictConfig]:
     _check_unchanged(experiments.tree(own), job)
     best = {key: _best_epochs(recipe, key) for key in ("epochs", "detector.epochs")}
     lengths = [Override(key, round(statistics.median(each))) for key, each in best.items() if each]
-    changes = [*lengths, *_all_train(own, job, frames)]
+    changes = [*lengths, *_all_train(job, frames)]
     changes += _nothing_chooses(job)
     gone = {each.name for each in changes}
     kept = [
@@ -123,7 +122,7 @@ def _best_epochs(recipe: Recipe, key: str) -> tuple[int, ...]:
     return tuple(int(job.metrics[name]) for job in recipe.completed if name in job.metrics)
 
 
-def _all_train(own: Sequence[Override], job: Job, frames: Frames) -> list[Override]:
+def _all_train(job: Job, frames: Frames) -> list[Override]:
     """Return overrides by which validation frames train, or all labelled frames."""
     if frames == "all":
         return [Override("split", "all"), Override("split.train", True)]
