@@ -41,7 +41,7 @@ class Split:
     @property
     def parts(self) -> tuple[SplitName, ...]:
         """The parts that are scored; validation frames only where there are some."""
-        if not self.test and not self.val:
+        if self.train and not self.test and not self.val:
             return ("train",)
         return ("train", "val", "test") if self.val else ("train", "test")
 
