@@ -20,8 +20,14 @@ from dlcexp.reports.sweep_charts import (
 )
 from dlcexp.reports.sweep_tables import jobs_table, optimism_table, recipes_table
 from dlcexp.results import recipe_text
-from dlcexp.results.choice_text import choice_notes, out_of_fold_note
+from dlcexp.results.choice_text import (
+    chosen_in_folds,
+    how_chosen,
+    out_of_fold_note,
+    tested,
+)
 from dlcexp.results.read_sweep import Job, Recipe, Sweep
+from dlcexp.runs.metric_names import part_of
 from dlcexp.runs.status import COMPLETED
 from dlcexp.text import number
 from dlcexp.vocabulary import ENVIRONMENT, FIGURES, LOG
@@ -49,8 +55,9 @@ def report_page(sweep: Sweep) -> str:
         best=sweep.best,
         best_job=sweep.best_job,
         verdict=recipe_text.verdict(sweep),
-        choice_notes=[*out_of_fold_note(sweep), *choice_notes(sweep)],
+        choice_notes=[*_tested(sweep), *out_of_fold_note(sweep), *how_chosen(sweep)],
         optimism=optimism_table(sweep),
+        chosen_in_folds=chosen_in_folds(sweep),
         recipes=recipes_table(sweep),
         jobs=jobs_table(sweep),
         repeated=any(len(recipe.jobs) > 1 for recipe in sweep.recipes),
@@ -67,6 +74,13 @@ def report_page(sweep: Sweep) -> str:
         commands=commands(sweep),
         environment=_environment(sweep.best_job),
     )
+
+
+def _tested(sweep: Sweep) -> list[str]:
+    """Return the scores of the best recipe on test frames, if other frames have chosen it."""
+    if sweep.best is None or part_of(sweep.objective.metric) != "val":
+        return []
+    return [f"{tested(sweep, sweep.best)}, which chose nothing."]
 
 
 def commands(sweep: Sweep) -> list[tuple[str, str]]:

@@ -15,7 +15,20 @@ _TEST = "test"
 
 def choice_notes(sweep: Sweep) -> list[str]:
     """Return what the choice is worth: how it was made, what is biased, and the optimism."""
-    return [*_ranking(sweep), *_biased(sweep), *_optimism(sweep)]
+    return [*how_chosen(sweep), *map(_scores, optimisms(sweep)), *chosen_in_folds(sweep)]
+
+
+def how_chosen(sweep: Sweep) -> list[str]:
+    """Return how recipes are ranked if not by their mean, and if the winner's score is too good."""
+    return [*_ranking(sweep), *_biased(sweep)]
+
+
+def chosen_in_folds(sweep: Sweep) -> list[str]:
+    """Return the recipes that nested cross-validation has chosen."""
+    found = optimisms(sweep)
+    if not found or found[0].folds == 1 or found[0].recipes == 1:
+        return []
+    return [f"Chosen in the folds: {_winners(found[0], sweep)}."]
 
 
 def out_of_fold_note(sweep: Sweep) -> list[str]:
@@ -104,14 +117,6 @@ def _biased(sweep: Sweep) -> list[str]:
         f"{metric} of the winner is optimistic: {' and '.join(chosen)} chosen on these frames. "
         "With split.val_fraction=0.2, validation frames choose."
     ]
-
-
-def _optimism(sweep: Sweep) -> list[str]:
-    found = optimisms(sweep)
-    lines = [_scores(each) for each in found]
-    if found and found[0].folds > 1 and found[0].recipes > 1:
-        lines.append(f"Chosen in the folds: {_winners(found[0], sweep)}.")
-    return lines
 
 
 def _scores(found: Optimism) -> str:

@@ -141,7 +141,8 @@ def verdict(sweep: Sweep) -> list[str]:
     metric = sweep.objective.metric
     if len({job.metric(metric) for recipe in scored for job in recipe.completed}) == 1:
         same = number(scored[0].mean(metric))
-        return [f"{metric} is {same} in every run: rank by another, such as metric=test.rmse."]
+        other = f"{metric.partition('.')[0]}.rmse"
+        return [f"{metric} is {same} in every run: rank by another, such as metric={other}."]
     if max(len(recipe.scores(sweep.objective.metric)) for recipe in scored) < 2:
         return [
             "One run of each recipe: how far chance alone moves these numbers is unknown. Repeat "
