@@ -71,9 +71,11 @@ def test_evaluate_prints_the_table_again_and_writes_page_numbers_and_records(tra
     assert "RMSE" in done.stdout
     written = sorted((folder / "scores").iterdir())
     assert [path.name for path in written] == [
-        "calibration.json", *(f"evaluation.{kind}" for kind in ("csv", "html", "json"))
-    ]  # fmt: skip
-    _, records, page, numbers = written
+        "calibration.json",
+        *(f"evaluation.{kind}" for kind in ("csv", "html", "json")),
+        "labels_to_check.csv",
+    ]
+    _, records, page, numbers, _ = written
     again = json.loads(numbers.read_text())
     first = json.loads((run / "metrics.json").read_text())
     assert again["metrics"]["test.rmse"] == pytest.approx(first["test.rmse"])

@@ -37,6 +37,7 @@ def test_a_run_leaves_its_folder(finished: Run) -> None:
     names = {p.name for p in finished.folder.rglob("*") if p.is_file()}
     described = {"config.yaml", "overrides.yaml", "pytorch_config.yaml", "environment.json"}
     written = {"status.json", "frames.json", "metrics.json", "metrics.csv", "log.txt", "last.ckpt"}
+    written.add("keypoint_errors.csv")
     snapshots = {"snapshot-002.pt", "snapshot-004.pt", finished.best_snapshot.name}
     figures = {p.name for p in (finished.folder / "figures").iterdir()}
     assert names - figures == described | written | snapshots

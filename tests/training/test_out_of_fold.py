@@ -48,7 +48,7 @@ def fold_records(folder: Path) -> pd.DataFrame:
 
 def held_out(folder: Path) -> set[str]:
     data = PoseData(Run.open(folder).cfg)
-    return {data.labels.names[row] for row in data.split.test}
+    return {data.labels.names[row] for row in (*data.split.test, *data.split.val)}
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_every_frame_is_predicted_once_by_the_run_that_did_not_train_on_it(
     pooled = out_of_fold(read_sweep(folder).best)  # of what the runs have kept
     assert pooled.error == pytest.approx(ours.error.mean(), rel=1e-4, nan_ok=True)
     assert (len(pooled.rows), pooled.frames) == (len(ours), ours.frame.nunique())
-    assert numbers["about"]["chosen_by"] == "test.mAP"
+    assert numbers["about"]["chosen_by"] == "val.mAP"
     assert numbers["about"]["snapshot"] is None
     check_calibration(folder, numbers["calibration"], ours)
     if method == "top_down":
@@ -108,13 +108,13 @@ def test_labels_of_frames_that_trained_are_not_judged_in_whatever_part_they_are(
 ) -> None:
     """With split=all, training frames test, too."""
     run = bottom_up / "0"
-    test = held_out(run)
+    unseen = held_out(run)
     assert main(["evaluate", str(run), "split=all", f"output={tmp_path}"]) == 0
     check = json.loads((tmp_path / "evaluation.json").read_text())["labels_to_check"]
     records = pd.read_csv(tmp_path / "evaluation.csv")
-    unseen = records[records.frame.isin(test) & records.error.notna()]
-    assert check["trained"] == records.frame.nunique() - len(test)
-    assert check["judged"] == (len(unseen) if len(unseen) >= LEAST_LABELS else 0)
+    found = records[records.frame.isin(unseen) & records.error.notna()]
+    assert check["trained"] == records.frame.nunique() - len(unseen)
+    assert check["judged"] == (len(found) if len(found) >= LEAST_LABELS else 0)
 
 
 def check_calibration(folder: Path, numbers: dict[str, Any], ours: pd.DataFrame) -> None:
