@@ -121,8 +121,7 @@ def _refit(sweep: "Sweep", frames: str, output: Path | None) -> tuple[Path, list
 
 
 def _winner(sweep: "Sweep", job: "Job") -> list[str]:
-    from dlcexp.results.choice_text import choice_notes, expected_error
-    from dlcexp.results.factors import SPLIT_KEYS
+    from dlcexp.results.choice_text import choice_notes, expected_error, which_chose_nothing
     from dlcexp.results.recipe_text import (
         better,
         label,
@@ -142,9 +141,8 @@ def _winner(sweep: "Sweep", job: "Job") -> list[str]:
     tested = []
     if part_of(objective.metric) == "val":
         metric = objective.metric.replace("val", "test", 1)
-        # Over folds, a test frame of one is a validation frame of another.
-        unseen = "" if any(f.key in SPLIT_KEYS for f in sweep.factors) else ", which chose nothing"
-        tested = [f"on test      {metric} {mean_and_spread(recipe, metric)}{unseen}"]
+        score_on_test = mean_and_spread(recipe, metric)
+        tested = [f"on test      {metric} {score_on_test}{which_chose_nothing(sweep)}"]
     if error := expected_error(recipe):
         tested.append(f"out of fold  {error}")
     lines = [

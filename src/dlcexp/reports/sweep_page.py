@@ -25,6 +25,7 @@ from dlcexp.results.choice_text import (
     how_chosen,
     out_of_fold_note,
     tested,
+    which_chose_nothing,
 )
 from dlcexp.results.read_sweep import Job, Recipe, Sweep
 from dlcexp.runs.metric_names import part_of
@@ -80,7 +81,7 @@ def _tested(sweep: Sweep) -> list[str]:
     """Return the scores of the best recipe on test frames, if other frames have chosen it."""
     if sweep.best is None or part_of(sweep.objective.metric) != "val":
         return []
-    return [f"{tested(sweep, sweep.best)}, which chose nothing."]
+    return [f"{tested(sweep, sweep.best)}{which_chose_nothing(sweep)}."]
 
 
 def commands(sweep: Sweep) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 import math
 
+from dlcexp.results.factors import SPLIT_KEYS
 from dlcexp.results.optimism import Optimism, optimisms
 from dlcexp.results.pooled_errors import OutOfFold, out_of_fold
 from dlcexp.results.read_sweep import Recipe, Sweep
@@ -77,6 +78,15 @@ def tested(sweep: Sweep, recipe: Recipe) -> str:
     if biased and not mark:
         mark = "; the recipe was chosen on these frames, so that it is optimistic"
     return f"{scores or 'unknown'} on test frames{mark}"
+
+
+def which_chose_nothing(sweep: Sweep) -> str:
+    """Return that test frames have chosen nothing, as the end of a sentence, if so.
+
+    Over folds, a test frame of one is a validation frame of another.
+    """
+    over_folds = any(factor.key in SPLIT_KEYS for factor in sweep.factors)
+    return "" if over_folds else ", which chose nothing"
 
 
 def _winners(each: Optimism, sweep: Sweep) -> str:

@@ -107,16 +107,12 @@ def train(
         Pruned: `watch` has ended the run.
         UserError: another process trains in the folder.
     """
-    hardware = choose_hardware(cfg)
+    choose_hardware(cfg)  # raises before there is a folder
     run_folder = _run_folder(cfg, folder)
     alone = nullcontext() if _is_further_process() else run_folder.held()
     with alone, _private_environment(), allowing(cfg.get("allow_targets") or []), quiet():
-        cfg = as_begun(anchored(cfg), run_folder, further_process=_is_further_process())
-        cfg = DictConfig(settled(plain(cfg), {}))
-        cfg.trainer.precision = settled_precision(cfg)
+        cfg, data = _with_what_is_open_settled(cfg, run_folder)
         hardware = choose_hardware(cfg)
-        data = PoseData(cfg)
-        cfg = DictConfig(without_validation(plain(cfg), data.split))
         detector = foreign_detector(cfg)
         source = condition_source(cfg)
         starts = [prepare(cfg, stage, data, run_folder) for stage in chosen_stages(cfg)]
@@ -159,6 +155,15 @@ def train(
     chosen_by = run.metrics.get(CHOSEN_BY)
     Console().print(evaluation_table(evaluation, start_of(plain(cfg)), chosen_by))
     return run
+
+
+def _with_what_is_open_settled(cfg: DictConfig, folder: RunFolder) -> tuple[DictConfig, PoseData]:
+    """Return the tree with starts, precision and key metric as the run has them, and its data."""
+    cfg = as_begun(anchored(cfg), folder, further_process=_is_further_process())
+    cfg = DictConfig(settled(plain(cfg), {}))
+    cfg.trainer.precision = settled_precision(cfg)
+    data = PoseData(cfg)
+    return DictConfig(without_validation(plain(cfg), data.split)), data
 
 
 @dataclass(frozen=True)
